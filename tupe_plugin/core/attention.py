@@ -1,0 +1,163 @@
+"""Multi-head self-attention with an additive positional bias.
+
+    softmax( scale (Q + P^Q)(K + P^K)^T + B ) V
+
+``B`` is one (heads, query, key) tensor for the whole batch and for all layers: it is broadcast,
+never copied for each sentence.  ``P^Q`` and ``P^K`` are positional queries and keys; TUPE has
+none (its positional product is part of ``B``), BERT-A^d has them.
+
+Source: Attention Is All You Need (arXiv 1706.03762), section 3.2; TUPE (arXiv 2006.15595),
+equation 7 with ``scale`` = 1/sqrt(2 d).
+
+| paper            | here                                                       |
+|------------------|------------------------------------------------------------|
+| W^Q, W^K, W^V    | thirds of ``in_proj_weight`` ``(3 embed, embed)``           |
+| W^O              | ``out_proj``                                                |
+| d                | ``embed_dim // num_heads``                                  |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PositionTerms(NamedTuple):
+    """What a position scheme contributes, each part computed once for all layers."""
+
+    attn_bias: Tensor | None = None
+    """Added to the logits: ``(heads, query, key)``."""
+    query: Tensor | None = None
+    """Added to every layer's queries: ``(heads, query, head_dim)``."""
+    key: Tensor | None = None
+    """Added to every layer's keys: ``(heads, key, head_dim)``."""
+    embedding: Tensor | None = None
+    """Added to the token embeddings: ``(seq, embed)``."""
+
+
+def attention_mask(
+    attn_bias: Tensor | None, key_padding_mask: Tensor | None, *, dtype: torch.dtype
+) -> Tensor | None:
+    """One additive mask out of the bias and the padding, to be made once for all layers.
+
+    Args:
+        attn_bias: ``(heads, query, key)``.
+        key_padding_mask: ``(batch, key)``, True = padding, attended to by nobody.
+        dtype: that of the queries which it will meet.
+
+    Returns:
+        None, or a tensor that broadcasts to ``(batch, heads, query, key)``.  Its batch axis is
+        1 unless there is padding.
+    """
+    mask = None if attn_bias is None else attn_bias.to(dtype).unsqueeze(0)
+    if key_padding_mask is None:
+        return mask
+    padding = key_padding_mask[:, None, None, :]
+    if mask is None:
+        mask = torch.zeros(padding.shape, dtype=dtype, device=padding.device)
+    return mask.masked_fill(padding, -torch.inf)
+
+
+def explicit_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    scale: float,
+) -> Tensor:
+    """The equation, step by step: what ``scaled_dot_product_attention`` must equal.
+
+    Args:
+        query, key, value: ``(batch, heads, seq, head_dim)``.
+        attn_mask: additive, broadcasts to ``(batch, heads, query, key)``.
+        dropout_p: probability to drop an attention weight.
+        scale: factor on ``query key^T``.
+
+    Returns:
+        ``(batch, heads, query, head_dim)``.
+    """
+    logits = (query * scale) @ key.transpose(-2, -1)
+    if attn_mask is not None:
+        logits = logits + attn_mask
+    weights = torch.softmax(logits, dim=-1)
+    return F.dropout(weights, dropout_p) @ value
+
+
+class MultiheadSelfAttention(nn.Module):
+    """Self-attention whose projections are packed as in the authors' checkpoints.
+
+    Args:
+        embed_dim: width; a multiple of ``num_heads``.
+        num_heads: attention heads.
+        scale: factor on the logits; the position scheme decides it.
+        dropout: probability to drop an attention weight while training.
+        attention: ``scaled_dot_product_attention`` or a function of the same signature, such as
+            :func:`explicit_attention`.
+
+    Raises:
+        ValueError: ``embed_dim`` is no multiple of ``num_heads``.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        *,
+        scale: float,
+        dropout: float = 0.0,
+        attention: Callable[..., Tensor] = F.scaled_dot_product_attention,
+    ) -> None:
+        super().__init__()
+        if embed_dim % num_heads:
+            raise ValueError(
+                f"embed_dim={embed_dim} is no multiple of num_heads={num_heads}: "
+                "each head needs the same number of features"
+            )
+        self.num_heads = num_heads
+        self.scale = scale
+        self.dropout = dropout
+        self.attention = attention
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        attn_mask: Tensor | None = None,
+        positions: PositionTerms = PositionTerms(),  # noqa: B008 (immutable)
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            x: ``(batch, seq, embed)``.
+            attn_mask: of :func:`attention_mask`; holds ``positions.attn_bias`` already.
+            positions: only its ``query`` and ``key`` are used here.
+
+        Returns:
+            ``(batch, seq, embed)``.
+        """
+        batch, seq, embed = x.shape
+        packed = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        query, key, value = packed.view(batch, seq, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        if positions.query is not None:
+            query = query + positions.query
+        if positions.key is not None:
+            key = key + positions.key
+        context = self.attention(
+            query,
+            key,
+            value,
+            attn_mask=attn_mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale,
+        )
+        return self.out_proj(context.transpose(1, 2).reshape(batch, seq, embed))

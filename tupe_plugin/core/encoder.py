@@ -1,0 +1,206 @@
+"""The encoder: token embeddings, a stack of Transformer layers, one positional bias for all.
+
+    x_0 = dropout(LN?(E[tokens] + p?));   B = positions(seq), once
+    post-LN (BERT):   a = LN(x + attention(x, B));  x' = LN(a + FFN(a))
+    pre-LN:           a = x + attention(LN(x), B);  x' = a + FFN(LN(a));  a final LN after the last
+
+Source: TUPE (arXiv 2006.15595), section 3; BERT (arXiv 1810.04805).  There are no segment
+embeddings.  What the encoder knows of positions is chosen in ``position_scheme.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attention import MultiheadSelfAttention, PositionTerms, attention_mask
+from .position_scheme import PositionEncoding, PositionScheme
+
+
+class TupeEncoderLayer(nn.Module):
+    """One Transformer layer.
+
+    Args:
+        self_attn: its attention.
+        embed_dim: width.
+        ffn_embed_dim: inner width of the feed-forward block.
+        dropout: after attention and after the feed-forward block.
+        activation_dropout: after the activation.
+        activation: of the feed-forward block.
+        normalize_before: pre-LN instead of post-LN.
+        layer_norm: makes the normalisation of ``embed_dim`` features.
+    """
+
+    def __init__(
+        self,
+        self_attn: MultiheadSelfAttention,
+        embed_dim: int,
+        ffn_embed_dim: int,
+        *,
+        dropout: float = 0.1,
+        activation_dropout: float = 0.0,
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+        normalize_before: bool = False,
+        layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,
+    ) -> None:
+        super().__init__()
+        self.normalize_before = normalize_before
+        self.self_attn = self_attn
+        self.self_attn_layer_norm = layer_norm(embed_dim)
+        self.fc1 = nn.Linear(embed_dim, ffn_embed_dim)
+        self.fc2 = nn.Linear(ffn_embed_dim, embed_dim)
+        self.final_layer_norm = layer_norm(embed_dim)
+        self.activation = activation
+        self.dropout = nn.Dropout(dropout)
+        self.activation_dropout = nn.Dropout(activation_dropout)
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None, positions: PositionTerms) -> Tensor:
+        """Transform ``(batch, seq, embed)``; the mask broadcasts to (batch, heads, query, key)."""
+        if self.normalize_before:
+            x = x + self._attention(self.self_attn_layer_norm(x), attn_mask, positions)
+            return x + self._feed_forward(self.final_layer_norm(x))
+        x = self.self_attn_layer_norm(x + self._attention(x, attn_mask, positions))
+        return self.final_layer_norm(x + self._feed_forward(x))
+
+    def _attention(self, x: Tensor, attn_mask: Tensor | None, positions: PositionTerms) -> Tensor:
+        return self.dropout(self.self_attn(x, attn_mask=attn_mask, positions=positions))
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        x = self.activation_dropout(self.activation(self.fc1(x)))
+        return self.dropout(self.fc2(x))
+
+
+class TupeEncoder(nn.Module):
+    """Tokens -> contextual features.
+
+    Args:
+        vocab_size: number of symbols.
+        padding_idx: the symbol that fills up a batch.
+        num_layers: depth.
+        embed_dim: width.
+        ffn_embed_dim: inner width of the feed-forward blocks.
+        num_heads: attention heads; divides ``embed_dim``.
+        max_positions: longest sequence, in tokens.
+        scheme: what it knows of positions (``POSITION_SCHEMES``).
+        num_bins: bins of the relative bias, if the scheme has one.
+        max_distance: distance from which on the relative bias is constant.
+        dropout: after embedding, attention and feed-forward.
+        attention_dropout: on the attention weights.
+        activation_dropout: after the activation of the feed-forward blocks.
+        activation: of the feed-forward blocks.
+        embedding_normalize: LayerNorm on the embeddings.
+        normalize_before: pre-LN, and a final LayerNorm.
+        layer_norm: makes each normalisation (a fused one may be passed in).
+        attention: see :class:`~tupe_plugin.core.attention.MultiheadSelfAttention`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        padding_idx: int,
+        *,
+        num_layers: int,
+        embed_dim: int,
+        ffn_embed_dim: int,
+        num_heads: int,
+        max_positions: int,
+        scheme: PositionScheme,
+        num_bins: int = 32,
+        max_distance: int = 128,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        activation_dropout: float = 0.0,
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+        embedding_normalize: bool = False,
+        normalize_before: bool = False,
+        layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,
+        attention: Callable[..., Tensor] = F.scaled_dot_product_attention,
+    ) -> None:
+        super().__init__()
+        if embed_dim % num_heads:
+            raise ValueError(
+                f"embed_dim={embed_dim} is no multiple of num_heads={num_heads}: "
+                "each head needs the same number of features"
+            )
+        self.padding_idx = padding_idx
+        self.max_positions = max_positions
+        self.embed_tokens = nn.Embedding(vocab_size, embed_dim, padding_idx=padding_idx)
+        self.positions = PositionEncoding(
+            scheme,
+            max_positions,
+            embed_dim,
+            num_heads,
+            num_bins=num_bins,
+            max_distance=max_distance,
+            layer_norm=layer_norm,
+        )
+        self.embedding_layer_norm = layer_norm(embed_dim) if embedding_normalize else None
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            TupeEncoderLayer(
+                MultiheadSelfAttention(
+                    embed_dim,
+                    num_heads,
+                    scale=scheme.scale(embed_dim // num_heads),
+                    dropout=attention_dropout,
+                    attention=attention,
+                ),
+                embed_dim,
+                ffn_embed_dim,
+                dropout=dropout,
+                activation_dropout=activation_dropout,
+                activation=activation,
+                normalize_before=normalize_before,
+                layer_norm=layer_norm,
+            )
+            for _ in range(num_layers)
+        )
+        self.final_layer_norm = layer_norm(embed_dim) if normalize_before else None
+
+    def forward(self, tokens: Tensor) -> list[Tensor]:
+        """Encode.
+
+        Args:
+            tokens: ``(batch, seq)``, ``<s>`` ([CLS]) first, padding last.
+
+        Returns:
+            ``num_layers + 1`` tensors ``(batch, seq, embed)``: the embedded input, then what each
+            layer gives.  The last one holds the features (normalised, if pre-LN).
+
+        Raises:
+            ValueError: ``seq`` is above ``max_positions``.
+        """
+        positions = self.positions(tokens.size(1))
+        padding = tokens.eq(self.padding_idx)
+        key_padding_mask = padding if padding.any() else None
+
+        x = self.embed_tokens(tokens)
+        if positions.embedding is not None:
+            x = x + positions.embedding
+        if self.embedding_layer_norm is not None:
+            x = self.embedding_layer_norm(x)
+        x = self.dropout(x)
+        if key_padding_mask is not None:
+            x = x.masked_fill(key_padding_mask.unsqueeze(-1), 0.0)
+
+        mask = attention_mask(positions.attn_bias, key_padding_mask, dtype=_compute_dtype(x))
+        states = [x]
+        for layer in self.layers:
+            states.append(layer(states[-1], mask, positions))
+        if self.final_layer_norm is not None:
+            states[-1] = self.final_layer_norm(states[-1])
+        return states
+
+    def attention_bias(self, length: int) -> Tensor | None:
+        """Learned positional part of the logits, ``(heads, query, key)``; None if there is none."""
+        return self.positions.attn_bias(length)
+
+
+def _compute_dtype(x: Tensor) -> torch.dtype:
+    """Type of the queries: autocast decides it where it is on."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype

@@ -1,0 +1,358 @@
+# ruff: noqa: UP045  (fairseq reads Optional[...] of a config dataclass, not X | None)
+"""``--arch tupe_*``: the TUPE encoder as a fairseq model, for masked LM and sentence prediction.
+
+The equations are in ``tupe_plugin/core/encoder.py`` and the files which it names.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from fairseq import utils
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import (
+    FairseqEncoder,
+    FairseqEncoderModel,
+    register_model,
+    register_model_architecture,
+)
+from fairseq.modules import LayerNorm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.encoder import TupeEncoder
+from ..core.heads import ClassificationHead, MaskedLMHead
+from ..core.initialization import init_bert_params
+from ..core.position_scheme import POSITION_SCHEMES, PositionScheme
+from . import _tupe_2021
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TupeConfig(FairseqDataclass):
+    """Options of the model; what is None here is set by the architecture (``--arch``)."""
+
+    encoder_layers: Optional[int] = field(
+        default=None, metadata={"help": "number of layers (default: the architecture's)"}
+    )
+    encoder_embed_dim: Optional[int] = field(
+        default=None, metadata={"help": "width of the encoder (default: the architecture's)"}
+    )
+    encoder_ffn_embed_dim: Optional[int] = field(
+        default=None,
+        metadata={"help": "inner width of the feed-forward blocks (default: the architecture's)"},
+    )
+    encoder_attention_heads: Optional[int] = field(
+        default=None, metadata={"help": "attention heads (default: the architecture's)"}
+    )
+    position_scheme: ChoiceEnum(list(POSITION_SCHEMES)) = field(  # type: ignore[valid-type]
+        default="tupe-a",
+        metadata={
+            "help": "what the encoder knows of positions, a row of Table 1 of the TUPE paper, "
+            "or none"
+        },
+    )
+    rel_pos: bool = field(
+        default=False,
+        metadata={"help": "add relative positions: tupe-a becomes tupe-r, bert-a becomes bert-r"},
+    )
+    rel_pos_bins: int = field(
+        default=32,
+        metadata={"help": "bins of the relative positions, half of them for each direction"},
+    )
+    max_rel_pos: int = field(
+        default=128,
+        metadata={"help": "distance from which on all relative positions share a bin"},
+    )
+    max_positions: int = field(
+        default=512,
+        metadata={"help": "longest sequence in tokens; fine-tuning takes the pre-training's"},
+    )
+    embedding_normalize: bool = field(
+        default=False, metadata={"help": "LayerNorm on the embeddings"}
+    )
+    encoder_normalize_before: bool = field(
+        default=False, metadata={"help": "LayerNorm before each block (pre-LN) and after the last"}
+    )
+    activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
+        default="gelu", metadata={"help": "activation of feed-forward blocks and masked-LM head"}
+    )
+    dropout: float = field(
+        default=0.1, metadata={"help": "dropout after embedding, attention and feed-forward"}
+    )
+    attention_dropout: float = field(
+        default=0.1, metadata={"help": "dropout on the attention weights"}
+    )
+    activation_dropout: float = field(
+        default=0.0, metadata={"help": "dropout after the feed-forward activation"}
+    )
+    pooler_dropout: float = field(
+        default=0.0, metadata={"help": "dropout before the classification head's output layer"}
+    )
+    pooler_activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
+        default="tanh", metadata={"help": "activation of the classification head's dense layer"}
+    )
+    load_checkpoint_heads: bool = field(
+        default=False,
+        metadata={"help": "take over the classification heads of a loaded checkpoint"},
+    )
+
+
+@register_model("tupe", dataclass=TupeConfig)
+class TupeModel(FairseqEncoderModel):
+    """Encoder, masked-LM head and any number of named classification heads."""
+
+    def __init__(self, cfg: TupeConfig, encoder: "TupeFairseqEncoder") -> None:
+        super().__init__(encoder)
+        self.cfg = cfg
+        # fairseq's sentence_prediction criterion reads pruning options of RoBERTa from here.
+        self.args = cfg
+        self.classification_heads = nn.ModuleDict()
+        self.apply(init_bert_params)
+
+    @classmethod
+    def build_model(cls, cfg: TupeConfig, task: Any) -> "TupeModel":
+        """Build a model for a task.
+
+        Raises:
+            ValueError: the sizes do not fit each other, or the task's sequences are too long.
+        """
+        tupe_base(cfg)
+        tokens_per_sample = getattr(task.cfg, "tokens_per_sample", None)
+        if tokens_per_sample is not None and tokens_per_sample > cfg.max_positions:
+            raise ValueError(
+                f"--tokens-per-sample {tokens_per_sample} is longer than --max-positions "
+                f"{cfg.max_positions}: raise --max-positions or lower --tokens-per-sample"
+            )
+        return cls(cfg, TupeFairseqEncoder(cfg, task.source_dictionary))
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        classification_head_name: Optional[str] = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Encode and, unless ``features_only``, predict.
+
+        Args:
+            src_tokens: ``(batch, seq)``.
+            features_only: give features, not vocabulary logits.
+            return_all_hiddens: put each layer's output into the second value.
+            classification_head_name: apply this head to the features.
+            **kwargs: ``masked_tokens`` ``(batch, seq)``, True = to be predicted.
+
+        Returns:
+            features ``(batch, seq, embed)``, or vocabulary logits ``(masked, vocab)`` /
+            ``(batch, seq, vocab)``, or class logits ``(batch, classes)``; and a dict whose
+            ``inner_states`` is None or a list of ``(seq, batch, embed)``, fairseq's order.
+        """
+        features_only = features_only or classification_head_name is not None
+        x, extra = self.encoder(src_tokens, features_only, return_all_hiddens, **kwargs)
+        if classification_head_name is not None:
+            x = self.classification_heads[classification_head_name](x)
+        return x, extra
+
+    def get_normalized_probs(
+        self, net_output: tuple[Tensor, Any], log_probs: bool, sample: Any = None
+    ) -> Tensor:
+        """(Log-)probabilities over the last axis, in float32."""
+        normalize = F.log_softmax if log_probs else F.softmax
+        return normalize(net_output[0].float(), dim=-1)
+
+    @property
+    def supported_targets(self) -> set[str]:
+        return {"self"}
+
+    def register_classification_head(
+        self,
+        name: str,
+        num_classes: Optional[int] = None,
+        inner_dim: Optional[int] = None,
+        **kwargs: Any,
+    ) -> None:
+        """Add a head, or put a new one in the place of that name.
+
+        Raises:
+            ValueError: ``num_classes`` is no positive number.
+        """
+        if num_classes is None or num_classes < 1:
+            raise ValueError(
+                f"--num-classes {num_classes}: give the number of classes of the task "
+                "(1 with --regression-target)"
+            )
+        if name in self.classification_heads:
+            logger.warning("replacing classification head %r by a new one", name)
+        head = ClassificationHead(
+            self.cfg.encoder_embed_dim,
+            num_classes,
+            inner_dim=inner_dim,
+            activation=_activation(self.cfg.pooler_activation_fn),
+            dropout=self.cfg.pooler_dropout,
+        )
+        head.apply(init_bert_params)
+        self.classification_heads[name] = head
+
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
+        """Make a checkpoint fit: the authors' names, other vocabularies' errors, the heads.
+
+        Raises:
+            ValueError: an embedding of the checkpoint has another size than the model's.
+        """
+        if _tupe_2021.is_authors_format(state_dict):
+            renamed = _tupe_2021.from_authors(state_dict)
+            state_dict.clear()
+            state_dict.update(renamed)
+        super().upgrade_state_dict_named(state_dict, name)
+        self._check_sizes(state_dict)
+        self._fit_heads(state_dict)
+
+    def _check_sizes(self, state_dict: dict[str, Tensor]) -> None:
+        own = self.state_dict()
+        for key, what, cure in _SIZED_BY_AN_OPTION:
+            if key in state_dict and key in own and len(state_dict[key]) != len(own[key]):
+                extra = 1 if key.endswith("projection.embedding.weight") else 0
+                raise ValueError(
+                    f"the checkpoint has {len(state_dict[key]) - extra} {what}, "
+                    f"the model {len(own[key]) - extra}: {cure}"
+                )
+
+    def _fit_heads(self, state_dict: dict[str, Tensor]) -> None:
+        """Drop heads that the model lacks, or build them (``--load-checkpoint-heads``).
+
+        Heads that only the model has keep their fresh weights.
+        """
+        prefix = "classification_heads."
+        names = {key.split(".")[1] for key in state_dict if key.startswith(prefix)}
+        for head in sorted(names):
+            shapes = tuple(
+                state_dict[f"{prefix}{head}.{layer}.weight"].size(0)
+                for layer in ("out_proj", "dense")
+            )
+            if self.cfg.load_checkpoint_heads and head not in self.classification_heads:
+                self.register_classification_head(head, num_classes=shapes[0], inner_dim=shapes[1])
+            own = self.classification_heads[head] if head in self.classification_heads else None
+            if own is None or shapes != (own.out_proj.out_features, own.dense.out_features):
+                logger.warning(
+                    "leaving out classification head %r of the checkpoint (%d outputs): "
+                    "the model has %s",
+                    head,
+                    shapes[0],
+                    "no such head" if own is None else f"{own.out_proj.out_features} outputs",
+                )
+                for key in [key for key in state_dict if key.startswith(f"{prefix}{head}.")]:
+                    del state_dict[key]
+        for key, value in self.classification_heads.state_dict().items():
+            if prefix + key not in state_dict:
+                logger.info("%s%s is not in the checkpoint: starting fresh", prefix, key)
+                state_dict[prefix + key] = value
+
+
+class TupeFairseqEncoder(FairseqEncoder):
+    """The core encoder with its masked-LM head, under fairseq's encoder interface."""
+
+    def __init__(self, cfg: TupeConfig, dictionary: Any) -> None:
+        super().__init__(dictionary)
+        self.sentence_encoder = TupeEncoder(
+            len(dictionary),
+            dictionary.pad(),
+            num_layers=cfg.encoder_layers,
+            embed_dim=cfg.encoder_embed_dim,
+            ffn_embed_dim=cfg.encoder_ffn_embed_dim,
+            num_heads=cfg.encoder_attention_heads,
+            max_positions=cfg.max_positions,
+            scheme=position_scheme(cfg),
+            num_bins=cfg.rel_pos_bins,
+            max_distance=cfg.max_rel_pos,
+            dropout=cfg.dropout,
+            attention_dropout=cfg.attention_dropout,
+            activation_dropout=cfg.activation_dropout,
+            activation=_activation(cfg.activation_fn),
+            embedding_normalize=cfg.embedding_normalize,
+            normalize_before=cfg.encoder_normalize_before,
+            layer_norm=LayerNorm,  # apex's fused one where it is installed
+        )
+        self.lm_head = MaskedLMHead(
+            self.sentence_encoder.embed_tokens.weight,
+            activation=_activation(cfg.activation_fn),
+            layer_norm=LayerNorm,
+        )
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        masked_tokens: Optional[Tensor] = None,
+        **unused: Any,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """See :meth:`TupeModel.forward`."""
+        states = self.sentence_encoder(src_tokens)
+        inner_states = [x.transpose(0, 1) for x in states] if return_all_hiddens else None
+        x = states[-1] if features_only else self.lm_head(states[-1], masked_tokens)
+        return x, {"inner_states": inner_states}
+
+    def max_positions(self) -> int:
+        return self.sentence_encoder.max_positions
+
+
+def position_scheme(cfg: TupeConfig) -> PositionScheme:
+    """The scheme that ``--position-scheme`` and ``--rel-pos`` name together."""
+    scheme = POSITION_SCHEMES[str(cfg.position_scheme)]
+    return scheme.with_relative() if cfg.rel_pos else scheme
+
+
+def _activation(name: str) -> Callable[[Tensor], Tensor]:
+    # fairseq's own gelu goes through a float32 copy, which costs memory in half precision;
+    # torch's computes in float32 inside.
+    return F.gelu if str(name) == "gelu" else utils.get_activation_fn(str(name))
+
+
+_EMBEDDINGS = "encoder.sentence_encoder."
+_MORE_POSITIONS = "give --max-positions the value of the pre-training"
+_SIZED_BY_AN_OPTION = (
+    (
+        _EMBEDDINGS + "embed_tokens.weight",
+        "symbols",
+        "train with the dictionary of the pre-training (a checkpoint of the TUPE authors needs "
+        "<file>, <email> and <url> as the first three lines of dict.txt)",
+    ),
+    (
+        _EMBEDDINGS + "positions.absolute.projection.embedding.weight",
+        "positions",
+        _MORE_POSITIONS,
+    ),
+    (_EMBEDDINGS + "positions.projection.embedding.weight", "positions", _MORE_POSITIONS),
+    (_EMBEDDINGS + "positions.learned.weight", "positions", _MORE_POSITIONS),
+    (
+        _EMBEDDINGS + "positions.relative.bias.weight",
+        "relative position entries",
+        "give --rel-pos-bins the value of the pre-training",
+    ),
+)
+
+
+def _architecture(layers: int, embed_dim: int, heads: int) -> Callable[[Any], None]:
+    sizes = {
+        "encoder_layers": layers,
+        "encoder_embed_dim": embed_dim,
+        "encoder_ffn_embed_dim": 4 * embed_dim,
+        "encoder_attention_heads": heads,
+    }
+
+    def set_sizes(cfg: Any) -> None:
+        for name, value in sizes.items():
+            if getattr(cfg, name, None) is None:
+                setattr(cfg, name, value)
+
+    return set_sizes
+
+
+tupe_tiny = register_model_architecture("tupe", "tupe_tiny")(_architecture(2, 128, 2))
+tupe_mini = register_model_architecture("tupe", "tupe_mini")(_architecture(4, 256, 4))
+tupe_small = register_model_architecture("tupe", "tupe_small")(_architecture(4, 512, 8))
+tupe_base = register_model_architecture("tupe", "tupe_base")(_architecture(12, 768, 12))
+tupe_large = register_model_architecture("tupe", "tupe_large")(_architecture(24, 1024, 16))
