@@ -34,20 +34,20 @@ def relative_position_bucket(offset: Tensor, *, num_bins: int, max_distance: int
 
     Args:
         offset: integers of any shape.
-        num_bins: number of bins, a multiple of 4.
+        num_bins: number of bins, even, 4 or more.
         max_distance: distances from here on share the last bin of their half.
 
     Returns:
         ``int64`` of ``offset``'s shape, in ``[0, num_bins)``.
 
     Raises:
-        ValueError: ``num_bins`` is no positive multiple of 4, or ``max_distance`` is not above
+        ValueError: ``num_bins`` is odd or below 4, or ``max_distance`` is not above
             the largest distance with a bin of its own.
     """
-    if num_bins < 4 or num_bins % 4:
+    if num_bins < 4 or num_bins % 2:
         raise ValueError(
-            f"num_bins={num_bins}: the number of relative position bins must be a multiple of 4, "
-            "4 or more (half of them for each direction, half of those logarithmic)"
+            f"num_bins={num_bins}: the number of relative position bins must be even and 4 or "
+            "more (half of them serve each direction)"
         )
     half = num_bins // 2
     exact = half // 2

@@ -89,7 +89,7 @@ class TupeConfig(FairseqDataclass):
         default=0.0, metadata={"help": "dropout after the feed-forward activation"}
     )
     pooler_dropout: float = field(
-        default=0.0, metadata={"help": "dropout before the classification head's output layer"}
+        default=0.1, metadata={"help": "dropout before the classification head's output layer"}
     )
     pooler_activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
         default="tanh", metadata={"help": "activation of the classification head's dense layer"}
