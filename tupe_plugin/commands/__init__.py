@@ -1,0 +1,34 @@
+"""The `tupe` console command. A subcommand's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {  # name -> (module of this package, one line of help)
+    "user-dir": ("user_dir", "print the path to give as --user-dir"),
+    "convert-checkpoint": (
+        "convert_checkpoint",
+        "rewrite a trusted checkpoint so that it can be read without executing code from it",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="tupe", description="Tools of tupe_plugin; training itself is fairseq-train."
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    called = next((argument for argument in arguments if argument in COMMANDS), None)
+    for name, (module_name, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == called:
+            module = importlib.import_module(f"{__name__}.{module_name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    args = parser.parse_args(arguments)
+    return args.run(args)

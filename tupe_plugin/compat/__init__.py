@@ -1,0 +1,60 @@
+"""Lets unmodified fairseq 0.12.2 run on Python 3.10 to 3.13 with current torch, numpy and hydra.
+
+One function mends one upstream defect. Its docstring names the defect by its error message, the
+line, the condition, and the cure. Each runs when the module that it mends has just been imported,
+so that it does not matter who imports fairseq, or when:
+
+    start of Python --> startup.py (through a .pth file) --> first `import fairseq` --> activate()
+    `import tupe_plugin`  ------------------------------------------------------------> activate()
+
+What fairseq has compiled and a pure build of it lacks (`READTHEDOCS=1 pip install ...`) stands here
+in numpy, in `data_utils_fast.py` and `token_block_utils_fast.py`; a compiled module comes first.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .checkpoint_loading import load_checkpoint_files_safely, load_own_broadcast
+from .command_line import keep_bf16_off_tpu
+from .compiled_extensions import StandInFinder
+from .cpu_training import (
+    flatten_fp16_parameters_on_cpu,
+    survive_overflow_on_cpu,
+    wrap_cpu_models_without_device_ids,
+)
+from .import_hook import ImportHook
+from .interpreter_exit import stop_prefetching_at_exit
+from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
+from .numpy_names import restore_dropped_numpy_names
+from .python_dataclasses import make_config_dataclasses_hashable
+from .user_dir import import_each_user_dir_once
+
+CURES = (
+    ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
+    ("fairseq.data.iterators", stop_prefetching_at_exit),
+    ("fairseq.distributed.utils", load_own_broadcast),
+    ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),
+    ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
+    ("fairseq.options", keep_bf16_off_tpu),
+    ("fairseq.trainer", survive_overflow_on_cpu),
+    ("fairseq.utils", import_each_user_dir_once),
+    *((name, restore_dropped_numpy_names) for name in MODULES_WITH_DROPPED_NUMPY_NAMES),
+)
+
+
+def activate(position: int = 0) -> ImportHook:
+    """Put every cure in place, once for a process, and return the hook that holds them.
+
+    `position` is the hook's place in `sys.meta_path`.
+    """
+    for finder in sys.meta_path:
+        if getattr(finder, "mends_fairseq", False):
+            return finder  # type: ignore[return-value]
+    hook = ImportHook()
+    sys.meta_path.insert(position, hook)
+    sys.meta_path.append(StandInFinder())
+    hook.before("fairseq", make_config_dataclasses_hashable)
+    for name, cure in CURES:
+        hook.after(name, cure)
+    return hook

@@ -1,0 +1,39 @@
+"""Python >= 3.11 and fairseq's configuration dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from typing import Any
+
+PACKAGES = ("fairseq", "fairseq_cli")
+
+
+def make_config_dataclasses_hashable() -> None:
+    """`ValueError: mutable default ... for field common is not allowed: use default_factory`.
+
+    Where: fairseq/dataclass/configs.py:1105 and models/transformer/transformer_config.py:105, 111,
+    191 use an instance of one dataclass as the default of another's field.
+    When: Python >= 3.11, which calls a default mutable if its class has no hash.
+    Cure: fairseq's own dataclasses keep the identity hash that every object has. Nothing else in
+    the process is touched, and two equal configurations still compare equal.
+    """
+    if sys.version_info < (3, 11) or hasattr(dataclasses.dataclass, "mends_fairseq"):
+        return
+    original = dataclasses.dataclass
+
+    def keep_identity_hash(cls: Any) -> Any:
+        of_fairseq = cls.__module__.partition(".")[0] in PACKAGES
+        if of_fairseq and cls.__dict__.get("__hash__", object) is None:
+            cls.__hash__ = object.__hash__
+        return cls
+
+    @functools.wraps(original)
+    def dataclass(cls: Any = None, /, **options: Any) -> Any:
+        if cls is None:
+            return lambda decorated: keep_identity_hash(original(**options)(decorated))
+        return keep_identity_hash(original(cls, **options))
+
+    dataclass.mends_fairseq = True  # type: ignore[attr-defined]
+    dataclasses.dataclass = dataclass

@@ -1,0 +1,5 @@
+"""fairseq optimizers, and in lr_scheduler/ the learning-rate schedulers. Importing this package registers every module in it."""
+
+from ..registration import import_siblings
+
+import_siblings(__name__, __path__)

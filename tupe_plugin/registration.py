@@ -1,0 +1,45 @@
+"""Importing an adapter registers it with fairseq: this is where all of them are imported."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+
+ADAPTER_FOLDERS = ("criterions", "models", "optim")
+
+
+def register(fairseq: ModuleType) -> None:
+    """Import every adapter. `fairseq` is the imported package: proof that it can be done now."""
+    for folder in ADAPTER_FOLDERS:
+        importlib.import_module(f"{__package__}.{folder}")
+
+
+def import_siblings(package: str, path: Iterable[str]) -> None:
+    """Import every module of an adapter folder; a name with a leading underscore is private.
+
+    Raises:
+        ModuleNotFoundError: fairseq is not installed.
+    """
+    require_fairseq()
+    for module in pkgutil.iter_modules(path):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{package}.{module.name}")
+
+
+def require_fairseq() -> None:
+    """Say in one line how to install fairseq where it is missing.
+
+    Raises:
+        ModuleNotFoundError: fairseq is not installed.
+    """
+    if "fairseq" not in sys.modules and importlib.util.find_spec("fairseq") is None:
+        raise ModuleNotFoundError(
+            "fairseq is not installed: run "
+            "`READTHEDOCS=1 pip install --no-deps fairseq==0.12.2` "
+            "(--no-deps because of its stale pins; READTHEDOCS=1 spares it a compiler)",
+            name="fairseq",
+        )
