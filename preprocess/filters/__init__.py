@@ -1,0 +1,1 @@
+"""Small filters, one step each; `preprocess/*.sh` put them in order."""

@@ -1,0 +1,74 @@
+"""Learn byte-pair-encoding merges from tokenised text and write them as a "codes" file.
+
+    python -m preprocess.filters.learn_bpe --merges 32000 --output bpe.codes TEXT...
+
+Learned by Hugging Face `tokenizers` (Rust, all cores), written in the format of subword-nmt 0.2.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+from preprocess.filters.apply_bpe import END_OF_WORD
+from preprocess.filters.tokenize_words import PROTECTED_WORDS
+
+_MIN_FREQUENCY = 2  # subword-nmt's: a pair seen once is not worth a unit
+
+
+def learn_bpe(paths: list[Path], *, num_merges: int) -> list[tuple[str, str]]:
+    """At most `num_merges` merges, most frequent first; fewer where the text has no more."""
+    tokenizer = Tokenizer(models.BPE())
+    protected = "|".join(f"^{word}$" for word in PROTECTED_WORDS)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(protected), "removed")]
+    )
+    characters = sorted(_characters(paths))
+    trainer = trainers.BpeTrainer(
+        # The trainer counts units, we count merges: give it room for every character, both in
+        # the middle and at the end of a word, and cut the list afterwards.
+        vocab_size=num_merges + 2 * len(characters),
+        min_frequency=_MIN_FREQUENCY,
+        # Ties between pairs are broken by the units' numbers; naming every unit beforehand makes
+        # the result the same in every run.
+        special_tokens=characters + [character + END_OF_WORD for character in characters],
+        end_of_word_suffix=END_OF_WORD,
+        show_progress=True,
+    )
+    tokenizer.train([str(path) for path in paths], trainer)
+    return _merges(tokenizer)[:num_merges]
+
+
+def _characters(paths: list[Path]) -> set[str]:
+    characters: set[str] = set()
+    for path in paths:
+        with open(path, encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                characters.update(line)
+    return {character for character in characters if not character.isspace()}
+
+
+def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    import json
+
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    return [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("paths", nargs="+", type=Path, metavar="TEXT", help="tokenised text")
+    parser.add_argument("--merges", required=True, type=int, help="how many merges to learn")
+    parser.add_argument("--output", required=True, type=Path, help="the codes file to write")
+    args = parser.parse_args()
+    merges = learn_bpe(args.paths, num_merges=args.merges)
+    if not merges:
+        parser.error(f"{args.paths[0]}: no pair of letters occurs twice; is the text empty?")
+    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
+    args.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Divide tokenised text into training and validation text, by whole documents, reproducibly.
+
+    python -m preprocess.filters.split_documents --valid-ratio 0.005 \\
+        --train train.txt --valid valid.txt TEXT
+
+A document ends at an empty line; one of more than `--block-lines` lines (a book) counts as several.
+A block goes to validation where a hash of its text and the seed falls below the ratio: the choice
+depends on nothing but the text, so equal documents are never on both sides, and neither the order
+of the corpus nor what else is in it changes the choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def blocks_of_documents(lines: Iterable[str], *, block_lines: int) -> Iterator[list[str]]:
+    """Runs of non-empty lines (without newlines), cut after every `block_lines` lines."""
+    block: list[str] = []
+    for line in lines:
+        if line:
+            block.append(line)
+        if block and (not line or len(block) == block_lines):
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def position_of(block: list[str], *, seed: int) -> float:
+    """A number in [0, 1) that depends on the block's text and the seed only."""
+    digest = hashlib.blake2b("\n".join([str(seed), *block]).encode("utf-8"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big") / 2**64
+
+
+def _read(path: Path, block_lines: int) -> Iterator[list[str]]:
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        yield from blocks_of_documents(
+            (line.rstrip("\n") for line in lines), block_lines=block_lines
+        )
+
+
+def split_documents(
+    text: Path, train: Path, valid: Path, *, ratio: float, block_lines: int, seed: int
+) -> tuple[int, int]:
+    """Write `train` and `valid`, blocks separated by empty lines.
+
+    Where no block falls below the ratio, the one with the smallest number is for validation.
+
+    Returns:
+        The numbers of blocks for training and for validation.
+
+    Raises:
+        ValueError: there are fewer than two blocks.
+    """
+    smallest = min((position_of(b, seed=seed) for b in _read(text, block_lines)), default=1.0)
+    limit = max(ratio, smallest * (1 + 1e-9))
+    counts = {train: 0, valid: 0}
+    with (
+        open(train, "w", encoding="utf-8", newline="\n") as train_sink,
+        open(valid, "w", encoding="utf-8", newline="\n") as valid_sink,
+    ):
+        sinks = {train: train_sink, valid: valid_sink}
+        for block in _read(text, block_lines):
+            side = valid if position_of(block, seed=seed) < limit else train
+            separator = "\n" if counts[side] else ""
+            sinks[side].write(separator + "\n".join(block) + "\n")
+            counts[side] += 1
+    if not all(counts.values()):
+        raise ValueError(
+            f"{counts[train]} training and {counts[valid]} validation blocks: the text is too "
+            f"short to be divided; give a smaller --valid-block-lines, another --valid-ratio, or "
+            f"the validation text by --valid"
+        )
+    return counts[train], counts[valid]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("text", type=Path, metavar="TEXT")
+    parser.add_argument("--train", required=True, type=Path)
+    parser.add_argument("--valid", required=True, type=Path)
+    parser.add_argument("--valid-ratio", required=True, type=float)
+    parser.add_argument("--block-lines", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    try:
+        train_blocks, valid_blocks = split_documents(
+            args.text,
+            args.train,
+            args.valid,
+            ratio=args.valid_ratio,
+            block_lines=args.block_lines,
+            seed=args.seed,
+        )
+    except ValueError as error:
+        parser.exit(1, f"split_documents: {error}\n")
+    sys.stderr.write(f"{train_blocks} blocks for training, {valid_blocks} for validation\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
