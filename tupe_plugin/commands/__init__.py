@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {  # name -> (module of this package, one line of help)
+    "report": ("report", "one table out of many fine-tuning runs, by the TUPE paper's protocol"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (
         "convert_checkpoint",

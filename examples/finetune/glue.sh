@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Fine-tune on one GLUE task: TUPE, arXiv 2006.15595, section 4.1 (protocol) and Table 1 (scores).
+#
+#   promise   TUPE-R base after 1M updates, dev: MNLI 86.21/86.19, QNLI 92.17, QQP 91.30,
+#             SST-2 93.26, CoLA 63.56, MRPC 89.89, RTE 73.56, STS-B 89.23 (the paper's figures)
+#   protocol  lr in {2,3,4,5}e-5 x five seeds; median of the seeds for each lr; best lr reported.
+#             examples/finetune/sweep.sh runs that and `tupe report` makes the table.
+#   hardware  one GPU of 16 GB with fp16 (FP16=--fp16); tiny models: one CPU core
+#
+#   usage     examples/finetune/glue.sh TASK DATA_BIN CHECKPOINT SAVE_DIR [more fairseq-train options]
+#             CHECKPOINT "none" trains from scratch.
+#   settings  LR=5e-5 SEED=1 EPOCHS ARCH=tupe_base REL_POS=--rel-pos MAX_POSITIONS=512 FP16=
+set -euo pipefail
+[ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
+task=$1 data=$2 checkpoint=$3 save_dir=$4
+shift 4
+
+epochs=10 classes=2 regression=() valid=valid
+case $task in
+    CoLA) metric=mcc ;;
+    STS-B) metric=pearson classes=1 regression=(--regression-target) ;;
+    MNLI) metric=accuracy classes=3 epochs=5 valid=valid,valid1 ;;
+    QNLI | QQP) metric=accuracy epochs=5 ;;
+    SST-2 | MRPC | RTE | WNLI) metric=accuracy ;;
+    *)
+        echo "$0: unknown task '$task': CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE or WNLI" >&2
+        exit 2
+        ;;
+esac
+
+restore=(--restore-file "$checkpoint" --reset-optimizer --reset-dataloader --reset-meters --reset-lr-scheduler)
+if [ "$checkpoint" = none ]; then
+    restore=()
+elif [ ! -f "$checkpoint" ]; then
+    echo "$0: no checkpoint $checkpoint ('none' trains from scratch)" >&2
+    exit 2
+fi
+mkdir -p "$save_dir"
+
+fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
+    --task sentence_prediction --criterion sentence_prediction \
+    --num-classes "$classes" "${regression[@]}" --init-token 0 --separator-token 2 \
+    --arch "${ARCH:-tupe_base}" ${REL_POS---rel-pos} --embedding-normalize \
+    --max-positions "${MAX_POSITIONS:-512}" --shorten-method truncate \
+    --batch-size 32 --required-batch-size-multiple 1 \
+    --optimizer adam --adam-betas '(0.9, 0.999)' --adam-eps 1e-6 \
+    --weight-decay 0.01 --clip-norm 1.0 \
+    --lr-scheduler warmup_ratio --warmup-ratio 0.06 --lr "${LR:-5e-5}" \
+    --max-epoch "${EPOCHS:-$epochs}" --seed "${SEED:-1}" \
+    --dropout 0.1 --attention-dropout 0.1 ${FP16:-} \
+    --find-unused-parameters --skip-invalid-size-inputs-valid-test \
+    --valid-subset "$valid" --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric \
+    --no-epoch-checkpoints --no-last-checkpoints \
+    --log-format json --log-interval 50 --log-file "$save_dir/train.log" --save-dir "$save_dir" "$@"

@@ -1,0 +1,167 @@
+"""`tupe report`: one table out of many fine-tuning runs, by the TUPE paper's protocol.
+
+Runs that differ in nothing but the seed lie in one folder (`.../lr5e-5/seed1/train.log`), which
+is a row of the table.  For each row: the median over the seeds of each run's best validation,
+which is what the paper reports (arXiv 2006.15595, section 4.1), and mean and standard deviation
+of the last one, which no dev set has chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+LOG_NAME = "train.log"
+
+_METRIC = re.compile(r"'best_checkpoint_metric': '(\w+)'")
+_MAXIMIZE = re.compile(r"'maximize_best_checkpoint_metric': (True|False)")
+_SEED = re.compile(r"'seed': (\d+)")
+_SECONDS = re.compile(r"done training in ([\d.]+) seconds")
+
+
+class UnreadableLogError(Exception):
+    """A log that holds no finished run; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's validations, in order, and its metric."""
+
+    group: Path
+    seed: int
+    metric: str
+    maximize: bool
+    validations: tuple[dict[str, float], ...]
+    seconds: float
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The validation with the best metric; the first of equals, as fairseq keeps it."""
+        sign = 1 if self.maximize else -1
+        return max(self.validations, key=lambda validation: sign * validation[self.metric])
+
+    @property
+    def last(self) -> dict[str, float]:
+        return self.validations[-1]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help=f"folders that hold runs, each with a {LOG_NAME}"
+    )
+    parser.add_argument(
+        "--also",
+        nargs="*",
+        default=[],
+        metavar="METRIC",
+        help="more metrics, at the validation which the run's own metric chose (f1, spearman ...)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    logs = sorted(log for folder in args.folders for log in folder.rglob(LOG_NAME))
+    if not logs:
+        print(f"tupe report: no {LOG_NAME} under {', '.join(map(str, args.folders))}", file=sys.stderr)
+        return 1
+    runs, unread = [], []
+    for log in logs:
+        try:
+            runs.append(read_run(log))
+        except UnreadableLogError as error:
+            unread.append(f"tupe report: {error}: left out")
+    print("\n".join(format_table(runs, also=args.also)))
+    for line in unread:
+        print(line, file=sys.stderr)
+    return 1 if unread else 0
+
+
+def read_run(log: Path) -> Run:
+    """Read one `--log-format json` log.
+
+    Raises:
+        UnreadableLogError: it does not come from a finished run, or lacks the metric.
+    """
+    text = log.read_text(encoding="utf-8")
+    metric, maximize, seed = (
+        pattern.search(text) for pattern in (_METRIC, _MAXIMIZE, _SEED)
+    )
+    seconds = _SECONDS.search(text)
+    if metric is None or maximize is None or seed is None:
+        raise UnreadableLogError(f"{log} does not begin with fairseq-train's settings")
+    if seconds is None:
+        raise UnreadableLogError(f"{log} is not of a finished run")
+    validations = tuple(_validations(text))
+    if not validations or any(metric[1] not in validation for validation in validations):
+        raise UnreadableLogError(
+            f"{log} has no validation with {metric[1]} (it needs --log-format json)"
+        )
+    return Run(
+        group=log.parent.parent,
+        seed=int(seed[1]),
+        metric=metric[1],
+        maximize=maximize[1] == "True",
+        validations=validations,
+        seconds=float(seconds[1]),
+    )
+
+
+def _validations(text: str) -> list[dict[str, float]]:
+    """Each validation's metrics on `valid`, without the prefix."""
+    found = []
+    for line in text.splitlines():
+        head, separator, body = line.partition("| valid | ")
+        if separator:
+            entries = json.loads(body)
+            found.append(
+                {
+                    key.removeprefix("valid_"): float(value)
+                    for key, value in entries.items()
+                    if key.startswith("valid_")
+                }
+            )
+    return found
+
+
+def format_table(runs: list[Run], *, also: list[str]) -> list[str]:
+    """Lines of a Markdown table, a row for each group of seeds.
+
+    Raises:
+        KeyError: a metric of `also` is not in the logs.
+    """
+    groups: dict[Path, list[Run]] = defaultdict(list)
+    for one in runs:
+        groups[one.group].append(one)
+    titles = ["runs", "metric", "seeds", "best: median", "best: mean ± std", "last: mean ± std"]
+    titles += [f"{name}: mean ± std" for name in also] + ["s a run"]
+    lines = [_row(titles), _row(["---"] * len(titles))]
+    for group, members in sorted(groups.items()):
+        metric = members[0].metric
+        best = [one.best[metric] for one in members]
+        cells = [
+            str(group),
+            metric,
+            str(len(members)),
+            f"{statistics.median(best):.4g}",
+            _mean_and_std(best),
+            _mean_and_std([one.last[metric] for one in members]),
+        ]
+        cells += [_mean_and_std([one.best[name] for one in members]) for name in also]
+        cells.append(f"{statistics.mean(one.seconds for one in members):.0f}")
+        lines.append(_row(cells))
+    return lines
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _mean_and_std(values: list[float]) -> str:
+    """Mean and sample standard deviation; no deviation of one value."""
+    mean = f"{statistics.mean(values):.4g}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
