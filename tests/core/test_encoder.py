@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from tests.core.random_parameters import randomized
+from tests.references.encoder import encode
+from tupe_plugin.core.attention import explicit_attention
+from tupe_plugin.core.encoder import TupeEncoder
+from tupe_plugin.core.position_scheme import POSITION_SCHEMES
+
+VOCAB, PAD = 17, 1
+LAYERS, HEADS, HEAD_DIM, FFN = 2, 3, 5, 11
+EMBED = HEADS * HEAD_DIM
+MAX_POSITIONS, BINS, MAX_DISTANCE = 13, 8, 7
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
+TIGHT = {"rtol": 1e-10, "atol": 1e-10}
+
+every_scheme = pytest.mark.parametrize("scheme", list(POSITION_SCHEMES))
+both_modes = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+both_norms = pytest.mark.parametrize("pre_norm", [False, True], ids=["post-LN", "pre-LN"])
+
+
+def encoder(scheme: str, **options) -> TupeEncoder:
+    sizes = {
+        "num_layers": LAYERS,
+        "embed_dim": EMBED,
+        "ffn_embed_dim": FFN,
+        "num_heads": HEADS,
+        "max_positions": MAX_POSITIONS,
+        "num_bins": BINS,
+        "max_distance": MAX_DISTANCE,
+    }
+    return randomized(TupeEncoder(VOCAB, PAD, scheme=POSITION_SCHEMES[scheme], **(sizes | options)))
+
+
+def sentences(*lengths: int) -> Tensor:
+    """Token ids ``(batch, seq)``: token 0 first, padding last."""
+    generator = torch.Generator().manual_seed(2)
+    tokens = torch.randint(2, VOCAB, (len(lengths), max(lengths)), generator=generator)
+    tokens[:, 0] = 0
+    for row, length in zip(tokens, lengths, strict=True):
+        row[length:] = PAD
+    return tokens
+
+
+def features(module: TupeEncoder, tokens: Tensor) -> Tensor:
+    return module(tokens)[-1]
+
+
+# ---- equality
+
+
+@every_scheme
+@both_norms
+@both_modes
+@pytest.mark.parametrize("lengths", [(7, 4, 1), (5,), (1,)], ids=str)
+def test_equals_the_naive_reference(
+    scheme: str, pre_norm: bool, training: bool, lengths: tuple[int, ...]
+) -> None:
+    module = encoder(
+        scheme, normalize_before=pre_norm, embedding_normalize=training, **NO_DROPOUT
+    ).train(training)
+    tokens = sentences(*lengths)
+    with torch.no_grad():
+        expected = encode(
+            dict(module.named_parameters()),
+            tokens,
+            scheme=scheme,
+            heads=HEADS,
+            layers=LAYERS,
+            padding_idx=PAD,
+            num_bins=BINS,
+            max_distance=MAX_DISTANCE,
+            pre_norm=pre_norm,
+        )
+        torch.testing.assert_close(features(module, tokens), expected, **TIGHT)
+
+
+@every_scheme
+@both_norms
+@both_modes
+def test_the_fused_path_equals_the_explicit_one_with_gradients(
+    scheme: str, pre_norm: bool, training: bool
+) -> None:
+    outcomes = []
+    for attention in (F.scaled_dot_product_attention, explicit_attention):
+        module = encoder(scheme, normalize_before=pre_norm, attention=attention).train(training)
+        torch.manual_seed(3)
+        out = features(module, sentences(7, 4, 1))
+        out.square().sum().backward()
+        outcomes.append([out, *(p.grad for p in module.parameters())])
+    for fused, explicit in zip(*outcomes, strict=True):
+        torch.testing.assert_close(fused, explicit, **TIGHT)
+
+
+# ---- limits where the answer is known
+
+
+@both_norms
+@both_modes
+@pytest.mark.parametrize("scheme", ["tupe-a", "tupe-a-tie-cls", "bert-a", "bert-a-d", "none"])
+def test_without_positions_it_is_torch_s_own_encoder_with_another_scale(
+    scheme: str, pre_norm: bool, training: bool
+) -> None:
+    """Zero positional parameters leave plain attention, its logits scaled by (n d)^-1/2.
+
+    torch's own layers scale by d^-1/2, so the difference goes into their query weights.
+    """
+    module = encoder(scheme, normalize_before=pre_norm, **NO_DROPOUT).train(training)
+    for name, parameter in module.named_parameters():
+        if name.startswith("positions.") and "layer_norm" not in name:
+            nn.init.zeros_(parameter)
+    products = {"bert-a": 1, "none": 1, "bert-a-d": 4}.get(scheme, 2)
+
+    layer = nn.TransformerEncoderLayer(
+        EMBED, HEADS, FFN, dropout=0.0, activation="gelu", batch_first=True, norm_first=pre_norm
+    )
+    plain = nn.TransformerEncoder(
+        layer, LAYERS, norm=nn.LayerNorm(EMBED) if pre_norm else None, enable_nested_tensor=False
+    )
+    names = (("self_attn_layer_norm", "norm1"), ("final_layer_norm", "norm2"))
+    names += (("fc1", "linear1"), ("fc2", "linear2"))
+    state = {}
+    for key, value in module.state_dict().items():
+        if key.startswith("layers."):
+            for ours, theirs in names:
+                key = key.replace(f".{ours}.", f".{theirs}.")
+            state[key] = value.clone()
+            if "in_proj" in key:
+                state[key][:EMBED] /= products**0.5
+        elif key.startswith("final_layer_norm."):
+            state[key.replace("final_layer_norm", "norm")] = value
+    plain.double().load_state_dict(state)
+
+    tokens = sentences(7, 4, 1)
+    padding = tokens.eq(PAD)
+    x = module.embed_tokens(tokens).masked_fill(padding.unsqueeze(-1), 0.0)
+    with torch.enable_grad():  # keeps torch's own encoder off its fused inference path
+        expected = plain.train(training)(x, src_key_padding_mask=padding)
+    words = ~padding
+    torch.testing.assert_close(features(module, tokens)[words], expected[words], **TIGHT)
+
+
+@both_modes
+def test_without_positions_the_order_of_the_words_is_not_seen(training: bool) -> None:
+    module = encoder("none", **NO_DROPOUT).train(training)
+    tokens, order = sentences(7, 7), torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    expected = features(module, tokens)[:, order]
+    torch.testing.assert_close(features(module, tokens[:, order]), expected, **TIGHT)
+
+
+@pytest.mark.parametrize("scheme", [name for name in POSITION_SCHEMES if name != "none"])
+def test_with_positions_it_is_seen(scheme: str) -> None:
+    module = encoder(scheme).eval()
+    tokens, order = sentences(7), torch.tensor([0, 2, 1, 3, 4, 5, 6])
+    expected = features(module, tokens)[:, order]
+    assert not torch.allclose(features(module, tokens[:, order]), expected)
+
+
+def test_tupe_r_with_a_zero_table_is_tupe_a() -> None:
+    relative, plain = encoder("tupe-r").eval(), encoder("tupe-a").eval()
+    nn.init.zeros_(relative.positions.relative.bias.weight)
+    plain.load_state_dict({k: v for k, v in relative.state_dict().items() if "relative" not in k})
+    tokens = sentences(7, 4)
+    torch.testing.assert_close(features(relative, tokens), features(plain, tokens), **TIGHT)
+
+
+# ---- padding, lengths
+
+
+@every_scheme
+@both_modes
+def test_padding_changes_nothing_for_the_words(scheme: str, training: bool) -> None:
+    module = encoder(scheme, **NO_DROPOUT).train(training)
+    short = sentences(5)
+    padded = torch.cat([short, torch.full((1, 3), PAD)], dim=1)
+    torch.testing.assert_close(features(module, padded)[:, :5], features(module, short), **TIGHT)
+
+
+@every_scheme
+def test_a_sequence_too_long_names_both_lengths(scheme: str) -> None:
+    module = encoder(scheme)
+    module(sentences(MAX_POSITIONS))
+    with pytest.raises(ValueError, match="14 tokens is longer than max_positions=13"):
+        module(sentences(MAX_POSITIONS + 1))
+
+
+def test_heads_that_do_not_divide_the_width_are_named() -> None:
+    with pytest.raises(ValueError, match="embed_dim=15 is no multiple of num_heads=4"):
+        encoder("tupe-a", num_heads=4)
+
+
+# ---- training
+
+
+@every_scheme
+@both_norms
+def test_gradients_of_every_parameter(scheme: str, pre_norm: bool) -> None:
+    module = encoder(
+        scheme,
+        num_layers=1,
+        embed_dim=6,
+        ffn_embed_dim=3,
+        num_heads=2,
+        max_positions=5,
+        num_bins=4,
+        max_distance=2,
+        normalize_before=pre_norm,
+        embedding_normalize=pre_norm,
+        **NO_DROPOUT,
+    )
+    tokens = sentences(3, 2)
+    names, values = zip(*module.named_parameters(), strict=True)
+
+    def encode_words(*parameters: Tensor) -> Tensor:
+        named = dict(zip(names, parameters, strict=True))
+        return functional_call(module, named, (tokens,))[-1][tokens != PAD]
+
+    # The padding row of the table is a constant: torch gives it no gradient, by design.
+    assert names[0] == "embed_tokens.weight"
+    constant = values[0].detach().clone()
+
+    def without_padding_row(rows: Tensor, *others: Tensor) -> Tensor:
+        keep = torch.arange(VOCAB).unsqueeze(1) == PAD
+        return encode_words(torch.where(keep, constant, rows), *others)
+
+    assert torch.autograd.gradcheck(without_padding_row, values, fast_mode=True)
+
+
+@every_scheme
+@both_norms
+def test_every_parameter_takes_part(scheme: str, pre_norm: bool) -> None:
+    """Otherwise distributed training stops: "parameters that were not used"."""
+    module = encoder(scheme, normalize_before=pre_norm, embedding_normalize=True)
+    features(module, sentences(7, 4)).square().sum().backward()
+    assert [name for name, p in module.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("kind", ["dropout", "attention_dropout", "activation_dropout"])
+def test_each_dropout_acts_in_training_only(kind: str) -> None:
+    rates = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, kind: 0.5}
+    module, tokens = encoder("tupe-r", **rates), sentences(7, 4)
+    undropped = encoder("tupe-r", **NO_DROPOUT).eval()
+    torch.testing.assert_close(features(module.eval(), tokens), features(undropped, tokens))
+    torch.manual_seed(1)
+    once = features(module.train(), tokens)
+    assert not torch.allclose(once, features(module, tokens))
+    torch.manual_seed(1)
+    assert torch.equal(once, features(module, tokens))
+
+
+# ---- what the layers are given
+
+
+class Recorder:
+    """Attention that remembers its mask."""
+
+    def __init__(self) -> None:
+        self.masks: list[Tensor | None] = []
+
+    def __call__(self, *args: Tensor, attn_mask: Tensor | None, **options) -> Tensor:
+        self.masks.append(attn_mask)
+        return F.scaled_dot_product_attention(*args, attn_mask=attn_mask, **options)
+
+
+@pytest.mark.parametrize("scheme", ["tupe-a", "tupe-r", "tupe-a-tie-cls", "bert-r"])
+@both_modes
+def test_all_layers_share_one_bias_that_is_not_copied_for_each_sentence(
+    scheme: str, training: bool
+) -> None:
+    recorder = Recorder()
+    module = encoder(scheme, attention=recorder, num_layers=3).train(training)
+    module(sentences(7, 7, 7, 7, 7))
+    assert len(recorder.masks) == 3
+    for mask in recorder.masks:
+        assert mask is not None
+        assert mask.shape == (1, HEADS, 7, 7)
+        assert mask.data_ptr() == recorder.masks[0].data_ptr()
+        torch.testing.assert_close(mask[0], module.attention_bias(7), **TIGHT)
+
+
+def test_with_padding_one_mask_serves_all_layers() -> None:
+    recorder = Recorder()
+    module = encoder("tupe-r", attention=recorder, num_layers=3)
+    module(sentences(7, 4))
+    first = recorder.masks[0]
+    assert first is not None
+    assert first.shape == (2, HEADS, 7, 7)
+    assert {mask.data_ptr() for mask in recorder.masks} == {first.data_ptr()}
+
+
+@pytest.mark.parametrize("scheme", ["bert-a", "bert-a-d", "none"])
+def test_no_bias_and_no_padding_give_no_mask(scheme: str) -> None:
+    recorder = Recorder()
+    module = encoder(scheme, attention=recorder)
+    module(sentences(7, 7))
+    assert recorder.masks == [None] * LAYERS
+    assert module.attention_bias(7) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_the_mask_has_the_type_of_the_queries(dtype: torch.dtype) -> None:
+    recorder = Recorder()
+    module = encoder("tupe-r", attention=recorder).float()
+    with torch.autocast("cpu", dtype=dtype):
+        out = features(module, sentences(7, 4))
+    assert {mask.dtype for mask in recorder.masks} == {dtype}
+    out.float().square().sum().backward()
+    assert all(
+        p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in module.parameters()
+    )
+
+
+def test_states_are_the_input_and_what_each_layer_gives() -> None:
+    module, tokens = encoder("tupe-r", normalize_before=True, **NO_DROPOUT), sentences(7, 4)
+    states = module(tokens)
+    assert [tuple(state.shape) for state in states] == [(2, 7, EMBED)] * (LAYERS + 1)
+    assert (states[0][1, 4:] == 0).all()  # padding
+    assert torch.equal(states[0][0], module.embed_tokens(tokens[0]))
+
+
+# ---- lower precision
+
+
+@pytest.mark.parametrize("scheme", ["tupe-a", "tupe-r", "bert-a", "bert-a-d"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@both_modes
+def test_half_precision_errs_at_most_twice_as_much_as_plain_torch(
+    scheme: str, dtype: torch.dtype, training: bool
+) -> None:
+    """Plain torch: the same layers with the attention written out, in that precision."""
+    options = {"embed_dim": 96, "ffn_embed_dim": 97, "max_positions": 67, **NO_DROPOUT}
+    tokens = sentences(67, 61, 2, 1)
+    words = tokens != PAD
+    errors = {}
+    for attention in (F.scaled_dot_product_attention, explicit_attention):
+        module = encoder(scheme, attention=attention, **options).train(training)
+        randomized(module, std=0.1).to(dtype)
+        out = features(module, tokens)
+        assert out.dtype == dtype
+        truth = features(module.double(), tokens)
+        errors[attention] = (out.double() - truth)[words].abs().max().item()
+    assert 0 < errors[F.scaled_dot_product_attention] <= 2 * errors[explicit_attention]
