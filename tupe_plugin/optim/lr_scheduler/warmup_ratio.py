@@ -1,0 +1,197 @@
+"""``--lr-scheduler warmup_ratio``: warm-up as a share of the run, decay that ends with it.
+
+The equation, and which update has which learning rate, is in ``core/learning_rate.py``. This
+adapter finds out how many updates training will make. fairseq never tells a scheduler, so
+``Trainer.get_train_iterator`` is wrapped: it hands every training iterator that it makes to this
+scheduler (and only to this one), which counts at the start of each epoch.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
+
+from fairseq.data.iterators import EpochBatchIterating, EpochBatchIterator
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim import FairseqOptimizer
+from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
+from fairseq.trainer import Trainer
+from omegaconf import II
+
+from ...core.learning_rate import count_updates, count_warmup_steps, warmup_polynomial_lr
+
+logger = logging.getLogger(__name__)
+
+NAME = "warmup_ratio"
+
+
+@dataclass
+class WarmupRatioConfig(FairseqDataclass):
+    warmup_ratio: float = field(
+        default=0.06,
+        metadata={
+            "help": "warm the learning rate up linearly over this share of all updates, from 0 "
+            "(no warm-up) to 1 (nothing but warm-up)"
+        },
+    )
+    power: float = field(
+        default=1.0,
+        metadata={"help": "exponent of the decay after the warm-up; 1 is linear"},
+    )
+    end_learning_rate: float = field(
+        default=0.0,
+        metadata={"help": "learning rate that is reached with the last update"},
+    )
+    total_num_update: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "length of the schedule in updates; by default counted from --max-epoch, "
+            "--max-update, --update-freq, the data and the number of workers"
+        },
+    )
+    lr: List[float] = II("optimization.lr")
+    max_epoch: int = II("optimization.max_epoch")
+    max_update: int = II("optimization.max_update")
+    update_freq: List[int] = II("optimization.update_freq")
+    skip_remainder_batch: bool = II("optimization.skip_remainder_batch")
+
+
+@register_lr_scheduler(NAME, dataclass=WarmupRatioConfig)
+class WarmupRatioSchedule(FairseqLRScheduler):
+    """Linear warm-up over a share of the run, then polynomial decay until its last update."""
+
+    def __init__(self, cfg: WarmupRatioConfig, optimizer: FairseqOptimizer):
+        super().__init__(cfg, optimizer)
+        _check(cfg)
+        self.total_updates: Optional[int] = None  # not known before the first epoch begins
+        self._train_iterator: Optional[EpochBatchIterating] = None
+        self._num_updates = 0
+        # Epoch that began last, updates made before it, updates that it was expected to make.
+        self._epoch = 0
+        self._updates_before_epoch = 0
+        self._updates_in_epoch = 0
+
+    def state_dict(self) -> Dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "epoch": self._epoch,
+            "updates_before_epoch": self._updates_before_epoch,
+            "updates_in_epoch": self._updates_in_epoch,
+        }
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        # A checkpoint written under another scheduler has no counts: the resumed epoch is then
+        # counted from where it goes on.
+        self._epoch = state_dict.get("epoch", 0)
+        self._updates_before_epoch = state_dict.get("updates_before_epoch", 0)
+        self._updates_in_epoch = state_dict.get("updates_in_epoch", 0)
+
+    def set_train_iterator(self, train_iterator: EpochBatchIterating) -> None:
+        """Take the iterator whose batches the coming epochs will train on."""
+        self._train_iterator = train_iterator
+
+    def step_begin_epoch(self, epoch: int) -> float:
+        """Count the updates that the run will make; called after the epoch's iterator was made."""
+        total = self.cfg.total_num_update or self._count_total_updates(epoch)
+        if total != self.total_updates:
+            logger.info(
+                "%s: %d updates in all, %d of them warm-up", NAME, total, self._warmup(total)
+            )
+        self.total_updates = total
+        return self.step_update(self._num_updates)
+
+    def step_update(self, num_updates: int) -> float:
+        """Set the learning rate of the next update after ``num_updates`` of them."""
+        self._num_updates = num_updates
+        if self.total_updates is not None:
+            learning_rate = warmup_polynomial_lr(
+                num_updates,
+                peak_lr=self.cfg.lr[0],
+                total_steps=self.total_updates,
+                warmup_steps=self._warmup(self.total_updates),
+                end_lr=self.cfg.end_learning_rate,
+                power=self.cfg.power,
+            )
+            self.optimizer.set_lr(learning_rate)
+        return self.optimizer.get_lr()
+
+    def _warmup(self, total: int) -> int:
+        return count_warmup_steps(total, warmup_ratio=self.cfg.warmup_ratio)
+
+    def _count_total_updates(self, epoch: int) -> int:
+        """Value of ``num_updates`` at which training will end, as far as is known now."""
+        cfg = self.cfg
+        if cfg.max_epoch <= 0:
+            return cfg.max_update
+        if not isinstance(self._train_iterator, EpochBatchIterator):
+            if cfg.max_update > 0:
+                return cfg.max_update
+            raise ValueError(
+                f"--lr-scheduler {NAME} cannot count the batches of "
+                f"{type(self._train_iterator).__name__}: set --max-update or --total-num-update"
+            )
+        # The iterator of this epoch as the train loop holds it: len() is the whole epoch on
+        # this worker, n the batches that a resumed run does not see again.
+        batches = self._train_iterator._cur_epoch_itr
+        accumulated = cfg.update_freq[min(epoch, len(cfg.update_freq)) - 1]
+        done = -(-batches.n // accumulated)
+        in_epoch = max(-(-len(batches) // accumulated), done)
+
+        # A run resumed in mid-epoch must find the very total it had, although updates may have
+        # been skipped since the epoch began (overflow in --fp16). If the epoch is no longer the
+        # one that was saved (more workers, other --update-freq), what remains is what counts.
+        if epoch != self._epoch or in_epoch != self._updates_in_epoch or done == 0:
+            self._epoch = epoch
+            self._updates_before_epoch = self._num_updates - done
+            self._updates_in_epoch = in_epoch
+
+        batches_per_epoch = len(batches)
+        if cfg.skip_remainder_batch:  # fairseq has cut `batches` for this epoch's update_freq
+            batches_per_epoch = len(self._train_iterator) - 1
+        later = count_updates(
+            batches_per_epoch=batches_per_epoch,
+            update_freq=cfg.update_freq,
+            first_epoch=epoch + 1,
+            last_epoch=cfg.max_epoch,
+            drop_remainder=cfg.skip_remainder_batch,
+        )
+        total = self._updates_before_epoch + self._updates_in_epoch + later
+        return min(total, cfg.max_update) if cfg.max_update > 0 else total
+
+
+def _check(cfg: WarmupRatioConfig) -> None:
+    """Refuse values that cannot make a schedule."""
+    if len(cfg.lr) != 1:
+        raise ValueError(f"--lr-scheduler {NAME} takes one --lr, got {list(cfg.lr)}")
+    if cfg.total_num_update is not None and cfg.total_num_update < 1:
+        raise ValueError(f"--total-num-update must be at least 1, got {cfg.total_num_update}")
+    if not 0 <= cfg.warmup_ratio <= 1:
+        raise ValueError(f"--warmup-ratio must lie between 0 and 1, got {cfg.warmup_ratio}")
+    if cfg.power < 0:
+        raise ValueError(f"--power must not be negative, got {cfg.power}")
+    if cfg.max_epoch <= 0 and cfg.max_update <= 0 and cfg.total_num_update is None:
+        raise ValueError(
+            f"--lr-scheduler {NAME} must know where training ends: "
+            "set --max-epoch, --max-update or --total-num-update"
+        )
+
+
+def _handing_over(
+    get_train_iterator: Callable[..., EpochBatchIterating],
+) -> Callable[..., EpochBatchIterating]:
+    """``Trainer.get_train_iterator`` that also hands its result to the scheduler."""
+
+    @functools.wraps(get_train_iterator)
+    def wrapper(trainer: Trainer, *args: Any, **kwargs: Any) -> EpochBatchIterating:
+        train_iterator = get_train_iterator(trainer, *args, **kwargs)
+        # Asked by name first: a trainer builds its scheduler, and optimizer, on the first access.
+        if getattr(trainer.cfg.lr_scheduler, "_name", None) == NAME:
+            trainer.lr_scheduler.set_train_iterator(train_iterator)
+        return train_iterator
+
+    return wrapper
+
+
+Trainer.get_train_iterator = _handing_over(Trainer.get_train_iterator)
