@@ -1,4 +1,4 @@
-"""The scheduler under fairseq's own iterators, stepped in the order in which fairseq's trainer does.
+"""The scheduler under fairseq's own iterators, stepped in the order of fairseq's trainer.
 
 `tests/end_to_end/test_schedule.py` repeats the main cases with the real trainer.
 """
@@ -7,13 +7,13 @@ import itertools
 
 import pytest
 import torch
-
 from fairseq.data import FairseqDataset, iterators
 from fairseq.optim.lr_scheduler import LR_SCHEDULER_REGISTRY
 from fairseq.optim.lr_scheduler.polynomial_decay_schedule import PolynomialDecayLRSchedule
 from fairseq.optim.sgd import SGD
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
+
 from tupe_plugin.optim.lr_scheduler.warmup_ratio import (
     WarmupRatioConfig,
     WarmupRatioSchedule,

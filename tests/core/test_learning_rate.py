@@ -61,8 +61,18 @@ def test_impossible_update_freq_is_refused(update_freq):
 
 @pytest.mark.parametrize(
     ("total", "ratio", "warmup"),
-    [(100, 0.06, 6), (7, 0.06, 0), (8, 0.06, 0), (9, 0.06, 1), (1, 0.06, 0), (1, 1.0, 1)]
-    + [(100, 0.0, 0), (100, 1.0, 100), (0, 0.06, 0), (5, 0.5, 2), (7, 0.5, 4)],
+    [
+        (100, 0.06, 6),
+        (8, 0.06, 0),
+        (9, 0.06, 1),
+        (1, 0.06, 0),
+        (1, 1.0, 1),
+        (100, 0.0, 0),
+        (100, 1.0, 100),
+        (0, 0.06, 0),
+        (5, 0.5, 2),
+        (7, 0.5, 4),
+    ],
 )
 def test_warmup_is_the_rounded_share(total, ratio, warmup):
     assert count_warmup_steps(total, warmup_ratio=ratio) == warmup

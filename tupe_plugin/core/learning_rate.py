@@ -100,7 +100,7 @@ def warmup_polynomial_lr(
         raise ValueError(
             f"warmup_steps must lie between 0 and total_steps={total_steps}, got {warmup_steps}"
         )
-    if 0 < warmup_steps and step <= warmup_steps:
+    if warmup_steps > 0 and step <= warmup_steps:
         return peak_lr * (step / warmup_steps)
     if step >= total_steps:
         return end_lr

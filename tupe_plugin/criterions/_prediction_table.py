@@ -31,7 +31,7 @@ class PredictionTable(torch.Tensor):
 
     # The result of an operation is a plain tensor: fairseq concatenates all entries of a logging
     # output to sum them, and what it makes of the loss goes into checkpoints.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def tolist(self) -> Any:
         # fairseq-validate shows every entry of a logging output in its progress bar, and takes

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from fairseq.distributed import utils as distributed_utils
@@ -64,7 +64,10 @@ def whole_set_metrics(
 def _classification_metrics(
     predictions: np.ndarray, targets: np.ndarray, *, kind: str
 ) -> dict[str, float]:
-    from sklearn.metrics import f1_score, matthews_corrcoef  # a second that only dev sets pay
+    from sklearn.metrics import (  # type: ignore[import-untyped]
+        f1_score,
+        matthews_corrcoef,
+    )
 
     if np.ptp(predictions) == 0 or np.ptp(targets) == 0:
         _warn_once("predictions or targets are all of one class: mcc is undefined, logged as 0.0")
@@ -83,7 +86,7 @@ def _classification_metrics(
 
 
 def _regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    from scipy.stats import pearsonr, spearmanr
+    from scipy.stats import pearsonr, spearmanr  # type: ignore[import-untyped]
 
     pearson = spearman = 0.0
     if not (np.isfinite(predictions).all() and np.isfinite(targets).all()):
@@ -100,7 +103,7 @@ def _regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[st
     }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _warn_once(message: str) -> None:
     if distributed_utils.get_global_rank() == 0:
         logger.warning(message)

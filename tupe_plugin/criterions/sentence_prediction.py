@@ -6,7 +6,7 @@ sample size and logging are fairseq's own. In validation the predictions are log
 """
 
 import logging
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from fairseq.criterions import CRITERION_REGISTRY, register_criterion
@@ -14,6 +14,7 @@ from fairseq.criterions.sentence_prediction import (
     SentencePredictionConfig,
     SentencePredictionCriterion,
 )
+from fairseq.models import BaseFairseqModel
 
 from ._prediction_table import log_whole_set_metrics, prediction_table
 from ._whole_set_metrics import BINARY, MULTICLASS, REGRESSION
@@ -38,28 +39,28 @@ class WholeSetSentencePredictionCriterion(SentencePredictionCriterion):
         self._positive_class = self._find_positive_class()
 
     def forward(
-        self, model: torch.nn.Module, sample: Dict[str, Any], reduce: bool = True
-    ) -> Tuple[torch.Tensor, int, Dict[str, Any]]:
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         if self.training:
             return super().forward(model, sample, reduce)
-        outputs: List[Any] = []  # fairseq's forward does not return the logits
+        outputs: list[Any] = []  # fairseq's forward does not return the logits
         recording = model.register_forward_hook(lambda module, args, output: outputs.append(output))
         try:
             loss, sample_size, logging_output = super().forward(model, sample, reduce)
         finally:
             recording.remove()
-        logits = outputs[0][0]
+        logits: torch.Tensor = outputs[0][0]
         targets = model.get_targets(sample, [logits]).view(-1)
         logging_output.pop("ncorrect", None)  # accuracy comes from the predictions
         logging_output.update(self._predictions_of(logits, targets))
         return loss, sample_size, logging_output
 
     @staticmethod
-    def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         SentencePredictionCriterion.reduce_metrics(logging_outputs)
         log_whole_set_metrics(logging_outputs)
 
-    def _predictions_of(self, logits: torch.Tensor, targets: torch.Tensor) -> Dict[str, Any]:
+    def _predictions_of(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Any]:
         """Logits ``(batch, classes)`` and targets ``(batch,)`` as an entry for the log."""
         if self.regression_target:
             return prediction_table(logits.view(-1), targets, kind=REGRESSION)
@@ -69,7 +70,7 @@ class WholeSetSentencePredictionCriterion(SentencePredictionCriterion):
             return prediction_table(classes, targets, kind=MULTICLASS)
         return prediction_table(classes == positive, targets == positive, kind=BINARY)
 
-    def _find_positive_class(self) -> Optional[int]:
+    def _find_positive_class(self) -> int | None:
         """Id of the positive class if the task has two labels and just one counts as positive."""
         labels = getattr(self.task, "label_dictionary", None)
         if self.regression_target or labels is None or self.task.cfg.num_classes != 2:

@@ -10,7 +10,7 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from fairseq.data.iterators import EpochBatchIterating, EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
@@ -43,17 +43,17 @@ class WarmupRatioConfig(FairseqDataclass):
         default=0.0,
         metadata={"help": "learning rate that is reached with the last update"},
     )
-    total_num_update: Optional[int] = field(
+    total_num_update: Optional[int] = field(  # noqa: UP045 -- fairseq reads no X | None here
         default=None,
         metadata={
             "help": "length of the schedule in updates; by default counted from --max-epoch, "
             "--max-update, --update-freq, the data and the number of workers"
         },
     )
-    lr: List[float] = II("optimization.lr")
+    lr: list[float] = II("optimization.lr")  # noqa: RUF009
     max_epoch: int = II("optimization.max_epoch")
     max_update: int = II("optimization.max_update")
-    update_freq: List[int] = II("optimization.update_freq")
+    update_freq: list[int] = II("optimization.update_freq")  # noqa: RUF009
     skip_remainder_batch: bool = II("optimization.skip_remainder_batch")
 
 
@@ -64,15 +64,15 @@ class WarmupRatioSchedule(FairseqLRScheduler):
     def __init__(self, cfg: WarmupRatioConfig, optimizer: FairseqOptimizer):
         super().__init__(cfg, optimizer)
         _check(cfg)
-        self.total_updates: Optional[int] = None  # not known before the first epoch begins
-        self._train_iterator: Optional[EpochBatchIterating] = None
+        self.total_updates: int | None = None  # not known before the first epoch begins
+        self._train_iterator: EpochBatchIterating | None = None
         self._num_updates = 0
         # Epoch that began last, updates made before it, updates that it was expected to make.
         self._epoch = 0
         self._updates_before_epoch = 0
         self._updates_in_epoch = 0
 
-    def state_dict(self) -> Dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {
             **super().state_dict(),
             "epoch": self._epoch,
@@ -80,7 +80,7 @@ class WarmupRatioSchedule(FairseqLRScheduler):
             "updates_in_epoch": self._updates_in_epoch,
         }
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         # A checkpoint written under another scheduler has no counts: the resumed epoch is then
         # counted from where it goes on.
