@@ -15,16 +15,21 @@ from __future__ import annotations
 
 import sys
 
+from .checkpoint_errors import refuse_unusable_files, say_why_a_checkpoint_does_not_fit
 from .checkpoint_loading import load_checkpoint_files_safely, load_own_broadcast
+from .checkpoint_writing import copy_checkpoints_whole
 from .command_line import keep_bf16_off_tpu
 from .compiled_extensions import StandInFinder
 from .cpu_training import (
+    autocast_on_the_device_in_use,
     flatten_fp16_parameters_on_cpu,
+    scale_gradients_on_the_device_in_use,
     survive_overflow_on_cpu,
     wrap_cpu_models_without_device_ids,
 )
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
+from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
@@ -32,11 +37,18 @@ from .user_dir import import_each_user_dir_once
 
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
+    ("fairseq.checkpoint_utils", refuse_unusable_files),
+    ("fairseq.dataclass.utils", silence_hydra_about_fairseq),
     ("fairseq.data.iterators", stop_prefetching_at_exit),
+    ("fairseq.data.iterators", silence_pinned_memory_on_cpu),
     ("fairseq.distributed.utils", load_own_broadcast),
+    ("fairseq.file_io", copy_checkpoints_whole),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),
+    ("fairseq.optim.amp_optimizer", scale_gradients_on_the_device_in_use),
     ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
     ("fairseq.options", keep_bf16_off_tpu),
+    ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
+    ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.utils", import_each_user_dir_once),
     *((name, restore_dropped_numpy_names) for name in MODULES_WITH_DROPPED_NUMPY_NAMES),

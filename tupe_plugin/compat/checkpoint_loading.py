@@ -49,8 +49,8 @@ def load(file: Any, map_location: Any = None) -> Any:
         except pickle.UnpicklingError as error:
             path = getattr(file, "name", file)
             raise UnsafeCheckpointError(
-                f"checkpoint {path} was not loaded: it holds {_name_globals(path, error)}, which is "
-                "neither a tensor nor plain data, and reading it could run code hidden in the file. "
+                f"checkpoint {path} was not loaded: it holds {_name_globals(path, error)}, which "
+                "is neither a tensor nor plain data; reading it could run code hidden in the file. "
                 "If you trust whoever wrote it, convert it once: "
                 f"`tupe convert-checkpoint --trust {path} OUT.pt`, then load OUT.pt"
             ) from error
@@ -70,8 +70,8 @@ def _name_globals(path: Any, error: pickle.UnpicklingError) -> str:
 def load_own_broadcast(distributed_utils: ModuleType) -> None:
     """The same `UnpicklingError` on every worker but the first, when a run is resumed.
 
-    Where: fairseq/distributed/utils.py:770: worker 0 reads the checkpoint and broadcasts the rest of
-    its contents as a pickle (configuration objects, enumerations, placeholders for tensors).
+    Where: fairseq/distributed/utils.py:770: worker 0 reads the checkpoint and broadcasts what is no
+    tensor as a pickle (configuration objects, enumerations, placeholders for tensors).
     When: torch >= 2.6 and several workers.
     Cure: this pickle was made a moment ago by a process of the same job, from what safe loading let
     through, so it is read in full; it, and nothing else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -76,6 +77,54 @@ def survive_overflow_on_cpu(trainer: ModuleType) -> None:
         return value
 
     trainer.torch = ModuleView(torch, tensor=tensor)
+
+
+def autocast_on_the_device_in_use(fairseq_task: ModuleType) -> None:
+    """`--amp` on CPU trains in float32 without a word; on a GPU it warns at every start.
+
+    Where: fairseq/tasks/fairseq_task.py:514, `torch.cuda.amp.autocast(...)`.
+    When: on CPU it has no effect; torch >= 2.4 deprecates that name.
+    Cure: today's `torch.amp.autocast`, for the device that the model is on, in the precision that
+    is torch's default there: float16 on CUDA, bfloat16 on CPU (which needs no loss scale).
+    """
+    import torch
+
+    class DeviceOfModel(threading.local):
+        name = "cuda"
+
+    device = DeviceOfModel()
+    original = fairseq_task.FairseqTask.train_step
+
+    @functools.wraps(original)
+    def train_step(self: Any, sample: Any, model: Any, *rest: Any, **named: Any) -> Any:
+        device.name = next(model.parameters()).device.type
+        return original(self, sample, model, *rest, **named)
+
+    def autocast(enabled: bool = True) -> Any:
+        return torch.amp.autocast(device.name, enabled=enabled)
+
+    fairseq_task.FairseqTask.train_step = train_step
+    amp = ModuleView(torch.cuda.amp, autocast=autocast)
+    fairseq_task.torch = ModuleView(torch, cuda=ModuleView(torch.cuda, amp=amp))
+
+
+def scale_gradients_on_the_device_in_use(amp_optimizer: ModuleType) -> None:
+    """`torch.cuda.amp.GradScaler is enabled, but CUDA is not available`, and a deprecation.
+
+    Where: fairseq/optim/amp_optimizer.py:26.
+    When: `--amp` on CPU; torch >= 2.4 deprecates that name.
+    Cure: today's `torch.amp.GradScaler`, switched off where there is no CUDA: bfloat16 has the
+    range of float32 and needs no loss scale.
+    """
+    import torch
+
+    def grad_scaler(**options: Any) -> Any:
+        if torch.cuda.is_available():
+            return torch.amp.GradScaler("cuda", **options)
+        return torch.amp.GradScaler("cpu", enabled=False)
+
+    amp = ModuleView(torch.cuda.amp, GradScaler=grad_scaler)
+    amp_optimizer.torch = ModuleView(torch, cuda=ModuleView(torch.cuda, amp=amp))
 
 
 def _on_cpu(parameters: Any) -> bool:

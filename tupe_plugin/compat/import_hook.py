@@ -42,9 +42,12 @@ class ImportHook:
             function()
         if name not in self._after:
             return None
+        functions = self._after.pop(name)
         spec = self._find_elsewhere(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _NotifyingLoader(spec.loader, self._after.pop(name))
+        if spec is None or spec.loader is None:
+            self._after[name] = functions
+        else:
+            spec.loader = _NotifyingLoader(spec.loader, functions)
         return spec
 
     def _find_elsewhere(

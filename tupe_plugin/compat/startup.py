@@ -18,6 +18,8 @@ class FairseqWatcher:
     def find_spec(self, name, path=None, target=None):
         if name != "fairseq":
             return None
+        if any(getattr(finder, "mends_fairseq", False) for finder in sys.meta_path):
+            return None  # `import tupe_plugin` came first
         position = sys.meta_path.index(self)
         del sys.meta_path[position]
         compat = load_compat()

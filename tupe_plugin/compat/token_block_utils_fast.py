@@ -13,10 +13,13 @@ def _get_slice_indices_fast(
 ) -> np.ndarray:
     """First token and end of each block: (blocks, 2), int64.
 
-    `break_mode`: `none` cuts every `block_size` tokens; `complete` puts as many whole sentences into
-    a block as fit (at least one); `complete_doc` does not go on past a sentence of
+    `break_mode`: `none` cuts every `block_size` tokens; `complete` puts as many whole sentences
+    into a block as fit (at least one); `complete_doc` does not go on past a sentence of
     `document_sep_len` tokens, which ends a document and is left out, as are blocks of one token;
     `eos` makes each sentence a block.
+
+    Raises:
+        ValueError: an unknown `break_mode`, or nothing is left to make a block of.
     """
     if break_mode is None or break_mode == "none":
         total = int(sizes.sum())
@@ -56,7 +59,12 @@ def _whole_sentences(
             close_block()
         filled += size
     close_block()
-    return np.array(blocks, dtype=np.int64).reshape(len(blocks), -1)
+    if not blocks:
+        raise ValueError(
+            f"no block of {shortest} tokens or more in {len(sizes)} sentences "
+            f"of {int(sizes.sum())} tokens together"
+        )
+    return np.array(blocks, dtype=np.int64)
 
 
 def _get_block_to_dataset_index_fast(sizes: np.ndarray, slice_indices: np.ndarray) -> np.ndarray:

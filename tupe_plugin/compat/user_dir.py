@@ -43,8 +43,8 @@ def import_each_user_dir_once(utils: ModuleType) -> None:
         if os.path.realpath(directory) not in folders:
             place = ", ".join(folders) or getattr(loaded, "__file__", None) or "no file"
             raise ImportError(
-                f"--user-dir {directory}: a module named {loaded.__name__} is already imported from "
-                f"{place}; two copies cannot be used in one job, give the path of that one"
+                f"--user-dir {directory}: a module named {loaded.__name__} is already imported "
+                f"from {place}; two copies cannot be used in one job, give the path of that one"
             )
         _import_tasks_and_models(directory, loaded.__name__)
 
@@ -68,7 +68,7 @@ def locate(given: str) -> str | None:
 
 
 def _import_tasks_and_models(directory: str, name: str) -> None:
-    """What fairseq does after it has imported a user directory; a second time it changes nothing."""
+    """What fairseq does once it has imported a user directory; doing it twice changes nothing."""
     from fairseq.models import import_models
     from fairseq.tasks import import_tasks
 

@@ -1,0 +1,78 @@
+"""Fixtures for all tests: the folder ../shared, a GPU, and fairseq's command lines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAST_LINES = 60  # of a failed command's output
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """`../shared`: reference outputs and data that are not part of the project."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("../shared is absent: it holds reference outputs and data, not for the project")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _skip_without_gpu(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+
+RunCommand = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def run_command() -> RunCommand:
+    """Run a command of this environment (`fairseq-train`, `tupe`, `python`, `torchrun` ...).
+
+    `run_command("fairseq-train", "bin", "--max-update", 3, cwd=tmp_path)` returns the finished
+    process; `.stdout` holds both streams. Arguments may be of any type. A failing exit status fails
+    the test and shows the end of the output, unless `check=False`. `env` adds to the environment.
+    One thread for torch; no GPU, unless `gpu=True`.
+    """
+
+    def run(
+        command: str,
+        *arguments: object,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        gpu: bool = False,
+        timeout: float = 600,
+    ) -> subprocess.CompletedProcess[str]:
+        program = Path(sys.executable).parent / command
+        line = [str(program if program.exists() else command), *map(str, arguments)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+        if not gpu:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        finished = subprocess.run(
+            line,
+            cwd=cwd,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and finished.returncode != 0:
+            tail = "\n".join(finished.stdout.splitlines()[-LAST_LINES:])
+            pytest.fail(f"exit status {finished.returncode} from {' '.join(line)}\n{tail}")
+        return finished
+
+    return run
