@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
       ;;
     --data-bin | --bpe-codes | --dict | --authors-dict | --workers)
       need_value "$1" $#
-      [ "$1" != --workers ] || need_number "$1" "$2"
+      [ "$1" != --workers ] || need_number "$1" "$2" 0
       name=${1#--}
       printf -v "${name//-/_}" %s "$2"
       shift 2
@@ -88,10 +88,8 @@ fi
 step "$work/rows" filter read_glue "$glue_dir" "$task" --output {} "${skip_malformed[@]}"
 
 encode_texts() {
-  local folder=$1 text
-  for text in "$work"/rows/*.input?; do
-    map_lines $CLEANING apply_bpe "$text" --bpe-codes "$bpe_codes" --output "$folder/${text##*/}"
-  done
+  map_lines --steps "$CLEANING,apply_bpe" "$work"/rows/*.input? --bpe-codes "$bpe_codes" \
+    --output-dir "$1"
 }
 step "$work/bpe" encode_texts {}
 

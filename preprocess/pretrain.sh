@@ -50,10 +50,11 @@ while [ $# -gt 0 ]; do
       printf -v "${name//-/_}" %s "$2"
       shift 2
       ;;
-    --valid-block-lines | --seed | --bpe-merges | --vocab-size | --threshold | \
-      --max-line-tokens | --workers)
+    --valid-block-lines | --bpe-merges | --vocab-size | --max-line-tokens | \
+      --seed | --threshold | --workers)
       need_value "$1" $#
-      need_number "$1" "$2"
+      case $1 in --seed | --threshold | --workers) smallest=0 ;; *) smallest=1 ;; esac
+      need_number "$1" "$2" $smallest
       name=${1#--}
       printf -v "${name//-/_}" %s "$2"
       shift 2
@@ -84,11 +85,11 @@ need_file "${inputs[@]}"
 work=$out/work
 start_steps "$out" "${inputs[@]}"
 
-step "$work/clean" map_lines $CLEANING "${texts[@]}" \
+step "$work/clean" map_lines --steps "$CLEANING" "${texts[@]}" \
   --output {}/text --drop-emptied
 if [ -n "$valid" ]; then
   train_text=$work/clean/text valid_text=$work/clean-valid/text
-  step "$work/clean-valid" map_lines $CLEANING "$valid" \
+  step "$work/clean-valid" map_lines --steps "$CLEANING" "$valid" \
     --output {}/text --drop-emptied
 else
   train_text=$work/split/train valid_text=$work/split/valid
@@ -102,7 +103,7 @@ if [ -z "$bpe_codes" ]; then
 fi
 for split in train valid; do
   text=${split}_text
-  step "$work/bpe-$split" map_lines apply_bpe split_long_lines "${!text}" \
+  step "$work/bpe-$split" map_lines --steps apply_bpe,split_long_lines "${!text}" \
     --output {}/$split --bpe-codes "$bpe_codes" --max-line-tokens "$max_line_tokens"
 done
 

@@ -12,7 +12,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 
 # One text treatment for pre-training and fine-tuning: a word looks the same in both.
-CLEANING="normalize_punctuation remove_nonprinting tokenize_words lowercase_text"
+CLEANING=normalize_punctuation,remove_nonprinting,tokenize_words,lowercase_text
 
 fail() {
   echo "$(basename "$0"): $1" >&2
@@ -28,9 +28,10 @@ need_value() {
   [ "$2" -ge 2 ] || usage_error "$1 needs a value"
 }
 
-# need_number OPTION VALUE
+# need_number OPTION VALUE SMALLEST
 need_number() {
-  [[ $2 =~ ^[0-9]+$ ]] || usage_error "$1 must be a whole number, not '$2'"
+  [[ $2 =~ ^[0-9]{1,9}$ ]] && [ "$2" -ge "$3" ] ||
+    usage_error "$1 must be a whole number from $3 on, not '$2'"
 }
 
 # need_file FILE...
@@ -52,7 +53,7 @@ sha256() {
 absolute() {
   case $1 in
     "" | /*) printf %s "$1" ;;
-    *) printf %s "$PWD/${1#./}" ;;
+    *) printf %s "${PWD%/}/${1#./}" ;;
   esac
 }
 
@@ -126,7 +127,9 @@ map_lines() {
 binarize() {
   local log=$1/fairseq-preprocess.log cores=$workers
   mkdir -p "$1"
-  [ "$cores" -gt 0 ] || cores=$("$PYTHON" -c 'import os; print(len(os.sched_getaffinity(0)))')
+  [ "$cores" -gt 0 ] || cores=$(
+    "$PYTHON" -c 'from preprocess.filters.map_lines import all_cores; print(all_cores())'
+  )
   "$PYTHON" -m fairseq_cli.preprocess --only-source --workers "$cores" --destdir "$@" \
     >"$log" 2>&1 9>&- || {
     local status=$?

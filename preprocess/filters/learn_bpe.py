@@ -8,6 +8,8 @@ Learned by Hugging Face `tokenizers` (Rust, all cores), written in the format of
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
@@ -35,7 +37,7 @@ def learn_bpe(paths: list[Path], *, num_merges: int) -> list[tuple[str, str]]:
         # the result the same in every run.
         special_tokens=characters + [character + END_OF_WORD for character in characters],
         end_of_word_suffix=END_OF_WORD,
-        show_progress=True,
+        show_progress=sys.stderr.isatty(),
     )
     tokenizer.train([str(path) for path in paths], trainer)
     return _merges(tokenizer)[:num_merges]
@@ -51,24 +53,28 @@ def _characters(paths: list[Path]) -> set[str]:
 
 
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
-    merges = json.loads(tokenizer.to_str())["model"]["merges"]
-    return [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
+    pairs = json.loads(tokenizer.to_str())["model"]["merges"]
+    return [(left, right) for left, right in pairs]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("paths", nargs="+", type=Path, metavar="TEXT", help="tokenised text")
     parser.add_argument("--merges", required=True, type=int, help="how many merges to learn")
     parser.add_argument("--output", required=True, type=Path, help="the codes file to write")
     args = parser.parse_args()
-    merges = learn_bpe(args.paths, num_merges=args.merges)
-    if not merges:
-        parser.error(f"{args.paths[0]}: no pair of letters occurs twice; is the text empty?")
-    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
-    args.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        merges = learn_bpe(args.paths, num_merges=args.merges)
+        if not merges:
+            parser.exit(1, f"learn_bpe: {args.paths[0]}: no pair of letters occurs twice\n")
+        lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
+        args.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        parser.exit(1, f"learn_bpe: {error}\n")
+    fewer = "" if len(merges) == args.merges else " (the text has no more than that)"
+    sys.stderr.write(f"{len(merges)} merges learned{fewer}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Run text files through a chain of line filters, on all cores, in order, in constant memory.
 
-    python -m preprocess.filters.map_lines normalize_punctuation lowercase_text \\
+    python -m preprocess.filters.map_lines --steps normalize_punctuation,lowercase_text \\
         --output clean.txt TEXT...
 
 A filter is a pure function of one line; the chain runs on blocks of lines in worker processes.
@@ -31,7 +31,7 @@ from preprocess.filters.tokenize_words import tokenize_words
 
 LineFilter = Callable[[str], str]
 
-_BLOCK_CHARACTERS = 200_000  # enough work for a worker that sending it costs nothing
+_BLOCK_CHARACTERS = 50_000  # enough work for a worker that sending it costs nothing
 _BLOCKS_AHEAD = 3  # for each worker: keeps all busy, bounds what is held in memory
 
 
@@ -44,6 +44,14 @@ class Chain:
     max_line_tokens: int | None = None
 
     def build(self) -> list[LineFilter]:
+        """The filters in order.
+
+        Raises:
+            ValueError: a step that does not exist, or that lacks what it needs.
+        """
+        unknown = [step for step in self.steps if step not in FILTERS]
+        if unknown:
+            raise ValueError(f"no step {unknown[0]!r}; the steps are {', '.join(FILTERS)}")
         return [FILTERS[step](self) for step in self.steps]
 
 
@@ -112,46 +120,41 @@ def _work(block: list[str], drop_emptied: bool) -> list[str]:
     return map_block(_worker_filters, block, drop_emptied=drop_emptied)
 
 
-def map_lines(
-    lines: Iterable[str], chain: Chain, *, workers: int, drop_emptied: bool = False
-) -> Iterator[list[str]]:
-    """Yield the blocks of lines after the chain, in order; at most a few blocks are in memory."""
-    blocks = blocks_of_lines(lines, characters=_BLOCK_CHARACTERS)
-    if workers == 1:
-        filters = chain.build()
-        for block in blocks:
-            yield map_block(filters, block, drop_emptied=drop_emptied)
-        return
-    pending: deque[Future[list[str]]] = deque()
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(chain,))
-    try:
-        for block in blocks:
-            pending.append(pool.submit(_work, block, drop_emptied))
-            if len(pending) > workers * _BLOCKS_AHEAD:
+class LineMapper:
+    """Worker processes that each hold the chain; use it in a `with` statement."""
+
+    def __init__(self, chain: Chain, *, workers: int) -> None:
+        self._workers = workers
+        self._pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(chain,))
+
+    def __enter__(self) -> LineMapper:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def map(self, lines: Iterable[str], *, drop_emptied: bool = False) -> Iterator[list[str]]:
+        """Yield the lines after the chain, in order, in blocks; few blocks are in memory."""
+        pending: deque[Future[list[str]]] = deque()
+        for block in blocks_of_lines(lines, characters=_BLOCK_CHARACTERS):
+            pending.append(self._pool.submit(_work, block, drop_emptied))
+            if len(pending) > self._workers * _BLOCKS_AHEAD:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def all_cores() -> int:
-    """The cores that this process may use."""
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def map_files(
-    paths: list[Path],
-    output: Path,
-    chain: Chain,
-    *,
-    workers: int,
-    drop_emptied: bool = False,
-    title: str = "",
+    paths: list[Path], output: Path, mapper: LineMapper, *, drop_emptied: bool = False
 ) -> tuple[int, int]:
-    """Run files one after the other through the chain into `output`, with a progress bar.
+    """Run files one after the other into `output`, with a progress bar.
 
     Between two files an empty line is written: a document never goes on in the next file.
 
@@ -159,9 +162,14 @@ def map_files(
         The numbers of lines read and written.
     """
     lines_in = lines_out = 0
-    size = sum(path.stat().st_size for path in paths)
     with (
-        tqdm(total=size, unit="B", unit_scale=True, desc=title, mininterval=0.5) as progress,
+        tqdm(
+            total=sum(path.stat().st_size for path in paths),
+            unit="B",
+            unit_scale=True,
+            desc=output.name,
+            mininterval=0.5 if sys.stderr.isatty() else 10,
+        ) as progress,
         open(output, "w", encoding="utf-8", newline="\n") as sink,
     ):
 
@@ -174,20 +182,23 @@ def map_files(
                     lines_in += 1
                     yield line
 
-        for block in map_lines(all_lines(), chain, workers=workers, drop_emptied=drop_emptied):
+        for block in mapper.map(all_lines(), drop_emptied=drop_emptied):
             sink.writelines(line + "\n" for line in block)
-            lines_out += len(block)
+            lines_out += sum(line.count("\n") + 1 for line in block)
     return lines_in, lines_out
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], epilog=f"Steps: {', '.join(FILTERS)}."
-    )
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("paths", nargs="+", type=Path, metavar="TEXT", help="also .gz, .bz2, .xz")
     parser.add_argument(
-        "arguments", nargs="+", metavar="STEP... TEXT", help="filters in order, then text files"
+        "--steps",
+        required=True,
+        help=f"filters in order, separated by commas: {', '.join(FILTERS)}",
     )
-    parser.add_argument("--output", required=True, type=Path, help="the file to write")
+    outputs = parser.add_mutually_exclusive_group(required=True)
+    outputs.add_argument("--output", type=Path, help="one file to write, whatever the inputs")
+    outputs.add_argument("--output-dir", type=Path, help="write a file of the same name for each")
     parser.add_argument("--bpe-codes", type=Path, help="merges for the step apply_bpe")
     parser.add_argument("--max-line-tokens", type=int, help="limit for the step split_long_lines")
     parser.add_argument("--workers", type=int, default=0, help="processes (default: all cores)")
@@ -195,26 +206,27 @@ def main() -> int:
         "--drop-emptied", action="store_true", help="leave out lines that lost all their text"
     )
     args = parser.parse_args()
-    steps = tuple(argument for argument in args.arguments if argument in FILTERS)
-    paths = [Path(argument) for argument in args.arguments if argument not in FILTERS]
-    chain = Chain(steps=steps, bpe_codes=args.bpe_codes, max_line_tokens=args.max_line_tokens)
+    chain = Chain(
+        steps=tuple(args.steps.split(",")),
+        bpe_codes=args.bpe_codes,
+        max_line_tokens=args.max_line_tokens,
+    )
+    if args.output is not None:
+        jobs = [(args.paths, args.output)]
+    else:
+        jobs = [([path], args.output_dir / path.name) for path in args.paths]
     try:
         chain.build()
-        lines_in, lines_out = map_files(
-            paths,
-            args.output,
-            chain,
-            workers=args.workers or all_cores(),
-            drop_emptied=args.drop_emptied,
-            title=args.output.name,
-        )
+        with LineMapper(chain, workers=args.workers or all_cores()) as mapper:
+            for paths, output in jobs:
+                counts = map_files(paths, output, mapper, drop_emptied=args.drop_emptied)
+                sys.stderr.write(f"{output.name}: {counts[0]} lines read, {counts[1]} written\n")
     except (BadCodesError, UnreadableTextError, ValueError, OSError) as error:
         parser.exit(1, f"map_lines: {error}\n")
     except BrokenProcessPool:
         parser.exit(1, "map_lines: a worker process was killed; out of memory? try --workers 1\n")
     except KeyboardInterrupt:
         return 130
-    sys.stderr.write(f"{args.output.name}: {lines_in} lines read, {lines_out} written\n")
     return 0
 
 

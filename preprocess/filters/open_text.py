@@ -5,19 +5,24 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
-
-_OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
-    ".gz": lambda raw: gzip.open(raw, "rb"),  # type: ignore[dict-item,return-value]
-    ".bz2": lambda raw: bz2.open(raw, "rb"),  # type: ignore[dict-item,return-value]
-    ".xz": lambda raw: lzma.open(raw, "rb"),  # type: ignore[dict-item,return-value]
-}
+from typing import BinaryIO
 
 
 class UnreadableTextError(Exception):
     """A file that cannot be read as text; the message names the file and the line."""
+
+
+def _decompressed(raw: BinaryIO, suffix: str) -> Iterable[bytes]:
+    if suffix == ".gz":
+        return gzip.GzipFile(fileobj=raw)
+    if suffix == ".bz2":
+        return bz2.BZ2File(raw)
+    if suffix == ".xz":
+        return lzma.LZMAFile(raw)
+    return raw
 
 
 def drop_invalid_utf8(line: bytes) -> str:
@@ -38,14 +43,14 @@ def read_lines(
     number = 0
     with open(path, "rb") as raw:
         told = 0
-        stream = _OPENERS.get(path.suffix, lambda same: same)(raw)
+        stream = _decompressed(raw, path.suffix)
         try:
             for number, line in enumerate(stream, start=1):
                 yield drop_invalid_utf8(line.rstrip(b"\n").removesuffix(b"\r"))
                 if number % 1000 == 0:
                     on_progress(raw.tell() - told)
                     told = raw.tell()
-        except (EOFError, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
             raise UnreadableTextError(
                 f"{path}: cannot be read beyond line {number}: {error or type(error).__name__}; "
                 f"is the download complete?"

@@ -15,29 +15,40 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def blocks_of_documents(lines: Iterable[str], *, block_lines: int) -> Iterator[list[str]]:
-    """Runs of non-empty lines (without newlines), cut after every `block_lines` lines."""
-    block: list[str] = []
+@dataclass
+class Block:
+    """Consecutive non-empty lines of one document, without newlines."""
+
+    lines: list[str]
+    begins_document: bool
+
+
+def blocks_of_documents(lines: Iterable[str], *, block_lines: int) -> Iterator[Block]:
+    """Whole documents, or pieces of `block_lines` lines of those that are longer."""
+    block = Block([], begins_document=True)
     for line in lines:
         if line:
-            block.append(line)
-        if block and (not line or len(block) == block_lines):
+            block.lines.append(line)
+        if block.lines and (not line or len(block.lines) == block_lines):
             yield block
-            block = []
-    if block:
+            block = Block([], begins_document=not line)
+        elif not line:
+            block.begins_document = True
+    if block.lines:
         yield block
 
 
-def position_of(block: list[str], *, seed: int) -> float:
+def position_of(block: Block, *, seed: int) -> float:
     """A number in [0, 1) that depends on the block's text and the seed only."""
-    digest = hashlib.blake2b("\n".join([str(seed), *block]).encode("utf-8"), digest_size=8)
+    digest = hashlib.blake2b("\n".join([str(seed), *block.lines]).encode("utf-8"), digest_size=8)
     return int.from_bytes(digest.digest(), "big") / 2**64
 
 
-def _read(path: Path, block_lines: int) -> Iterator[list[str]]:
+def _read(path: Path, block_lines: int) -> Iterator[Block]:
     with open(path, encoding="utf-8", newline="\n") as lines:
         yield from blocks_of_documents(
             (line.rstrip("\n") for line in lines), block_lines=block_lines
@@ -47,7 +58,7 @@ def _read(path: Path, block_lines: int) -> Iterator[list[str]]:
 def split_documents(
     text: Path, train: Path, valid: Path, *, ratio: float, block_lines: int, seed: int
 ) -> tuple[int, int]:
-    """Write `train` and `valid`, blocks separated by empty lines.
+    """Write `train` and `valid`, with an empty line wherever the text does not simply go on.
 
     Where no block falls below the ratio, the one with the smallest number is for validation.
 
@@ -65,15 +76,18 @@ def split_documents(
         open(valid, "w", encoding="utf-8", newline="\n") as valid_sink,
     ):
         sinks = {train: train_sink, valid: valid_sink}
+        last_side = None
         for block in _read(text, block_lines):
             side = valid if position_of(block, seed=seed) < limit else train
-            separator = "\n" if counts[side] else ""
-            sinks[side].write(separator + "\n".join(block) + "\n")
+            goes_on = side == last_side and not block.begins_document
+            separator = "" if goes_on or not counts[side] else "\n"
+            sinks[side].write(separator + "\n".join(block.lines) + "\n")
             counts[side] += 1
+            last_side = side
     if not all(counts.values()):
         raise ValueError(
-            f"{counts[train]} training and {counts[valid]} validation blocks: the text is too "
-            f"short to be divided; give a smaller --valid-block-lines, another --valid-ratio, or "
+            f"{text}: {counts[train]} training and {counts[valid]} validation blocks: too short "
+            f"to be divided; take a smaller --valid-block-lines, another --valid-ratio, or give "
             f"the validation text by --valid"
         )
     return counts[train], counts[valid]
@@ -97,7 +111,7 @@ def main() -> int:
             block_lines=args.block_lines,
             seed=args.seed,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.exit(1, f"split_documents: {error}\n")
     sys.stderr.write(f"{train_blocks} blocks for training, {valid_blocks} for validation\n")
     return 0
