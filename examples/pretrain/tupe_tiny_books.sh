@@ -11,6 +11,7 @@ set -euo pipefail
 data=$1 save_dir=$2
 shift 2
 UPDATES=${UPDATES:-10000}
+mkdir -p "$save_dir"
 
 fairseq-train "$data" --user-dir "$(tupe user-dir)" \
     --task masked_lm --criterion masked_lm --mask-prob 0.15 \
