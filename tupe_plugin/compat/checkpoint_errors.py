@@ -7,8 +7,9 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
+
+from .checkpoint_loading import UnsafeCheckpointError
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"  # may be missing: the job is then a new one
 
@@ -21,8 +22,8 @@ class DamagedCheckpointError(RuntimeError):
     """A checkpoint file is incomplete or no checkpoint at all."""
 
 
-def say_why_a_checkpoint_does_not_fit(trainer: ModuleType) -> None:
-    """`Cannot load model parameters from checkpoint ...; please ensure that the architectures match`.
+def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
+    """`Cannot load model parameters ...; please ensure that the architectures match.`
 
     Where: fairseq/trainer.py:580, for whatever goes wrong with the parameters.
     When: the model has other sizes, another dictionary, other heads than the checkpoint.
@@ -47,7 +48,7 @@ def say_why_a_checkpoint_does_not_fit(trainer: ModuleType) -> None:
     trainer.Trainer.load_checkpoint = load_checkpoint
 
 
-def refuse_unusable_files(checkpoint_utils: ModuleType) -> None:
+def refuse_unusable_files(checkpoint_utils: Any) -> None:
     """Training from scratch without a warning, or `OSError: Invalid argument`, `EOFError`.
 
     Where: fairseq/checkpoint_utils.py:248 (a missing file is taken for a new job) and 315.
@@ -74,11 +75,13 @@ def refuse_unusable_files(checkpoint_utils: ModuleType) -> None:
     def load_whole(path: str, *rest: Any, **named: Any) -> Any:
         try:
             return load_checkpoint_to_cpu(path, *rest, **named)
+        except UnsafeCheckpointError:
+            raise
         except (EOFError, OSError, RuntimeError, ValueError) as error:
             if not os.path.isfile(path) or zipfile.is_zipfile(path):
                 raise  # not the file's fault
             raise DamagedCheckpointError(
-                f"checkpoint {path} ({os.path.getsize(path):,} bytes) is damaged or incomplete: "
+                f"{path} ({os.path.getsize(path):,} bytes) is no checkpoint, or an incomplete one"
                 f"{_way_out(path)}"
             ) from error
 
@@ -94,9 +97,9 @@ def _way_out(path: str) -> str:
         if entry.name.endswith(".pt") and zipfile.is_zipfile(entry.path)
     ]
     if not whole:
-        return "delete it to begin anew; there is no other checkpoint beside it"
+        return ", and there is no whole one beside it"
     newest = max(whole, key=os.path.getmtime)
-    return f"to go on from the newest whole one, run `cp {newest} {path}`"
+    return f": to go on from the newest whole one beside it, run `cp {newest} {path}`"
 
 
 def _in_one_line(reason: BaseException) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-from types import ModuleType
 from typing import Any
 
 from .module_view import ModuleView
@@ -22,7 +21,7 @@ class UnsafeCheckpointError(RuntimeError):
     """A checkpoint holds something that cannot be read without trusting whoever wrote it."""
 
 
-def load_checkpoint_files_safely(checkpoint_utils: ModuleType) -> None:
+def load_checkpoint_files_safely(checkpoint_utils: Any) -> None:
     """`UnpicklingError: Weights only load failed ... Unsupported global: argparse.Namespace`.
 
     Where: fairseq/checkpoint_utils.py:315 and 878.
@@ -67,7 +66,7 @@ def _name_globals(path: Any, error: pickle.UnpicklingError) -> str:
     return ", ".join(sorted(names)) or "an instruction that safe loading does not know"
 
 
-def load_own_broadcast(distributed_utils: ModuleType) -> None:
+def load_own_broadcast(distributed_utils: Any) -> None:
     """The same `UnpicklingError` on every worker but the first, when a run is resumed.
 
     Where: fairseq/distributed/utils.py:770: worker 0 reads the checkpoint and broadcasts what is no

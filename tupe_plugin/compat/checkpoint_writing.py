@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from types import ModuleType
 from typing import Any
 
 
-def copy_checkpoints_whole(file_io: ModuleType) -> None:
+def copy_checkpoints_whole(file_io: Any) -> None:
     """A killed job leaves half a `checkpoint_last.pt`, and can no longer be resumed.
 
     Where: fairseq/file_io.py:68. fairseq writes the first file of a save under another name and

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import sys
-from types import ModuleType
 from typing import Any
 
 
-def keep_bf16_off_tpu(options: ModuleType) -> None:
+def keep_bf16_off_tpu(options: Any) -> None:
     """`ModuleNotFoundError: No module named 'torch_xla'` from `--bf16`.
 
     Where: fairseq/options.py:200: `--bf16` switches `--tpu` on.

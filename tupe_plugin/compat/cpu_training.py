@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from types import ModuleType
 from typing import Any
 
 from .module_view import ModuleView
 
 
-def wrap_cpu_models_without_device_ids(distributed_fairseq_model: ModuleType) -> None:
+def wrap_cpu_models_without_device_ids(distributed_fairseq_model: Any) -> None:
     """`ValueError: DistributedDataParallel device_ids ... only works with single-device ... GPU`.
 
     Where: fairseq/models/distributed_fairseq_model.py:60.
@@ -30,7 +29,7 @@ def wrap_cpu_models_without_device_ids(distributed_fairseq_model: ModuleType) ->
     distributed_fairseq_model.DistributedDataParallel = DistributedDataParallel
 
 
-def flatten_fp16_parameters_on_cpu(fp16_optimizer: ModuleType) -> None:
+def flatten_fp16_parameters_on_cpu(fp16_optimizer: Any) -> None:
     """`AssertionError: Torch not compiled with CUDA enabled` from `--fp16`.
 
     Where: fairseq/optim/fp16_optimizer.py:38 asks for the current CUDA device. With a GPU in the
@@ -61,7 +60,7 @@ def flatten_fp16_parameters_on_cpu(fp16_optimizer: ModuleType) -> None:
     mixin.build_fp32_params = classmethod(build_fp32_params)
 
 
-def survive_overflow_on_cpu(trainer: ModuleType) -> None:
+def survive_overflow_on_cpu(trainer: Any) -> None:
     """`AssertionError: Torch not compiled with CUDA enabled` at the first overflow of `--fp16`.
 
     Where: fairseq/trainer.py:992, `torch.tensor(0.0).cuda()`, a stand-in for the gradient's norm.
@@ -73,13 +72,13 @@ def survive_overflow_on_cpu(trainer: ModuleType) -> None:
     def tensor(*args: Any, **options: Any) -> Any:
         value = torch.tensor(*args, **options)
         if not torch.cuda.is_available():
-            value.cuda = lambda *_, **__: value  # type: ignore[method-assign, assignment, misc]
+            value.cuda = lambda *_, **__: value  # type: ignore[method-assign]
         return value
 
     trainer.torch = ModuleView(torch, tensor=tensor)
 
 
-def autocast_on_the_device_in_use(fairseq_task: ModuleType) -> None:
+def autocast_on_the_device_in_use(fairseq_task: Any) -> None:
     """`--amp` on CPU trains in float32 without a word; on a GPU it warns at every start.
 
     Where: fairseq/tasks/fairseq_task.py:514, `torch.cuda.amp.autocast(...)`.
@@ -108,7 +107,7 @@ def autocast_on_the_device_in_use(fairseq_task: ModuleType) -> None:
     fairseq_task.torch = ModuleView(torch, cuda=ModuleView(torch.cuda, amp=amp))
 
 
-def scale_gradients_on_the_device_in_use(amp_optimizer: ModuleType) -> None:
+def scale_gradients_on_the_device_in_use(amp_optimizer: Any) -> None:
     """`torch.cuda.amp.GradScaler is enabled, but CUDA is not available`, and a deprecation.
 
     Where: fairseq/optim/amp_optimizer.py:26.

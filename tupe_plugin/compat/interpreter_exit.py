@@ -8,13 +8,12 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from types import ModuleType
 from typing import Any
 
 LONGEST_WAIT = 10.0  # seconds for a thread to hand over the batch that it is making
 
 
-def stop_prefetching_at_exit(iterators: ModuleType) -> None:
+def stop_prefetching_at_exit(iterators: Any) -> None:
     """`terminate called without an active exception`, exit status 134, now and then.
 
     Where: fairseq/data/iterators.py:640, BackgroundConsumer: a daemon thread that prefetches.

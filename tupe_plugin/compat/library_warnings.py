@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from types import ModuleType
+from typing import Any
 
 HYDRA_ABOUT_FAIRSEQ = (
     r"hydra\.experimental\.(initialize|compose)\(\) is no longer experimental",
@@ -16,7 +16,7 @@ HYDRA_ABOUT_FAIRSEQ = (
 )
 
 
-def silence_hydra_about_fairseq(dataclass_utils: ModuleType) -> None:
+def silence_hydra_about_fairseq(dataclass_utils: Any) -> None:
     """Twenty lines of `UserWarning` at the top of every log.
 
     Where: fairseq/dataclass/utils.py and fairseq_cli/hydra_train.py use hydra 1.0's ways.
@@ -28,7 +28,7 @@ def silence_hydra_about_fairseq(dataclass_utils: ModuleType) -> None:
         warnings.filterwarnings("ignore", message=message, category=UserWarning, append=True)
 
 
-def silence_pinned_memory_on_cpu(iterators: ModuleType) -> None:
+def silence_pinned_memory_on_cpu(iterators: Any) -> None:
     """`UserWarning: 'pin_memory' argument is set as true but no accelerator is found`.
 
     Where: fairseq/data/iterators.py asks every DataLoader for pinned memory.

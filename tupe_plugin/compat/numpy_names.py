@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
+from typing import Any
 
 from .module_view import ModuleView
 
@@ -14,7 +15,7 @@ MODULES = (
 )
 
 
-def restore_dropped_numpy_names(module: ModuleType) -> None:
+def restore_dropped_numpy_names(module: Any) -> None:
     """`AttributeError: module 'numpy' has no attribute 'compat'` (or `'int'`, `'float'`).
 
     Where: fairseq/data/token_block_dataset.py:125 (`--sample-break-mode eos`),

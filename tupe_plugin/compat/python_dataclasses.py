@@ -35,5 +35,5 @@ def make_config_dataclasses_hashable() -> None:
             return lambda decorated: keep_identity_hash(original(**options)(decorated))
         return keep_identity_hash(original(cls, **options))
 
-    dataclass.mends_fairseq = True  # type: ignore[attr-defined]
+    dataclass.mends_fairseq = True
     dataclasses.dataclass = dataclass

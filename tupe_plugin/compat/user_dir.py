@@ -7,13 +7,12 @@ import functools
 import importlib.util
 import os
 import sys
-from types import ModuleType
 from typing import Any
 
 PLUGIN = "tupe_plugin"
 
 
-def import_each_user_dir_once(utils: ModuleType) -> None:
+def import_each_user_dir_once(utils: Any) -> None:
     """`ImportError: Failed to import --user-dir ... is not globally unique`.
 
     Where: fairseq/utils.py:464 compares paths as text.

@@ -1,4 +1,4 @@
-"""fairseq optimizers, and in lr_scheduler/ the learning-rate schedulers. Importing this package registers every module in it."""
+"""fairseq optimizers, and in lr_scheduler/ the schedulers. Importing this registers them all."""
 
 from ..registration import import_siblings
 
