@@ -9,13 +9,15 @@ of the last one, which no dev set has chosen.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from .fairseq_log import UnreadableLogError, read_log
 
 LOG_NAME = "train.log"
 
@@ -23,10 +25,6 @@ _METRIC = re.compile(r"'best_checkpoint_metric': '(\w+)'")
 _MAXIMIZE = re.compile(r"'maximize_best_checkpoint_metric': (True|False)")
 _SEED = re.compile(r"'seed': (\d+)")
 _SECONDS = re.compile(r"done training in ([\d.]+) seconds")
-
-
-class UnreadableLogError(Exception):
-    """A log that holds no finished run; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     logs = sorted(log for folder in args.folders for log in folder.rglob(LOG_NAME))
     if not logs:
-        print(f"tupe report: no {LOG_NAME} under {', '.join(map(str, args.folders))}", file=sys.stderr)
+        print(
+            f"tupe report: no {LOG_NAME} under {', '.join(map(str, args.folders))}", file=sys.stderr
+        )
         return 1
     runs, unread = [], []
     for log in logs:
         try:
-            runs.append(read_run(log))
+            runs.append(read_run(log, also=args.also))
         except UnreadableLogError as error:
             unread.append(f"tupe report: {error}: left out")
     print("\n".join(format_table(runs, also=args.also)))
@@ -81,26 +81,24 @@ def run(args: argparse.Namespace) -> int:
     return 1 if unread else 0
 
 
-def read_run(log: Path) -> Run:
+def read_run(log: Path, *, also: Sequence[str] = ()) -> Run:
     """Read one `--log-format json` log.
 
     Raises:
-        UnreadableLogError: it does not come from a finished run, or lacks the metric.
+        UnreadableLogError: it does not come from a finished run, or lacks its own metric or one
+            of `also`.
     """
+    validations = tuple(read_log(log).valid.get("valid", {}).values())
     text = log.read_text(encoding="utf-8")
-    metric, maximize, seed = (
-        pattern.search(text) for pattern in (_METRIC, _MAXIMIZE, _SEED)
-    )
+    metric, maximize, seed = (pattern.search(text) for pattern in (_METRIC, _MAXIMIZE, _SEED))
     seconds = _SECONDS.search(text)
     if metric is None or maximize is None or seed is None:
         raise UnreadableLogError(f"{log} does not begin with fairseq-train's settings")
     if seconds is None:
         raise UnreadableLogError(f"{log} is not of a finished run")
-    validations = tuple(_validations(text))
-    if not validations or any(metric[1] not in validation for validation in validations):
-        raise UnreadableLogError(
-            f"{log} has no validation with {metric[1]} (it needs --log-format json)"
-        )
+    for name in (metric[1], *also):
+        if not validations or any(name not in validation for validation in validations):
+            raise UnreadableLogError(f"{log} has no {name} of the dev set `valid`")
     return Run(
         group=log.parent.parent,
         seed=int(seed[1]),
@@ -111,29 +109,8 @@ def read_run(log: Path) -> Run:
     )
 
 
-def _validations(text: str) -> list[dict[str, float]]:
-    """Each validation's metrics on `valid`, without the prefix."""
-    found = []
-    for line in text.splitlines():
-        head, separator, body = line.partition("| valid | ")
-        if separator:
-            entries = json.loads(body)
-            found.append(
-                {
-                    key.removeprefix("valid_"): float(value)
-                    for key, value in entries.items()
-                    if key.startswith("valid_")
-                }
-            )
-    return found
-
-
-def format_table(runs: list[Run], *, also: list[str]) -> list[str]:
-    """Lines of a Markdown table, a row for each group of seeds.
-
-    Raises:
-        KeyError: a metric of `also` is not in the logs.
-    """
+def format_table(runs: list[Run], *, also: Sequence[str] = ()) -> list[str]:
+    """Lines of a Markdown table, a row for each group of seeds."""
     groups: dict[Path, list[Run]] = defaultdict(list)
     for one in runs:
         groups[one.group].append(one)

@@ -1,0 +1,99 @@
+"""`tupe report`: the table against figures worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tupe_plugin import commands
+from tupe_plugin.commands.fairseq_log import UnreadableLogError
+from tupe_plugin.commands.report import format_table, read_run
+
+STAMP = "2026-01-01 00:00:00 | INFO | "
+
+
+def write_log(
+    folder: Path, *, seed: int, values: list[float], metric: str = "mcc", maximize: bool = True
+) -> Path:
+    folder.mkdir(parents=True)
+    settings = {
+        "common": {"seed": seed},
+        "checkpoint": {
+            "best_checkpoint_metric": metric,
+            "maximize_best_checkpoint_metric": maximize,
+        },
+    }
+    lines = [f"{STAMP}fairseq_cli.train | {settings}"]
+    for number, value in enumerate(values, start=1):
+        scores = {f"valid_{metric}": repr(value), "valid_f1": repr(value / 2)}
+        scores["valid_num_updates"] = str(10 * number)
+        lines.append(f"{STAMP}valid | {json.dumps({'epoch': number, **scores})}")
+    lines.append(f"{STAMP}fairseq_cli.train | done training in {seed}.5 seconds")
+    log = folder / "train.log"
+    log.write_text("\n".join(lines), encoding="utf-8")
+    return log
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_row_is_median_of_best_and_mean_of_last(tmp_path: Path) -> None:
+    best = {1: 0.5, 2: 0.7, 5: 0.3}
+    last = {1: 0.4, 2: 0.1, 5: 0.3}
+    runs = [
+        read_run(
+            write_log(
+                tmp_path / "lr1e-4" / f"seed{seed}", seed=seed, values=[0.0, best[seed], last[seed]]
+            )
+        )
+        for seed in best
+    ]
+    _, _, row = format_table(runs)
+    assert cells(row) == [
+        str(tmp_path / "lr1e-4"),
+        "mcc",
+        "3",
+        "0.5",
+        f"0.5 ± {statistics.stdev(best.values()):.2g}",
+        f"{statistics.mean(last.values()):.4g} ± {statistics.stdev(last.values()):.2g}",
+        "3",  # (1.5 + 2.5 + 5.5) / 3 seconds
+    ]
+
+
+def test_metric_to_be_minimised(tmp_path: Path) -> None:
+    log = write_log(
+        tmp_path / "lr" / "seed1", seed=1, values=[3.0, 1.0, 2.0], metric="loss", maximize=False
+    )
+    assert read_run(log).best["loss"] == 1.0
+
+
+def test_further_metric_is_taken_where_the_runs_own_was_best(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.2, 0.8, 0.6])
+    *_, row = format_table([read_run(log, also=["f1"])], also=["f1"])
+    assert cells(row)[6] == "0.4"
+
+
+def test_unfinished_run_is_left_out_and_named(tmp_path: Path, capsys) -> None:
+    write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.25])
+    cut = write_log(tmp_path / "lr" / "seed2", seed=2, values=[0.75])
+    cut.write_text(cut.read_text(encoding="utf-8").replace("done training", ""), encoding="utf-8")
+    assert commands.main(["report", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert cells(out.splitlines()[-1])[2:4] == ["1", "0.25"]
+    assert str(cut) in err
+    assert "finished" in err
+
+
+def test_unknown_metric_is_named(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.2])
+    with pytest.raises(UnreadableLogError, match="no pearson"):
+        read_run(log, also=["pearson"])
+
+
+def test_folder_without_logs(tmp_path: Path, capsys) -> None:
+    assert commands.main(["report", str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
