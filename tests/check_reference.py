@@ -1,0 +1,226 @@
+"""Compare this package with values that the authors of a method computed by their own code.
+
+    python tests/check_reference.py FILE...
+
+A file holds plain tensors (``torch.load(..., weights_only=True)``): weights, inputs and what came
+out.  Each kind of file has one entry in ``KINDS``.  For each quantity the largest relative error
+
+    max |ours - theirs| / max |theirs|        over the whole tensor
+
+is printed.  Exit status: 0 if all are within the limit, 1 if one is not, 2 if a file could not be
+read or does not describe a model that can be built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, too
+
+DEFAULT_LIMIT = 1e-5
+
+
+class UnusableFile(Exception):
+    """The file cannot be compared; the message says why."""
+
+
+class Comparison(NamedTuple):
+    """One quantity and its largest relative error."""
+
+    name: str
+    error: float
+    remark: str = ""
+
+
+class Kind(NamedTuple):
+    """One form of reference file."""
+
+    name: str
+    required_keys: frozenset[str]
+    compare: Callable[[Mapping[str, Any]], Iterator[Comparison]]
+
+
+def relative_error(ours: Tensor | None, theirs: Tensor | None) -> tuple[float, str]:
+    """Largest relative error, in float64, and a remark where it is not a matter of rounding."""
+    if ours is None:
+        return math.inf, "missing here"
+    if theirs is None:
+        return math.inf, "not in the file"
+    if ours.shape != theirs.shape:
+        return math.inf, f"shape {tuple(ours.shape)}, in the file {tuple(theirs.shape)}"
+    if not theirs.numel():
+        return 0.0, "empty"
+    largest = theirs.double().abs().max().item()
+    difference = (ours.double() - theirs.double()).abs().max().item()
+    if largest == 0:
+        return difference, "absolute: the file has zeros only"
+    return difference / largest, ""
+
+
+# ---- TUPE: an encoder with its heads
+
+
+def compare_tupe(data: Mapping[str, Any]) -> Iterator[Comparison]:
+    """Features, logits, loss and gradients of a TUPE model."""
+    model = load_tupe(data)
+    from tupe_plugin.models import _tupe_2021
+
+    tokens, masked = data["src_tokens"], data["masked_tokens"]
+
+    features, _ = model(tokens, features_only=True)
+    yield Comparison("features", *relative_error(features, data["features"]))
+    heads = list(model.classification_heads)
+    if len(heads) != 1:
+        raise UnusableFile(f"expected one classification head in state_dict, found {heads}")
+    classes, _ = model(tokens, classification_head_name=heads[0])
+    theirs = data["classification_logits"]
+    yield Comparison("classification logits", *relative_error(classes, theirs))
+    logits, _ = model(tokens, masked_tokens=masked)
+    yield Comparison("masked-LM logits", *relative_error(logits, data["masked_lm_logits"]))
+
+    loss = F.cross_entropy(logits, data["target_tokens"][masked], reduction="sum")
+    theirs = torch.as_tensor(data["masked_lm_loss_sum"], dtype=torch.float64)
+    yield Comparison("masked-LM loss", *relative_error(loss.detach(), theirs))
+
+    model.zero_grad()
+    loss.backward()
+    ours = _tupe_2021.to_authors(
+        {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    )
+    theirs = data["masked_lm_grads"]
+    for name in [*theirs, *(name for name in ours if name not in theirs)]:
+        yield Comparison(f"grad {name}", *relative_error(ours.get(name), theirs.get(name)))
+
+
+def load_tupe(data: Mapping[str, Any]) -> Any:
+    """Our model of the file's sizes with the file's weights, loaded as any checkpoint is."""
+    from fairseq.data import Dictionary
+
+    import tupe_plugin  # noqa: F401 -- lets fairseq run here
+    from tupe_plugin.models.tupe import TupeConfig, TupeModel
+
+    config, state_dict = data["config"], data["state_dict"]
+    cfg = TupeConfig(load_checkpoint_heads=True)
+    for name in vars(cfg).keys() & config.keys():
+        setattr(cfg, name, config[name])
+
+    dictionary = Dictionary()
+    for number in range(data["vocab_symbols"] - len(dictionary)):
+        dictionary.add_symbol(f"symbol{number}")
+    for name in ("bos", "pad", "eos"):
+        if name in data:
+            setattr(dictionary, f"{name}_index", data[name])
+    task = SimpleNamespace(
+        cfg=SimpleNamespace(tokens_per_sample=config.get("tokens_per_sample")),
+        source_dictionary=dictionary,
+    )
+    try:
+        model = TupeModel.build_model(cfg, task)
+        model.load_state_dict(dict(state_dict))  # a copy: loading renames in place
+        model.to(next(iter(state_dict.values())).dtype)
+        model.load_state_dict(dict(state_dict))  # once more, in full precision
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise UnusableFile(f"no model with these weights can be built: {error}") from error
+    return model.eval()
+
+
+KINDS = (
+    Kind(
+        "TUPE encoder",
+        frozenset(
+            {
+                *("config", "vocab_symbols", "state_dict"),
+                *("src_tokens", "target_tokens", "masked_tokens"),
+                *("features", "masked_lm_logits", "classification_logits"),
+                *("masked_lm_loss_sum", "masked_lm_grads"),
+            }
+        ),
+        compare_tupe,
+    ),
+)
+
+
+# ---- command line
+
+
+def load(path: Path) -> tuple[Kind, Mapping[str, Any]]:
+    """Read a file, without executing code from it, and tell its kind."""
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UnusableFile(error.strerror or str(error)) from error
+    except pickle.UnpicklingError as error:
+        raise UnusableFile("not a torch file of plain tensors and values") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise UnusableFile(f"damaged, or not a torch file ({type(error).__name__})") from error
+    keys = set(data) if isinstance(data, Mapping) else set()
+    for kind in KINDS:
+        if kind.required_keys <= keys:
+            return kind, data
+    nearest = max(KINDS, key=lambda kind: len(kind.required_keys & keys))
+    missing = ", ".join(sorted(nearest.required_keys - keys))
+    raise UnusableFile(f"not a reference file; as one of a {nearest.name} it lacks: {missing}")
+
+
+def check(path: Path, *, limit: float, quiet: bool) -> bool:
+    """Print the errors of one file; True if all are within the limit."""
+    kind, data = load(path)
+    print(f"{path}: {kind.name}")
+    worst = Comparison("nothing", 0.0)
+    count = exceeded = 0
+    for comparison in kind.compare(data):
+        name, error, remark = comparison
+        within = error <= limit  # not for NaN
+        if not quiet or not within:
+            verdict = "" if within else "  ABOVE THE LIMIT"
+            print(f"  {error:8.2e}  {name}{f' ({remark})' if remark else ''}{verdict}")
+        count += 1
+        exceeded += not within
+        if not error <= worst.error:
+            worst = comparison
+    print(
+        f"  {'FAILED' if exceeded else 'ok'}: {count - exceeded} of {count} within {limit:g}; "
+        f"largest relative error {worst.error:.2e} ({worst.name})"
+    )
+    return not exceeded
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="check_reference.py",
+        description="Compare this package with outputs that the authors' own code computed.",
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="reference file (.pt)")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=DEFAULT_LIMIT,
+        help="largest relative error allowed (default: %(default)g)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="one summary line for each file")
+    args = parser.parse_args(argv)
+
+    status = 0
+    for path in args.files:
+        try:
+            if not check(path, limit=args.limit, quiet=args.quiet):
+                status = max(status, 1)
+        except UnusableFile as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            status = 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
