@@ -107,10 +107,10 @@ def load_task(name: str) -> GlueTask:
     return tasks[name]
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Print the names of the GLUE tasks, or check one.")
     parser.add_argument("task", nargs="?", help="say nothing if there is such a task, else fail")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.task is None:
         sys.stdout.write("\n".join(load_tasks()) + "\n")
         return

@@ -57,12 +57,12 @@ def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("paths", nargs="+", type=Path, metavar="TEXT", help="tokenised text")
     parser.add_argument("--merges", required=True, type=int, help="how many merges to learn")
     parser.add_argument("--output", required=True, type=Path, help="the codes file to write")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     try:
         merges = learn_bpe(args.paths, num_merges=args.merges)
         if not merges:

@@ -188,7 +188,7 @@ def map_files(
     return lines_in, lines_out
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("paths", nargs="+", type=Path, metavar="TEXT", help="also .gz, .bz2, .xz")
     parser.add_argument(
@@ -205,7 +205,7 @@ def main() -> int:
     parser.add_argument(
         "--drop-emptied", action="store_true", help="leave out lines that lost all their text"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     chain = Chain(
         steps=tuple(args.steps.split(",")),
         bpe_codes=args.bpe_codes,

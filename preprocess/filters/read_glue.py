@@ -123,13 +123,13 @@ def extract_split(
     return Counts(rows, dropped, first_dropped)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("glue_dir", type=Path, metavar="GLUE_DIR")
     parser.add_argument("task", metavar="TASK")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--skip-malformed", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     try:
         task = load_task(args.task)
         for file in task.files:

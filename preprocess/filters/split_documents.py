@@ -93,7 +93,7 @@ def split_documents(
     return counts[train], counts[valid]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("text", type=Path, metavar="TEXT")
     parser.add_argument("--train", required=True, type=Path)
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--valid-ratio", required=True, type=float)
     parser.add_argument("--block-lines", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     try:
         train_blocks, valid_blocks = split_documents(
             args.text,
