@@ -33,11 +33,14 @@ from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
+from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
 from .user_dir import import_each_user_dir_once
 
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
     ("fairseq.checkpoint_utils", refuse_unusable_files),
+    ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
+    ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.dataclass.utils", silence_hydra_about_fairseq),
     ("fairseq.data.iterators", stop_prefetching_at_exit),
     ("fairseq.data.iterators", silence_pinned_memory_on_cpu),

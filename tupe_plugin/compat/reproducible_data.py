@@ -1,0 +1,67 @@
+"""A run's data depend on its seed alone: not on threads, processes, or where it was resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+
+class ForkSafeLock:
+    """A lock for the threads of one process; a forked child begins with a free one."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def seed_numpy_one_thread_at_a_time(data_utils: Any) -> None:
+    """Masks, and with them losses and parameters, that differ from run to run.
+
+    Where: fairseq/data/data_utils.py:127: numpy's global generator is seeded, used and put back.
+    When: two threads do this at once, as in `--num-workers 0` when a validation takes place in the
+    middle of an epoch: the thread that prefetches training batches goes on. A mask can even come
+    out different for a sentence and for its targets.
+    Cure: one thread at a time.
+    """
+    original = data_utils.numpy_seed
+    lock = ForkSafeLock()
+
+    @functools.wraps(original)
+    @contextlib.contextmanager
+    def numpy_seed(seed: Any, *more_seeds: Any) -> Iterator[None]:
+        with lock, original(seed, *more_seeds):
+            yield
+
+    data_utils.numpy_seed = numpy_seed
+
+
+def start_loaders_anew_in_each_epoch(iterators: Any) -> None:
+    """Every epoch masks the same tokens, and a resumed run masks others than an uninterrupted one.
+
+    Where: fairseq/data/iterators.py:480 keeps the DataLoader from one epoch to the next, and with
+    it the worker processes, whose copies of the data set never learn the number of the epoch.
+    When: `--num-workers` of 1 (the default) or more.
+    Cure: worker processes live for one epoch. Without them nothing changes.
+    """
+    original = iterators.EpochBatchIterator._get_iterator_for_epoch
+
+    @functools.wraps(original)
+    def get_iterator_for_epoch(self: Any, *arguments: Any, **options: Any) -> Any:
+        if self.num_workers > 0:
+            self.reuse_dataloader = False
+        return original(self, *arguments, **options)
+
+    iterators.EpochBatchIterator._get_iterator_for_epoch = get_iterator_for_epoch
