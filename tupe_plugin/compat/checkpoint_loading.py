@@ -6,6 +6,7 @@ That default stays on: a checkpoint is data, and reading it must not run code.
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 from typing import Any
@@ -46,7 +47,7 @@ def load(file: Any, map_location: Any = None) -> Any:
         try:
             return torch.load(file, map_location=map_location, weights_only=True)
         except pickle.UnpicklingError as error:
-            path = getattr(file, "name", file)
+            path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", file)
             raise UnsafeCheckpointError(
                 f"checkpoint {path} was not loaded: it holds {_name_globals(path, error)}, which "
                 "is neither a tensor nor plain data; reading it could run code hidden in the file. "
