@@ -194,6 +194,7 @@ class TupeModel(FairseqEncoderModel):
             dropout=self.cfg.pooler_dropout,
         )
         head.apply(init_bert_params)
+        head.train(self.training)
         self.classification_heads[name] = head
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
