@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import tupe_plugin  # noqa: F401  before fairseq, where the start-up hook is not installed
+
 ROOT = Path(__file__).resolve().parent.parent
 LAST_LINES = 60  # of a failed command's output
 

@@ -1,8 +1,8 @@
 """Lets unmodified fairseq 0.12.2 run on Python 3.10 to 3.13 with current torch, numpy and hydra.
 
 One function mends one upstream defect. Its docstring names the defect by its error message, the
-line, the condition, and the cure. Each runs when the module that it mends has just been imported,
-so that it does not matter who imports fairseq, or when:
+line, the condition, the cure, and the upstream issue where one was found. Each runs when the module
+that it mends has just been imported, so that it does not matter who imports fairseq, or when:
 
     start of Python --> startup.py (through a .pth file) --> first `import fairseq` --> activate()
     `import tupe_plugin`  ------------------------------------------------------------> activate()

@@ -29,6 +29,7 @@ def load_checkpoint_files_safely(checkpoint_utils: Any) -> None:
     When: torch >= 2.6, with every checkpoint that fairseq writes for a model with legacy arguments.
     Cure: `weights_only` is asked for in so many words (older torch too), with an allow-list; what
     is refused is named, with the file and the way to convert it.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/5610
     """
     import torch
 

@@ -13,6 +13,7 @@ def keep_bf16_off_tpu(options: Any) -> None:
     Where: fairseq/options.py:200: `--bf16` switches `--tpu` on.
     When: always, with `--bf16` or `--memory-efficient-bf16` on a CPU or a GPU.
     Cure: `tpu` is switched off again unless the command line asks for it.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/4696
     """
     original = options.parse_args_and_arch
 

@@ -17,6 +17,7 @@ class StandInFinder:
     Where: fairseq/data/data_utils.py:312 and data/token_block_dataset.py:90 import them.
     When: fairseq was built without its extensions, as `READTHEDOCS=1 pip install` does: then there
     is no wheel for today's Python to wait for, and no compiler is needed.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/2133 and 1376
     """
 
     def find_spec(

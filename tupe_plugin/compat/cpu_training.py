@@ -15,6 +15,7 @@ def wrap_cpu_models_without_device_ids(distributed_fairseq_model: Any) -> None:
     Where: fairseq/models/distributed_fairseq_model.py:60.
     When: several workers train on CPU (`torchrun --nproc_per_node 2`, gloo).
     Cure: a module whose parameters are on the CPU is wrapped without device ids.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/2879
     """
     original = distributed_fairseq_model.DistributedDataParallel
 
@@ -38,6 +39,7 @@ def flatten_fp16_parameters_on_cpu(fp16_optimizer: Any) -> None:
     When: `--fp16` without `--memory-efficient-fp16` on CPU.
     Cure: the device of parameters on the CPU has no index, and that, `None`, is where the flat copy
     is filed. The checkpoint has the same form as on a GPU.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/5296 (the message, with `--cpu`)
     """
     import torch
 

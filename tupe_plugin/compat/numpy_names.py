@@ -23,6 +23,7 @@ def restore_dropped_numpy_names(module: Any) -> None:
     When: numpy >= 1.24 for `np.int` and `np.float`, numpy >= 2.0 for `np.compat`.
     Cure: these modules see the builtin types under the old names, as numpy defined them; numpy
     itself is left alone.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/4945
     """
     import numpy
 

@@ -18,6 +18,7 @@ def make_config_dataclasses_hashable() -> None:
     When: Python >= 3.11, which calls a default mutable if its class has no hash.
     Cure: fairseq's own dataclasses keep the identity hash that every object has. Nothing else in
     the process is touched, and two equal configurations still compare equal.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/5012
     """
     if sys.version_info < (3, 11) or hasattr(dataclasses.dataclass, "mends_fairseq"):
         return

@@ -22,6 +22,7 @@ def import_each_user_dir_once(utils: Any) -> None:
     Cure: the same real directory is the same module. A different directory of the same name is
     still an error, which names both. And where no such path exists, the name of an installed
     package will do: `--user-dir tupe_plugin` outside a checkout.
+    Upstream: https://github.com/facebookresearch/fairseq/pull/2815 made names unique
     """
     original = utils.import_user_module
 

@@ -1,0 +1,190 @@
+"""Each cure, at the place of its defect. Whole jobs are in tests/end_to_end/test_precision.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fairseq.data.iterators
+import fairseq.optim.amp_optimizer
+import fairseq.optim.fp16_optimizer
+import fairseq.tasks.fairseq_task
+import fairseq.trainer
+import numpy as np
+import pytest
+import torch
+from fairseq import options
+from fairseq.data import TokenBlockDataset
+from fairseq.models import distributed_fairseq_model
+from torch import nn
+
+import tupe_plugin
+from tests.conftest import RunCommand
+from tupe_plugin.compat import user_dir
+
+on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a defect of machines without CUDA")
+
+
+def test_dataclasses_of_fairseq_have_a_hash_and_others_do_not() -> None:
+    def config(module: str) -> Any:
+        return dataclasses.dataclass(type("Config", (), {"__module__": module}))
+
+    mended = config("fairseq.dataclass.configs")
+    assert isinstance(hash(mended()), int)
+    assert mended() == mended()
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(config("fairseq_like.configs")())
+
+
+@pytest.mark.parametrize(
+    ("flags", "tpu"), [(["--bf16"], False), (["--memory-efficient-bf16"], False)]
+)
+def test_bf16_does_not_mean_tpu(flags: list[str], tpu: bool) -> None:
+    parser = options.get_training_parser()
+    arguments = ["data", "--task", "masked_lm", "--arch", "roberta_base", *flags]
+    args = options.parse_args_and_arch(parser, arguments)
+    assert (args.bf16, args.tpu) == (True, tpu)
+    args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, "--tpu"])
+    assert (args.bf16, args.tpu) == (True, True)
+
+
+def test_fp16_parameters_on_cpu_are_flat_and_synchronised() -> None:
+    mixin = fairseq.optim.fp16_optimizer._FP16OptimizerMixin
+    half = [nn.Parameter(torch.ones(2, 3).half()), nn.Parameter(torch.full((5,), 2.0).half())]
+    flat = mixin.build_fp32_params(None, iter(half), flatten=True)
+    assert set(flat) == {None}
+    assert flat[None].tolist() == [1.0] * 6 + [2.0] * 5
+
+    optimizer = mixin()
+    optimizer.fp16_params, optimizer.fp32_params = half, flat
+    optimizer._needs_sync = True
+    half[0].grad = torch.full((2, 3), 7.0).half()
+    optimizer._sync_fp16_grads_to_fp32()
+    assert flat[None].grad.tolist() == [7.0] * 6 + [0.0] * 5
+    flat[None].data.add_(1)
+    optimizer._sync_fp32_params_to_fp16()
+    assert half[1].tolist() == [3.0] * 5
+
+
+@on_cpu
+def test_the_stand_in_for_the_norm_of_an_overflow_stays_on_the_cpu() -> None:
+    assert fairseq.trainer.torch.tensor(0.0).cuda().device.type == "cpu"
+    with pytest.raises((AssertionError, RuntimeError)):  # torch itself is as it was
+        torch.tensor(0.0).cuda()
+
+
+def test_a_cpu_model_is_wrapped_without_device_ids(tmp_path: Path) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
+    try:
+        wrapped = distributed_fairseq_model.DistributedDataParallel(
+            nn.Linear(2, 3), device_ids=[0], output_device=0
+        )
+        assert wrapped(torch.ones(5, 2)).shape == (5, 3)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_amp_autocasts_on_the_device_of_the_model() -> None:
+    seen: list[tuple[bool, torch.dtype]] = []
+
+    def criterion(model: nn.Module, sample: torch.Tensor) -> Any:
+        output = model(sample)
+        seen.append((torch.is_autocast_enabled("cpu"), output.dtype))
+        return output.sum(), 1, {}
+
+    amp = fairseq.optim.amp_optimizer.AMPOptimizer.__new__(fairseq.optim.amp_optimizer.AMPOptimizer)
+    amp.backward = lambda loss: loss.backward()
+    plain = SimpleNamespace(backward=lambda loss: loss.backward())
+    task = SimpleNamespace()
+    train_step = fairseq.tasks.fairseq_task.FairseqTask.train_step
+    model = nn.Linear(2, 3)
+    model.set_num_updates = lambda number: None
+    for optimizer in (amp, plain):
+        train_step(task, torch.ones(5, 2), model, criterion, optimizer, update_num=0)
+    assert seen == [(True, torch.bfloat16), (False, torch.float32)]
+
+
+@on_cpu
+def test_amp_has_no_loss_scale_on_cpu() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaler = fairseq.optim.amp_optimizer.torch.cuda.amp.GradScaler(init_scale=128.0)
+    assert not scaler.is_enabled()
+    assert scaler.get_scale() == 1.0
+
+
+@pytest.mark.parametrize("break_mode", ["eos", "none", "complete", "complete_doc"])
+def test_every_break_mode_gives_the_tokens_back(break_mode: str) -> None:
+    sentences = [torch.arange(length) for length in (3, 5, 2, 7)]
+    sizes = np.array([len(sentence) for sentence in sentences])
+    blocks = TokenBlockDataset(sentences, sizes, 6, pad=1, eos=2, break_mode=break_mode)
+    together = torch.cat([blocks[k] for k in range(len(blocks))])
+    assert together.tolist() == torch.cat(sentences).tolist()
+
+
+def test_a_prefetching_thread_has_stopped_when_python_goes_down(tmp_path: Path) -> None:
+    """What is registered with `atexit` first runs last: it looks for the thread."""
+    script = tmp_path / "prefetching.py"
+    script.write_text(
+        "import atexit, itertools, threading\n"
+        "def alive():\n"
+        "    names = [type(thread).__name__ for thread in threading.enumerate()]\n"
+        "    print('alive' if 'BackgroundConsumer' in names else 'stopped')\n"
+        "atexit.register(alive)\n"
+        "import tupe_plugin, fairseq.data.iterators as iterators\n"
+        "class Endless:\n"
+        "    def __len__(self): return 10**9\n"
+        "    def __iter__(self): return itertools.count()\n"
+        "batches = iterators.BufferedIterator(3, Endless())\n"
+        "print(next(batches), next(batches))\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert finished.stdout.split() == ["0", "1", "stopped"]
+
+
+@pytest.mark.slow
+def test_a_resumed_configuration_reaches_every_worker(
+    run_command: RunCommand, tmp_path: Path
+) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import os, torch\n"
+        "import tupe_plugin\n"
+        "from fairseq.distributed import utils\n"
+        "from omegaconf import OmegaConf\n"
+        "torch.distributed.init_process_group('gloo')\n"
+        "group = torch.distributed.group.WORLD\n"
+        "first = utils.get_rank(group) == 0\n"
+        "state = {'cfg': OmegaConf.create({'a': [1, 2]}), 'model': {'w': torch.ones(3)}}\n"
+        "got = utils.broadcast_object(state if first else None, 0, group, torch.device('cpu'))\n"
+        "assert OmegaConf.to_container(got['cfg']) == {'a': [1, 2]}, got\n"
+        "assert got['model']['w'].tolist() == [1, 1, 1], got\n"
+        "torch.distributed.destroy_process_group()\n"
+    )
+    run_command("torchrun", "--nproc_per_node", 2, "--master_port", 29617, script, cwd=tmp_path)
+
+
+def test_a_user_dir_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = str(Path(tupe_plugin.__file__).resolve().parent)
+    monkeypatch.chdir(tmp_path)
+    assert user_dir.locate("tupe_plugin") == plugin
+    assert user_dir.locate(f"{plugin}/") == plugin
+    (tmp_path / "link").symlink_to(plugin)
+    assert user_dir.locate("link") == plugin
+    assert user_dir.locate("no_such_folder") is None
+    assert user_dir.locate("no/such/folder") is None
+
+
+def test_the_link_to_somebody_elses_plug_in_keeps_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a1b2").mkdir()
+    (tmp_path / "their_plugin").symlink_to(tmp_path / "a1b2")
+    assert user_dir.locate(str(tmp_path / "their_plugin")) == str(tmp_path / "their_plugin")
