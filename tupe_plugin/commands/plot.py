@@ -1,0 +1,80 @@
+"""`tupe plot`: pictures of a training run and of what a model has learned about positions."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+from .fairseq_log import UnreadableLogError
+from .plot_learning_curve import draw_learning_curve, read_runs
+from .plot_positions import NoPositionsError, draw_positions, read_positions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pictures = parser.add_subparsers(metavar="PICTURE", required=True)
+
+    curve = pictures.add_parser("learning-curve", help="metrics against updates, from fairseq logs")
+    curve.add_argument(
+        "logs",
+        nargs="+",
+        metavar="[NAME=]LOG",
+        help="output of fairseq-train with --log-format json or simple; logs of one NAME have "
+        "one colour (default NAME: the log's folder)",
+    )
+    curve.add_argument(
+        "--metric",
+        help="what to draw (default: for each log accuracy, else ppl, else loss; "
+        "a panel for each metric)",
+    )
+    curve.add_argument("--title", default="Learning curve", help="default: %(default)s")
+    _add_output(curve)
+    curve.set_defaults(draw=_draw_learning_curve)
+
+    positions = pictures.add_parser(
+        "positions", help="heat map of each head's learned positional correlation"
+    )
+    positions.add_argument("checkpoint", type=Path, help="checkpoint of a tupe model")
+    positions.add_argument(
+        "--length",
+        type=int,
+        help="tokens of the sequence, [CLS] included (default: 64, or all if there are fewer)",
+    )
+    positions.add_argument("--title", help="default: scheme and checkpoint")
+    _add_output(positions)
+    positions.set_defaults(draw=_draw_positions)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help=".png, .svg or .pdf"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if importlib.util.find_spec("matplotlib") is None:
+        print("tupe plot needs matplotlib: pip install 'tupe-plugin[plot]'", file=sys.stderr)
+        return 1
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq turns INFO on for all
+    try:
+        args.draw(args)
+    except (UnreadableLogError, NoPositionsError, OSError, ValueError) as error:
+        print(f"tupe plot: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {args.output}")
+    return 0
+
+
+def _draw_learning_curve(args: argparse.Namespace) -> None:
+    runs = read_runs(args.logs, metric=args.metric)
+    draw_learning_curve(runs, args.output, title=args.title)
+
+
+def _draw_positions(args: argparse.Namespace) -> None:
+    positions = read_positions(args.checkpoint, length=args.length)
+    title = args.title or (
+        f"Learned positional correlation of each head\n{positions.scheme}, {args.checkpoint.name}"
+    )
+    draw_positions(positions.attn_bias, args.output, title=title)

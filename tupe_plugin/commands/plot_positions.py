@@ -1,0 +1,160 @@
+"""Heat maps of the learned positional correlation, a panel for each head, as in the TUPE paper.
+
+A cell is what the positions of a query and a key add to their attention logit: the untied absolute
+correlation, and the relative bias where there is one (arXiv 2006.15595, equations 7 to 10). Row and
+column 0 are [CLS], which has a value of its own in each direction. All layers share it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, no_grad
+
+from ..core.position_scheme import POSITION_SCHEMES, PositionEncoding
+
+DEFAULT_LENGTH = 64
+_PREFIX = "encoder.sentence_encoder.positions."
+_COLUMNS = 4
+_DPI = 150
+
+
+class NoPositionsError(Exception):
+    """A checkpoint from which no positional correlation can be drawn; the message says why."""
+
+
+@dataclass(frozen=True)
+class LearnedPositions:
+    """The scheme's name and its term in the logits, `(heads, query, key)`."""
+
+    scheme: str
+    attn_bias: Tensor
+
+
+def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPositions:
+    """Read a checkpoint of `fairseq-train` or of the TUPE authors; no dictionary is needed.
+
+    Raises:
+        NoPositionsError: it is no checkpoint of a tupe model, its scheme adds nothing to the
+            logits, or it has fewer positions than `length`.
+    """
+    weights, settings = _load(checkpoint)
+    scheme = POSITION_SCHEMES[str(settings.get("position_scheme", "tupe-a"))]
+    if settings.get("rel_pos"):
+        scheme = scheme.with_relative()
+    if scheme.absolute is None and not scheme.relative:
+        raise NoPositionsError(
+            f"{checkpoint}: position scheme {scheme.name} adds no bias to the attention logits, "
+            "so there is no correlation to draw; the tupe-* schemes and bert-r do"
+        )
+    max_positions = int(settings["max_positions"])
+    length = min(DEFAULT_LENGTH, max_positions) if length is None else length
+    if not 2 <= length <= max_positions:
+        raise NoPositionsError(
+            f"{checkpoint}: --length {length} must be from 2 to its {max_positions} positions"
+        )
+    encoding = PositionEncoding(
+        scheme,
+        max_positions,
+        int(settings["encoder_embed_dim"]),
+        int(settings["encoder_attention_heads"]),
+        num_bins=int(settings.get("rel_pos_bins", 32)),
+        max_distance=int(settings.get("max_rel_pos", 128)),
+    )
+    encoding.load_state_dict(weights)
+    with no_grad():
+        attn_bias = encoding.attn_bias(length)
+    assert attn_bias is not None
+    return LearnedPositions(scheme.name, attn_bias)
+
+
+def _load(checkpoint: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """The parameters of the positions, in our names, and the model's settings."""
+    import fairseq  # noqa: F401  -- its arrival makes tupe_plugin register and mend it
+    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+
+    from ..models import _tupe_2021
+
+    if not checkpoint.is_file():
+        raise NoPositionsError(f"no such file: {checkpoint}")
+    state = load_checkpoint_to_cpu(str(checkpoint))
+    weights, settings = state["model"], state["cfg"]["model"]
+    settings = settings if isinstance(settings, Mapping) else vars(settings)
+    if _tupe_2021.is_authors_format(weights):
+        weights = _tupe_2021.from_authors(weights)
+    elif "position_scheme" not in settings:
+        raise NoPositionsError(f"{checkpoint}: not a checkpoint of a tupe model")
+    return {
+        key.removeprefix(_PREFIX): value
+        for key, value in weights.items()
+        if key.startswith(_PREFIX)
+    }, settings
+
+
+def draw_positions(attn_bias: Tensor, output: Path, *, title: str) -> None:
+    """Write the picture of `(heads, query, key)`; all heads share one scale of colours.
+
+    The scale spans the cells between words. [CLS] can lie far outside, so where it is untied its
+    two values stand above each panel.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: its ending names no format of pictures.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heads, length, _ = attn_bias.shape
+    columns = min(heads, _COLUMNS)
+    rows = math.ceil(heads / columns)
+    figure = Figure(figsize=(3.1 * columns + 1.2, 3.2 * rows + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    values = attn_bias.detach().float().cpu().numpy()
+    words = values[:, 1:, 1:]
+    ticks = _ticks(length)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for head, axes in enumerate(panels.flat):
+        if head >= heads:
+            axes.set_visible(False)
+            continue
+        image = axes.imshow(
+            values[head],
+            cmap="viridis",
+            vmin=words.min(),
+            vmax=words.max(),
+            interpolation="nearest",
+        )
+        axes.set_title(f"head {head}" + _cls_values(values[head]), fontsize="small")
+        labels = ["[CLS]" if tick == 0 else str(tick) for tick in ticks]
+        axes.set_xticks(ticks, labels, fontsize="small")
+        axes.set_yticks(ticks, labels, fontsize="small")
+        if head % columns == 0:
+            axes.set_ylabel("query position")
+        if head + columns >= heads:
+            axes.set_xlabel("key position")
+    below, above = values.min() < words.min(), values.max() > words.max()
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
+        (bool(below), bool(above)), "neither"
+    )
+    bar = figure.colorbar(image, ax=panels, shrink=0.85, extend=extend)
+    bar.set_label("added to the attention logit")
+    figure.savefig(output, dpi=_DPI)
+
+
+def _cls_values(bias: Any) -> str:
+    """The two values of [CLS], as a second line of a title; empty where [CLS] is not untied."""
+    row, column = bias[0], bias[1:, 0]
+    if row.min() != row.max() or column.min() != column.max():
+        return ""
+    return f"\n[CLS] to all {row[0]:.2f}, all to [CLS] {column[0]:.2f}"
+
+
+def _ticks(length: int) -> list[int]:
+    """[CLS] and round positions, at most eight."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if length <= 7 * step)
+    return list(range(0, length, step))
