@@ -1,0 +1,60 @@
+"""Data and a pre-trained model that several of the tests with real command lines share."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from . import training_jobs
+from .sentence_task import write_sentence_task
+
+
+class Corpus(NamedTuple):
+    pretraining: Path  # for --task masked_lm
+    classification: Path  # for --task sentence_prediction, of the same dictionary
+
+
+class Pretrained(NamedTuple):
+    checkpoints: Path
+    output: str
+    tensorboard: Path
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory, run_command) -> Corpus:
+    """300 sentences; a word leads to one of three; the label tells which half the first is from."""
+    folder = tmp_path_factory.mktemp("corpus")
+    draw = random.Random(3)
+    splits = {}
+    for split, count in (("train", 300), ("valid", 61)):
+        lines = []
+        for _ in range(count):
+            words = [draw.randrange(40)]
+            while len(words) < 5 or (draw.random() < 0.8 and len(words) < 12):
+                words.append((3 * words[-1] + draw.randrange(3)) % 40)
+            sentence = " ".join(f"word{word}" for word in words)
+            lines.append((sentence, "first" if words[0] < 20 else "second"))
+        splits[split] = lines
+    classification = write_sentence_task(folder / "classification", splits)
+    text = folder / "classification" / "text"
+    run_command(
+        *("fairseq-preprocess", "--only-source", "--destdir", folder / "pretraining"),
+        *("--trainpref", text / "train.input0", "--validpref", text / "valid.input0"),
+    )
+    return Corpus(folder / "pretraining", classification)
+
+
+@pytest.fixture(scope="session")
+def pretrained(corpus, tmp_path_factory, run_command) -> Pretrained:
+    """An uninterrupted pre-training: 16 updates in 2.3 epochs, dropout on, gradients summed up."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    finished = run_command(
+        "fairseq-train",
+        *training_jobs.pretraining(corpus.pretraining, folder / "checkpoints"),
+        *("--update-freq", 2, "--save-interval-updates", 5, "--max-update", 16),
+        *("--tensorboard-logdir", folder / "tensorboard"),
+    )
+    return Pretrained(folder / "checkpoints", finished.stdout, folder / "tensorboard")

@@ -1,0 +1,70 @@
+"""`kill -9` at any moment, the same command again: the same parameters, bit for bit."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from .training_jobs import (
+    differences,
+    fine_tuning,
+    load_checkpoint,
+    losses,
+    pretraining,
+    training_state,
+)
+
+pytestmark = pytest.mark.slow
+
+KILLED_TRAIN = Path(__file__).with_name("killed_train.py")
+
+
+def assert_same_result(resumed: Path, uninterrupted: Path) -> None:
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt"):
+        ours, theirs = (
+            training_state(load_checkpoint(folder / name)) for folder in (resumed, uninterrupted)
+        )
+        assert list(differences(ours, theirs)) == []
+    assert sorted(path.name for path in resumed.iterdir()) == sorted(
+        path.name for path in uninterrupted.iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "first", "num_workers"),
+    [
+        ("training", 11, 1),  # goes on in the middle of an epoch, and with another loader
+        ("writing", 8, 0),  # goes on at the beginning of an epoch
+        ("copying to checkpoint_last", 8, 0),
+    ],
+)
+def test_killed_pretraining(moment, first, num_workers, corpus, pretrained, tmp_path, run_command):
+    job = pretraining(corpus.pretraining, tmp_path, "--num-workers", num_workers)
+    job += ["--update-freq", "2", "--save-interval-updates", "5", "--max-update", "16"]
+    killed = run_command("python", KILLED_TRAIN, moment, *job, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+
+    resumed = run_command("fairseq-train", *job)
+    expected = losses(pretrained.output)
+    assert losses(resumed.stdout) == {update: expected[update] for update in range(first, 17)}
+    assert_same_result(tmp_path, pretrained.checkpoints)
+
+
+def test_killed_fine_tuning(corpus, pretrained, tmp_path, run_command):
+    """`--finetune-from-model` is read at the first start only, unlike `--restore-file`."""
+    options = ["--finetune-from-model", pretrained.checkpoints / "checkpoint_last.pt"]
+    options += ["--save-interval-updates", 5, "--max-epoch", 1, "--update-freq", 2]
+    options += ["--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"]
+    whole = run_command(
+        "fairseq-train", *fine_tuning(corpus.classification, tmp_path / "whole", *options)
+    )
+    job = fine_tuning(corpus.classification, tmp_path / "killed", *options)
+    killed = run_command("python", KILLED_TRAIN, "training", *job, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+
+    resumed = run_command("fairseq-train", *job)
+    expected = losses(whole.stdout)
+    assert losses(resumed.stdout) == {update: expected[update] for update in range(11, 20)}
+    assert_same_result(tmp_path / "killed", tmp_path / "whole")
