@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -228,9 +229,10 @@ def test_binary_f1_of_textual_labels(run_command, tmp_path):
     assert_shown(best, {"f1": f1, "acc_and_f1": (accuracy + f1) / 2, "accuracy": 100 * accuracy})
 
 
-def test_resume_goes_on_from_the_best_score(mnli, run_command):
+def test_resume_goes_on_from_the_best_score(mnli, run_command, tmp_path):
     """The checkpoint's meters load, and `best_mcc` is not forgotten."""
-    line = [*mnli.line, "--max-epoch", 9, "--save-dir", mnli.best.parent]
+    checkpoints = shutil.copytree(mnli.best.parent, tmp_path / "checkpoints")
+    line = [*mnli.line, "--max-epoch", 9, "--save-dir", checkpoints]
     best = best_score_of(mnli.best)
     output = run_command("fairseq-train", *line).stdout
     (entries,) = logged(output, "valid")
