@@ -1,0 +1,149 @@
+"""Rows of numbers, many and long: R v and R^T c, each for one reading of R.
+
+    row_i = scale_i * values_i,      scale_i a power of two
+    (R v)_i   = scale_i * sum_k values_ik v_k
+    (R^T c)_k = sum_i (scale_i c_i) values_ik
+
+A row may be kept in half precision.  What is kept is then *the* row: products are taken with the
+rounded numbers, in float32, and summed up in float64, so that R R^T is as good as in float32.  The
+power of two brings the largest number of a row near the top of the type's range and costs nothing:
+it keeps small gradients from underflow in float16, and squares from underflow in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# Columns in one product; the sums of the blocks are added up in float64, for R v.
+BLOCK_COLUMNS = 262_144
+# Half precision is widened tile by tile in a buffer that stays in the processor's cache.
+TILE_ROWS = 64
+TILE_COLUMNS = 16_384
+# Exponent of the largest number of a row: float16 ends at 2^16 and is subnormal below 2^-14.
+_TOP_EXPONENT = {torch.float16: 14}
+
+
+class GradientRows:
+    """``num_rows`` rows of ``dim`` numbers, zero at first.
+
+    Args:
+        num_rows: rows.
+        dim: columns.
+        dtype: float64, float32, bfloat16 or float16, of what is kept.
+        device: where it is kept, and where the products are computed.
+    """
+
+    def __init__(
+        self, num_rows: int, dim: int, *, dtype: torch.dtype, device: torch.device | str
+    ) -> None:
+        self.compute_dtype = torch.float64 if dtype is torch.float64 else torch.float32
+        self.values = torch.zeros(num_rows, dim, dtype=dtype, device=device)
+        self.scales = torch.ones(num_rows, dtype=torch.float64, device=device)
+
+    def narrow_down(self, row: Tensor) -> tuple[Tensor, float]:
+        """Round ``(dim,)`` to what would be kept: (values, scale).
+
+        A row that is not finite gives values that are not finite.
+        """
+        smallest, largest = torch.aminmax(row) if row.numel() else (row.sum(), row.sum())
+        scale = 2.0 ** self._exponent(max(-float(smallest), float(largest)))
+        return (row.to(self.compute_dtype) / scale).to(self.values.dtype), scale
+
+    def replace(self, slot: int, values: Tensor, scale: float) -> None:
+        """Keep ``values * scale`` as row ``slot``."""
+        self.values[slot].copy_(values)
+        self.scales[slot] = scale
+
+    def dot(self, v: Tensor, *, count: int) -> Tensor:
+        """R v over the first ``count`` rows: ``(dim,)`` -> float64 ``(count,)``."""
+        return self.dot_unscaled(self.values[:count], v) * self.scales[:count]
+
+    def combine(self, coefficients: Tensor) -> Tensor:
+        """R^T c over the first ``count`` rows: ``(count,)`` -> ``(dim,)``."""
+        count = len(coefficients)
+        weights = (coefficients * self.scales[:count]).to(self.compute_dtype)
+        values = self.values[:count]
+        if values.dtype is self.compute_dtype:
+            return torch.mv(values.t(), weights)
+        if values.is_cuda:
+            return _widening_mm(values.t(), weights).to(self.compute_dtype)
+        out = torch.zeros(values.size(1), dtype=self.compute_dtype, device=values.device)
+        for tile, rows, columns in self._tiles(values):
+            out[columns].addmv_(tile.t(), weights[rows])
+        return out
+
+    def gram(self, *, count: int) -> Tensor:
+        """R R^T of the first ``count`` rows, float64; reads R once, at m^2 d multiplications."""
+        gram = torch.zeros(count, count, dtype=torch.float64, device=self.values.device)
+        for block in self.values[:count].split(TILE_COLUMNS, dim=1):
+            wide = block.to(self.compute_dtype)
+            gram += wide @ wide.t()
+        return gram * torch.outer(self.scales[:count], self.scales[:count])
+
+    def dot_unscaled(self, values: Tensor, v: Tensor) -> Tensor:
+        """Products of each row of ``values`` ``(rows, dim)`` with ``(dim,)``: float64 ``(rows,)``."""
+        v = v.to(self.compute_dtype)
+        out = torch.zeros(len(values), dtype=torch.float64, device=values.device)
+        if values.dtype is self.compute_dtype or values.is_cuda:
+            for start in range(0, values.size(1), BLOCK_COLUMNS):
+                block = values[:, start : start + BLOCK_COLUMNS]
+                part = v[start : start + BLOCK_COLUMNS]
+                if values.dtype is self.compute_dtype:
+                    out += torch.mv(block, part)
+                else:
+                    out += _widening_mm(block, part)
+            return out
+        for tile, rows, columns in self._tiles(values):
+            out[rows] += torch.mv(tile, v[columns])
+        return out
+
+    def _tiles(self, values: Tensor) -> Iterator[tuple[Tensor, slice, slice]]:
+        """(tile in the computing type, its rows, its columns), tile by tile, in one buffer."""
+        num_rows, dim = values.shape
+        size = min(TILE_ROWS, num_rows) * min(TILE_COLUMNS, dim)
+        buffer = torch.empty(size, dtype=self.compute_dtype, device=values.device)
+        for left in range(0, dim, TILE_COLUMNS):
+            columns = slice(left, min(left + TILE_COLUMNS, dim))
+            for top in range(0, num_rows, TILE_ROWS):
+                rows = slice(top, min(top + TILE_ROWS, num_rows))
+                narrow = values[rows, columns]
+                tile = buffer[: narrow.numel()].view(narrow.shape)
+                yield tile.copy_(narrow), rows, columns
+
+    def _exponent(self, largest: float) -> int:
+        if largest == 0 or not math.isfinite(largest):
+            return 0
+        # Within float32's range, whatever the row: 2^-100 is as good as nothing for a gradient.
+        exponent = min(max(math.frexp(largest)[1], -100), 100)
+        return exponent - _TOP_EXPONENT.get(self.values.dtype, 0)
+
+
+def _widening_mm(matrix: Tensor, v: Tensor) -> Tensor:
+    """Half-precision matrix times float32 vector on a GPU, in float32 throughout: float64.
+
+    The tensor cores take both factors in half precision, so the vector goes in as three of them
+    that add up to it.  Reading the matrix is what takes the time, and it is read once.
+    """
+    parts, scale = split_into_halves(v, matrix.dtype)
+    try:
+        product = torch.mm(matrix, parts, out_dtype=torch.float32)
+    except (TypeError, RuntimeError):  # torch < 2.8: no mixed types; slower, and the same result
+        product = torch.mm(matrix.float(), parts.float())
+    return product.double().sum(1) * scale
+
+
+def split_into_halves(v: Tensor, dtype: torch.dtype) -> tuple[Tensor, float]:
+    """``(n,)`` float32 as ``scale * (a + b + c)``: ``(n, 3)`` of a half precision, and the scale."""
+    largest = float(v.abs().max()) if v.numel() else 0.0
+    exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
+    scale = 2.0 ** (min(max(exponent, -100), 100) - _TOP_EXPONENT.get(dtype, 0))
+    rest = v.float() / scale
+    parts = []
+    for _ in range(3):
+        parts.append(rest.to(dtype))
+        rest = rest - parts[-1].float()
+    return torch.stack(parts, dim=1), scale

@@ -1,0 +1,327 @@
+"""M-FAC: natural-gradient steps from a window of past gradients, without forming a matrix.
+
+    g <- grad + weight_decay w;   G <- (G, g), the last m
+    u  = (damp I + (1/m) G^T G)^-1 g
+    v <- mu v + (1 - mu) u
+    w <- w - lr v
+
+How u is computed is in ``fisher_window.py``.  The first step has u = m g / (|g|^2 + m damp): the
+length of a step goes *down* with the length of the gradient, so gradients must come in their true
+size (loss scale removed, averaged over the batch) and clipping changes the curvature that is seen.
+
+Source: M-FAC (arXiv 2107.03356), section 3.2, and the authors' optimizer, whose weight decay is
+the coupled one above and whose momentum averages u.  Settings published for BERT: lr 1e-4,
+damp 1e-6, m 1024 (512 for MRPC and STS-B), batch 32, linear decay to 0.
+
+| paper            | here                                        |
+|------------------|---------------------------------------------|
+| m                | ``num_grads``                               |
+| lambda (damp)    | ``damping``                                 |
+| eta              | ``lr``                                      |
+| mu               | ``momentum``                                |
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .available_memory import available_bytes, format_bytes
+from .fisher_window import FisherWindow, check_window_settings
+
+logger = logging.getLogger(__name__)
+
+
+class _Slice(NamedTuple):
+    """Where a parameter lies in the flat vectors."""
+
+    param: nn.Parameter
+    group: dict[str, Any]
+    columns: slice
+
+
+class MFAC(torch.optim.Optimizer):
+    """M-FAC over all trainable parameters together.
+
+    There is one window: curvature between any two parameters counts.  So two groups are *not* two
+    optimizers here; a group has its own lr, momentum and weight decays.  The window is laid out
+    with the first step (or ``load_state_dict``) over the parameters that require gradients then;
+    one whose ``grad`` is None at some step enters the window as zeros and stays as it is.
+    ``lr_scale`` in a group multiplies its lr.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: learning rate.
+        num_grads: m, gradients in the window; memory is m times the parameters.
+        damping: added to the Fisher matrix's diagonal, above 0; smaller means longer steps.
+        momentum: mu, in [0, 1); 0 keeps no buffer.
+        weight_decay: coupled: added to the gradient before it enters the window.
+        decoupled_weight_decay: weights shrink by lr times this, beside the step.
+        maximize: step uphill.
+        window_dtype: of the gradients kept; default float32 (float64 for float64 parameters).
+        window_device: where the window lives; default with the first parameter.
+        process_group: workers that share the window out, each of which must step with the same
+            gradients (as under DistributedDataParallel); None keeps a whole one in each process.
+        save_window: whether ``state_dict`` holds the window's gradients.
+
+    Raises:
+        ValueError: a setting is out of range.
+        MemoryError: the window does not fit; says how many bytes it takes and what lowers them.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-4,
+        *,
+        num_grads: int = 1024,
+        damping: float = 1e-6,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: float = 0.0,
+        maximize: bool = False,
+        window_dtype: torch.dtype | None = None,
+        window_device: torch.device | str | None = None,
+        process_group: dist.ProcessGroup | None = None,
+        save_window: bool = True,
+    ) -> None:
+        check_window_settings(num_grads, damping, window_dtype or torch.float32)
+        self.num_grads = num_grads
+        self.damping = damping
+        self.window_dtype = window_dtype
+        self.window_device = None if window_device is None else torch.device(window_device)
+        self.process_group = process_group
+        self.save_window = save_window
+        self.window: FisherWindow | None = None  # made by the first step
+        self.num_skipped = 0
+        self._layout: list[_Slice] = []
+        self._momentum_buffer: Tensor | None = None
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+        self._check_memory(self._trainable())
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; only before the first step, which lays the window out."""
+        if getattr(self, "window", None) is not None:
+            raise RuntimeError(
+                "MFAC: a parameter group cannot be added after the first step, because the "
+                "window's gradients lack its parameters; make a new optimizer"
+            )
+        super().add_param_group(param_group)
+        _check_group(self.param_groups[-1])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update.  If a gradient is not finite, nothing changes but ``num_skipped``.
+
+        Args:
+            closure: computes the loss anew, with gradients.
+
+        Returns:
+            What the closure returns.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if all(p.grad is None for group in self.param_groups for p in group["params"]):
+            return loss
+        window = self._window()
+        if not window.push(self._flat_gradient()):
+            self.num_skipped += 1
+            logger.warning(
+                "M-FAC: gradient is not finite; step left out (%d so far)", self.num_skipped
+            )
+            return loss
+        self._apply(window.newest_inverse_product())
+        return loss
+
+    def consolidate_state_dict(self, to: int = 0) -> None:
+        """Bring a shared-out window together on worker ``to``, whose state_dict() then has it.
+
+        Every worker must call it.  It stays in the host memory of that worker until the next step.
+        """
+        if self.window is not None and self.save_window:
+            self.window.consolidate(to)
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's state dict, and under ``"fisher_window"`` what belongs to all parameters.
+
+        Size: num_grads times the parameters, unless ``save_window`` is False.
+        """
+        state = super().state_dict()
+        window = self.window
+        if window is None:
+            return {**state, "fisher_window": None}
+        joint = {
+            **window.state_dict(with_rows=self.save_window),
+            "num_skipped": self.num_skipped,
+            "momentum_buffer": self._momentum_buffer,
+        }
+        return {**state, "fisher_window": joint}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state, saved with any number of workers, window dtype or ``num_grads``.
+
+        Raises:
+            ValueError: it belongs to other parameters, or to another optimizer.
+        """
+        if "fisher_window" not in state_dict:
+            raise ValueError("not a state of MFAC: it has no 'fisher_window'")
+        state_dict = dict(state_dict)
+        saved = state_dict.pop("fisher_window")
+        super().load_state_dict(state_dict)
+        self.window, self._momentum_buffer, self.num_skipped = None, None, 0
+        if saved is None:
+            return
+        self._window().load_state_dict(saved)
+        self.num_skipped = saved["num_skipped"]
+        if saved["momentum_buffer"] is not None:
+            params = [entry.param for entry in self._layout]
+            self._momentum_buffer = saved["momentum_buffer"].to(
+                params[0].device, _compute_dtype(params), copy=True
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: everything but the process group."""
+        own = ("num_grads", "damping", "window_dtype", "window_device", "save_window", "window")
+        return {
+            **super().__getstate__(),
+            **{name: getattr(self, name) for name in (*own, "num_skipped", "_momentum_buffer")},
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__.setdefault("process_group", None)
+        # Groups and parameters are other objects now than those that were laid out.
+        self._layout = _lay_out(self.param_groups) if self.window is not None else []
+
+    def _window(self) -> FisherWindow:
+        """The window, made now if there is none."""
+        if self.window is None:
+            params = self._trainable()
+            self._check_memory(params)
+            self._layout = _lay_out(self.param_groups)
+            dim = self._layout[-1].columns.stop
+            compute_dtype = _compute_dtype(params)
+            self.window = FisherWindow(
+                self.num_grads,
+                dim,
+                damping=self.damping,
+                dtype=self.window_dtype or compute_dtype,
+                device=self.window_device or params[0].device,
+                process_group=self.process_group,
+            )
+            if any(group["momentum"] for group in self.param_groups):
+                self._momentum_buffer = torch.zeros(
+                    dim, dtype=compute_dtype, device=params[0].device
+                )
+        return self.window
+
+    def _flat_gradient(self) -> Tensor:
+        """``(dim,)``: gradients with weight decay, zeros where there is none."""
+        params = [entry.param for entry in self._layout]
+        flat = torch.zeros(
+            self._layout[-1].columns.stop, dtype=_compute_dtype(params), device=params[0].device
+        )
+        known = set(map(id, params))
+        for group in self.param_groups:
+            if any(p.grad is not None and id(p) not in known for p in group["params"]):
+                raise RuntimeError(
+                    "MFAC: a parameter that did not require gradients at the first step has one "
+                    "now, and the window lacks it; unfreeze before the first step, or make a new "
+                    "optimizer"
+                )
+        for param, group, columns in self._layout:
+            if param.grad is None:
+                continue
+            if param.grad.is_sparse:
+                raise RuntimeError("MFAC does not take sparse gradients: use sparse=False")
+            part = flat[columns]
+            part.copy_(param.grad.reshape(-1))
+            if group["maximize"]:
+                part.neg_()
+            if group["weight_decay"]:
+                decay = param.detach().reshape(-1).to(part.device, part.dtype)
+                part.add_(decay, alpha=group["weight_decay"])
+        return flat
+
+    def _apply(self, update: Tensor) -> None:
+        """Step along ``update`` ``(dim,)``."""
+        params = [entry.param for entry in self._layout]
+        update = update.to(params[0].device, _compute_dtype(params))
+        for param, group, columns in self._layout:
+            if param.grad is None:
+                continue
+            part = update[columns]
+            if group["momentum"]:
+                if self._momentum_buffer is None:  # switched on after the first step
+                    self._momentum_buffer = torch.zeros_like(update)
+                buffer = self._momentum_buffer[columns]
+                part = buffer.mul_(group["momentum"]).add_(part, alpha=1 - group["momentum"])
+            lr = float(group["lr"]) * group.get("lr_scale", 1.0)
+            if group["decoupled_weight_decay"]:
+                param.mul_(1 - lr * group["decoupled_weight_decay"])
+            param.add_(part.view_as(param).to(param.device), alpha=-lr)
+
+    def _trainable(self) -> list[nn.Parameter]:
+        params = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        if not params:
+            raise ValueError("MFAC: no parameter requires a gradient")
+        return params
+
+    def _check_memory(self, params: list[nn.Parameter]) -> None:
+        """Raise MemoryError if the window does not fit where it will live."""
+        device = self.window_device or params[0].device
+        dtype = self.window_dtype or _compute_dtype(params)
+        workers = 1 if self.process_group is None else dist.get_world_size(self.process_group)
+        dim = sum(p.numel() for p in params)
+        item = torch.empty(0, dtype=dtype).element_size()
+        needed = self.num_grads * -(-dim // workers) * item + 3 * 8 * self.num_grads**2
+        available = available_bytes(device)
+        if available is not None and needed > available:
+            raise MemoryError(
+                f"M-FAC's window of {self.num_grads} gradients x {dim:,} parameters in "
+                f"{str(dtype).removeprefix('torch.')} takes {format_bytes(needed)} on {device} "
+                f"for each of {workers} worker(s), and {format_bytes(available)} are available. "
+                "Lower it with a smaller num_grads (--mfac-num-grads), window_dtype bfloat16 "
+                "(--mfac-dtype), fewer trainable parameters (BitFit) or more workers; or put it "
+                "into host memory with window_device='cpu' (--mfac-device cpu)"
+            )
+
+
+def _lay_out(groups: list[dict[str, Any]]) -> list[_Slice]:
+    """Trainable parameters one after another."""
+    layout, start = [], 0
+    for group in groups:
+        for param in group["params"]:
+            if param.requires_grad:
+                layout.append(_Slice(param, group, slice(start, start + param.numel())))
+                start += param.numel()
+    return layout
+
+
+def _compute_dtype(params: list[nn.Parameter]) -> torch.dtype:
+    return torch.float64 if any(p.dtype is torch.float64 for p in params) else torch.float32
+
+
+def _check_group(group: dict[str, Any]) -> None:
+    """Raise ValueError for hyper-parameters out of range."""
+    if not float(group["lr"]) >= 0:
+        raise ValueError(f"lr={group['lr']}: must not be negative")
+    if not 0 <= group["momentum"] < 1:
+        raise ValueError(f"momentum={group['momentum']}: must lie in [0, 1)")
+    for name in ("weight_decay", "decoupled_weight_decay"):
+        if not group[name] >= 0:
+            raise ValueError(f"{name}={group[name]}: must not be negative")
