@@ -1,0 +1,239 @@
+"""What keeps the project's shape: import directions, names, README table, flags."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "tupe_plugin"
+ADAPTER_FOLDERS = ("criterions", "models", "optim", "tasks")
+HEAP_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "tools"}
+
+# An adapter's equation is in the core file of the same stem, but for these, and why.
+OTHER_STEMS = {
+    "models/tupe.py": "core/encoder.py",  # the model is named by the paper, its part by what it is
+    "optim/lr_scheduler/warmup_ratio.py": "core/learning_rate.py",  # one schedule, several flags
+    "criterions/sentence_prediction.py": None,  # counts and correlations: there is no method
+}
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Absolute names of what a file imports; `from a import b` gives a.b, which may be a name."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def python_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout: there is no list of the project's files")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+@pytest.mark.parametrize("path", python_files(PACKAGE / "core"), ids=relative)
+def test_core_imports_torch_and_the_standard_library(path: Path) -> None:
+    allowed = {"torch", *sys.stdlib_module_names}
+    for name in imported_modules(path):
+        assert name.startswith("tupe_plugin.core.") or name.split(".")[0] in allowed, name
+
+
+def test_core_files_do_not_import_each_other_in_a_circle() -> None:
+    files = {module_name(path): path for path in python_files(PACKAGE / "core")}
+    imports = {
+        name: {other for other in files if any(_is_in(i, other) for i in imported_modules(path))}
+        for name, path in files.items()
+    }
+    while imports:
+        free = {name for name, needed in imports.items() if not needed & imports.keys() - {name}}
+        assert free, f"these import each other: {sorted(imports)}"
+        imports = {name: needed for name, needed in imports.items() if name not in free}
+
+
+def _is_in(imported: str, module: str) -> bool:
+    return imported == module or imported.rpartition(".")[0] == module
+
+
+def adapter_files() -> list[Path]:
+    return [path for folder in ADAPTER_FOLDERS for path in python_files(PACKAGE / folder)]
+
+
+@pytest.mark.parametrize("path", adapter_files(), ids=relative)
+def test_adapters_import_core_and_never_each_other(path: Path) -> None:
+    private = f"tupe_plugin.{path.parent.relative_to(PACKAGE).as_posix().replace('/', '.')}._"
+    allowed = ("tupe_plugin.core.", "tupe_plugin.registration.", private)
+    ours = [name for name in imported_modules(path) if name.split(".")[0] == "tupe_plugin"]
+    assert [name for name in ours if not name.startswith(allowed)] == []
+
+
+@pytest.mark.parametrize("path", python_files(PACKAGE / "compat"), ids=relative)
+def test_compat_stands_alone(path: Path) -> None:
+    """The start-up hook imports it under another name, without the rest of the package."""
+    ours = [name for name in imported_modules(path) if name.split(".")[0] == "tupe_plugin"]
+    assert [name for name in ours if not name.startswith("tupe_plugin.compat.")] == []
+
+
+@pytest.mark.parametrize("path", python_files(ROOT / "tests" / "references"), ids=lambda p: p.name)
+def test_references_never_import_what_they_are_held_against(path: Path) -> None:
+    assert [name for name in imported_modules(path) if name.startswith("tupe_plugin")] == []
+
+
+def test_no_file_is_named_like_a_heap() -> None:
+    heaps = [
+        path
+        for path in tracked_files()
+        if HEAP_NAMES & {part.lower() for part in (*path.relative_to(ROOT).parts[:-1], path.stem)}
+        and "third_party" not in path.parts
+    ]
+    assert heaps == []
+
+
+def test_every_adapter_has_its_equation_in_core() -> None:
+    for path in adapter_files():
+        if path.name.startswith("_"):
+            continue
+        if relative(path) in OTHER_STEMS:
+            core_file = OTHER_STEMS[relative(path)]
+            assert core_file is None or (PACKAGE / core_file).is_file(), core_file
+        else:
+            assert (PACKAGE / "core" / path.name).is_file(), f"{relative(path)} has no core file"
+    assert [name for name in OTHER_STEMS if not (PACKAGE / name).is_file()] == []
+
+
+class Method(NamedTuple):
+    """A row of README's table of methods."""
+
+    flag: str
+    value: str
+    file: str
+
+
+def methods_of_readme() -> list[Method]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| method \| flag \| file \| paper \|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table is not None, "README.md has no table 'method | flag | file | paper'"
+    methods = []
+    for row in table[1].splitlines()[1:]:
+        _, flag, file, _ = (cell.strip() for cell in row.strip().strip("|").split("|"))
+        words = flag.strip("`").split()
+        methods.append(Method(words[0], words[1] if len(words) > 1 else "", file.strip("`")))
+    return methods
+
+
+@pytest.fixture(scope="module")
+def registries() -> dict[str, dict[str, Any]]:
+    """flag -> value -> the class of ours that it chooses."""
+    import fairseq
+    from fairseq.models import ARCH_MODEL_REGISTRY
+    from fairseq.registry import REGISTRIES
+    from fairseq.tasks import TASK_REGISTRY
+
+    from tupe_plugin.registration import register
+
+    register(fairseq)
+    found = {f"--{name.replace('_', '-')}": entry["registry"] for name, entry in REGISTRIES.items()}
+    found |= {"--arch": ARCH_MODEL_REGISTRY, "--task": TASK_REGISTRY}
+    return {
+        flag: {
+            value: chosen
+            for value, chosen in registry.items()
+            if chosen.__module__.startswith("tupe_plugin.")
+        }
+        for flag, registry in found.items()
+    }
+
+
+def test_readme_lists_what_is_registered(registries: dict[str, dict[str, Any]]) -> None:
+    methods = methods_of_readme()
+    for method in methods:
+        assert (ROOT / method.file).is_file(), method
+        if method.flag in registries:
+            chosen = registries[method.flag].get(method.value)
+            assert chosen is not None, f"{method.flag} {method.value} is not registered"
+            assert module_name(ROOT / method.file) == chosen.__module__
+    registered = {chosen.__module__ for values in registries.values() for chosen in values.values()}
+    listed = {module_name(ROOT / method.file) for method in methods if method.flag in registries}
+    assert registered == listed
+
+
+def our_flags(registries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+    """(choice, its value, flag that it brings, help text) for what our configurations declare."""
+    for choice, values in registries.items():
+        for value, chosen in values.items():
+            configuration = getattr(chosen, "__dataclass", None)
+            if configuration is None:
+                continue
+            classes = [c for c in configuration.__mro__ if c.__module__.startswith("tupe_plugin.")]
+            declared_here = {name for c in classes for name in c.__annotations__}
+            for field in dataclasses.fields(configuration):
+                taken_over = isinstance(field.default, str) and field.default.startswith("${")
+                if field.name in declared_here and not taken_over:
+                    flag = f"--{field.name.replace('_', '-')}"
+                    yield choice, value, flag, field.metadata.get("help", "")
+
+
+def test_our_flags_arrive_in_the_parser(registries: dict[str, dict[str, Any]]) -> None:
+    """fairseq drops a flag that clashes with another one without a word."""
+    from fairseq import options
+
+    flags = list(our_flags(registries))
+    assert any(flag == "--rel-pos" for _, _, flag, _ in flags)
+    for choice, value in {(choice, value) for choice, value, _, _ in flags}:
+        base = {"--task": "masked_lm", "--arch": "tupe_tiny"} | {choice: value}
+        parser = options.get_training_parser()
+        arguments = ["data", *(word for pair in base.items() for word in pair)]
+        options.parse_args_and_arch(parser, arguments, parse_known=True)
+        for flag, text in ((f, t) for c, v, f, t in flags if (c, v) == (choice, value)):
+            action = parser._option_string_actions.get(flag)
+            assert action is not None, f"{flag} of {choice} {value} is missing"
+            assert text, f"{flag} of {choice} {value} has no help text"
+            assert action.help == text, f"{flag} of {choice} {value} is another option's flag"
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    # Written in two parts, so that this file does not hold what it looks for.
+    place = re.compile("|".join(f"(?<![\\w.])/{root}/" for root in ("work", "root", "opt", "home")))
+    for path in tracked_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found = place.search(text)
+        assert found is None, f"{path.relative_to(ROOT)} names {text[found.start() :][:40]!r}"
