@@ -8,7 +8,7 @@ usage: preprocess/glue.sh [options] GLUE_DIR TASK OUT_DIR
 
 Makes OUT_DIR/TASK-bin with input0, input1 (pairs) and label, from GLUE_DIR/TASK/*.tsv, with the
 text treatment of pretrain.sh. TASK: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI
-(preprocess/glue_tasks.toml), or ALL. Interrupted, run the same command again: it goes on.
+(preprocess/glue_tasks.toml), or ALL that are there. Interrupted, run the same command again: it goes on.
 Splits: train, valid, test; MNLI's mismatched sets are valid1 and test1.
 
 the pre-training's merges and dictionary, one of:
@@ -69,8 +69,13 @@ fi
 if [ "$task" = ALL ]; then
   options=(--bpe-codes "$bpe_codes" --workers "$workers" "${skip_malformed[@]}")
   if [ -n "$dict" ]; then options+=(--dict "$dict"); else options+=(--authors-dict "$authors_dict"); fi
-  for task in $("$PYTHON" -m preprocess.filters.glue_tasks); do
-    "$0" "${options[@]}" "$glue_dir" "$task" "$out"
+  tasks=$("$PYTHON" -m preprocess.filters.glue_tasks) || exit 1
+  for task in $tasks; do
+    if [ -d "$glue_dir/$task" ]; then
+      "$0" "${options[@]}" "$glue_dir" "$task" "$out"
+    else
+      echo "== $task: not in $glue_dir, left out" >&2
+    fi
   done
   exit 0
 fi

@@ -73,11 +73,13 @@ for name in ("sacremoses", "regex", "tokenizers", "tqdm", "fairseq"):
 ' 2>&1) || fail "${versions##*$'\n'}"
   mkdir -p "$folder" || fail "cannot make the folder $folder"
   if command -v flock >/dev/null; then
-    exec 9>"$folder/.lock"
+    exec 9>>"$folder/.lock"
     flock -n 9 || fail "another run is at work in $folder"
   fi
-  record=$versions$'\n'$(sha256 "$root"/preprocess/filters/*.py "$root/preprocess/glue_tasks.toml" |
-    sed "s|$root/||")
+  record=$versions$'\n'$(
+    cd "$root/preprocess"
+    sha256 ./*.sh ./*.toml filters/*.py
+  )
   [ $# -eq 0 ] || record+=$'\n'$(sha256 "$@")
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--merges", required=True, type=int, help="how many merges to learn")
     parser.add_argument("--output", required=True, type=Path, help="the codes file to write")
     args = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     try:
         merges = learn_bpe(args.paths, num_merges=args.merges)
         if not merges:

@@ -9,9 +9,11 @@ A filter is a pure function of one line; the chain runs on blocks of lines in wo
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -113,7 +115,15 @@ _worker_filters: list[LineFilter] = []
 
 def _start_worker(chain: Chain) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     _worker_filters[:] = chain.build()
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the parent was killed: nobody will ever send work or read results
 
 
 def _work(block: list[str], drop_emptied: bool) -> list[str]:
@@ -125,7 +135,13 @@ class LineMapper:
 
     def __init__(self, chain: Chain, *, workers: int) -> None:
         self._workers = workers
-        self._pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(chain,))
+        self._pool = ProcessPoolExecutor(
+            workers,
+            # Not "fork": the progress bar has a thread, and a forked thread's locks stay locked.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(chain,),
+        )
 
     def __enter__(self) -> LineMapper:
         return self

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--block-lines", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     try:
         train_blocks, valid_blocks = split_documents(
             args.text,

@@ -1,0 +1,436 @@
+"""pretrain.sh and glue.sh as a person calls them: results, reruns, interruptions, mistakes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MERGES = 100
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+
+
+def run(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "preprocess" / script), *map(str, arguments)],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def succeed(script: str, *arguments: object, cwd: Path = ROOT) -> str:
+    result = run(script, *arguments, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def made_up_text(num_documents: int) -> str:
+    rng = random.Random(5)
+    words = ["".join(rng.choices(["ba", "ko", "ti", "lu", "me"], k=3)) for _ in range(200)]
+    lines = []
+    for _ in range(num_documents):
+        for _ in range(5):
+            lines.append(" ".join(rng.choices(words, k=12)).capitalize() + ", “so” it’s.")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """What fairseq reads; not the log and the stamp, which name the folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".bin", ".idx", ".codes", ".label"} or path.name == "dict.txt"
+    }
+
+
+def decoded(prefix: Path, dictionary: Path) -> list[str]:
+    """The lines in a data set, words whole again."""
+    from fairseq.data import Dictionary, data_utils
+
+    words = Dictionary.load(str(dictionary))
+    return [
+        words.string(ids, bpe_symbol="@@ ").strip()
+        for ids in data_utils.load_indexed_dataset(str(prefix), words)
+    ]
+
+
+@pytest.fixture(scope="module")
+def text_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "text file.txt"
+    path.write_text(made_up_text(400), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pretrained(text_file) -> Path:
+    """The folder that an uninterrupted pretrain.sh made."""
+    out = text_file.parent / "whole run"
+    succeed("pretrain.sh", text_file, out, "--bpe-merges", MERGES, "--valid-ratio", "0.1")
+    return out
+
+
+@pytest.mark.slow
+def test_pretrain_makes_data_that_says_what_the_text_says(pretrained, text_file):
+    data = pretrained / "data-bin"
+    train = decoded(data / "train", data / "dict.txt")
+    valid = decoded(data / "valid", data / "dict.txt")
+    expected = [
+        line.lower().replace(", “so” it’s.", ' , " so " it \'s .')
+        for line in text_file.read_text("utf-8").split("\n")
+        if line
+    ]
+    assert sorted(line for line in train + valid if line) == sorted(expected)
+    assert 100 < len([line for line in valid if line]) < 320  # 200 expected
+    # Documents of five lines, separated by an empty one.
+    assert [index for index, line in enumerate(train) if not line][:3] == [5, 11, 17]
+    merges = (data / "bpe.codes").read_text("utf-8").splitlines()
+    assert len(merges) == MERGES + 1
+
+
+@pytest.mark.slow
+def test_a_rerun_does_nothing_and_a_changed_option_redoes_what_depends_on_it(
+    pretrained, text_file, tmp_path
+):
+    before = {path: path.stat().st_mtime_ns for path in pretrained.rglob("*") if path.is_file()}
+    said = succeed(
+        "pretrain.sh", text_file, pretrained, "--bpe-merges", MERGES, "--valid-ratio", "0.1"
+    )
+    assert said.count("done before") == 6
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    copy = tmp_path / "out"
+    arguments = [text_file, copy, "--valid-ratio", "0.1", "--bpe-merges"]
+    succeed("pretrain.sh", *arguments, MERGES, "--workers", 1)
+    assert digests(copy / "data-bin") == digests(pretrained / "data-bin")
+    said = succeed("pretrain.sh", *arguments, 20)
+    assert said.count("done before") == 2  # clean and split
+    assert len((copy / "data-bin" / "bpe.codes").read_text("utf-8").splitlines()) == 21
+
+
+def pretrain_command(text: Path, out: Path) -> list[str]:
+    script = str(ROOT / "preprocess" / "pretrain.sh")
+    return [script, str(text), str(out), "--bpe-merges", str(MERGES), "--workers", "2"]
+
+
+@pytest.fixture(scope="module")
+def longer_text(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("longer") / "text"
+    path.write_text(made_up_text(3000), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(longer_text) -> dict[str, str]:
+    out = longer_text.parent / "out"
+    subprocess.run(pretrain_command(longer_text, out), env=environment(), check=True)
+    return digests(out / "data-bin")
+
+
+def processes_of(group: int) -> list[str]:
+    listing = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True)
+    fields = [line.split(maxsplit=2) for line in listing.stdout.splitlines()]
+    return [args for pgid, stat, args in fields if int(pgid) == group and stat[0] != "Z"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "whom"),
+    [(signal.SIGINT, "group"), (signal.SIGKILL, "group"), (signal.SIGKILL, "filter")],
+    ids=["ctrl-c", "kill-all", "kill-the-filter"],
+)
+def test_interrupted_and_run_again_gives_the_same_bytes(
+    longer_text, uninterrupted, tmp_path, number, whom
+):
+    command = pretrain_command(longer_text, tmp_path / "out")
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell without a terminal may start its jobs with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    half_done = tmp_path / "out" / "work" / "clean.part" / "text"
+    until = time.monotonic() + 60
+    while not (half_done.exists() and half_done.stat().st_size > 0):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.01)
+    if whom == "group":
+        os.killpg(process.pid, number)
+    else:
+        filters = subprocess.run(
+            ["pgrep", "-g", str(process.pid), "-f", "preprocess.filters.map_lines"],
+            capture_output=True,
+            text=True,
+        )
+        os.kill(int(filters.stdout.split()[0]), number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+    if whom == "filter" or number == signal.SIGINT:
+        assert "interrupted; run the same command again to go on" in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "out" / "work" / "clean").exists()
+    until = time.monotonic() + 20
+    while left := processes_of(process.pid):
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+
+    subprocess.run(command, env=environment(), check=True)
+    assert digests(tmp_path / "out" / "data-bin") == uninterrupted
+
+
+@pytest.mark.slow
+def test_valid_text_dictionary_and_codes_can_be_given(pretrained, tmp_path):
+    text, valid = tmp_path / "text.txt", tmp_path / "valid.txt"
+    text.write_text("Batiko lume <url>.\n", encoding="utf-8")
+    valid.write_text("Lume!\n", encoding="utf-8")
+    authors_dict = tmp_path / "dict.txt"
+    with open(pretrained / "data-bin" / "dict.txt", encoding="utf-8") as units:
+        authors_dict.write_text("".join(list(units)[:50]), encoding="utf-8")
+    codes = pretrained / "data-bin" / "bpe.codes"
+    succeed(
+        "pretrain.sh",
+        *("text.txt", "out", "--valid", "valid.txt", "--bpe-codes", codes),
+        *("--authors-dict", "dict.txt"),
+        cwd=tmp_path,
+    )
+    from fairseq.data import Dictionary, data_utils
+
+    data = tmp_path / "out" / "data-bin"
+    words = Dictionary.load(str(data / "dict.txt"))
+    assert [words.index(word) for word in ("<file>", "<email>", "<url>")] == [4, 5, 6]
+    assert len(words) == 4 + 3 + 50
+    (ids,) = data_utils.load_indexed_dataset(str(data / "train"), words)
+    assert 6 in ids
+    assert (data / "bpe.codes").read_bytes() == codes.read_bytes()
+    assert len(decoded(data / "valid", data / "dict.txt")) == 1
+
+
+def write_table(path: Path, *rows: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def glue_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("glue data")
+    for name in ("train", "dev"):
+        write_table(
+            folder / "CoLA" / f"{name}.tsv", 'x\t1\t\t"Batiko lume.', "x\t0\t*\tLume batiko it’s."
+        )
+        write_table(
+            folder / "STS-B" / f"{name}.tsv",
+            "index\tsentence1\tsentence2\tscore",
+            "0\tLume\tTime\t5.000",
+            "1\tLume\tBatiko\t0.250",
+        )
+    write_table(folder / "CoLA" / "test.tsv", "index\tsentence", "0\tLume.")
+    header = "index\tsentence1\tsentence2"
+    for name, label in (
+        ("train", "neutral"),
+        ("dev_matched", "entailment"),
+        ("dev_mismatched", "contradiction"),
+    ):
+        write_table(
+            folder / "MNLI" / f"{name}.tsv", f"{header}\tgold_label", f"0\tLume.\tTime.\t{label}"
+        )
+    for name, text in (("test_matched", "Batiko"), ("test_mismatched", "Tiko")):
+        write_table(folder / "MNLI" / f"{name}.tsv", header, f"0\t{text}\tTime.")
+    columns = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    write_table(folder / "QQP" / "dev.tsv", columns, "0\t1\t2\tLume?\tTime?\t1")
+    write_table(
+        folder / "QQP" / "train.tsv",
+        columns,
+        "0\t1\t2\tLume?\tTime?\t1",
+        "broken?\t0",
+        '1\t3\t4\t"\tB\t0',
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def glue_bins(pretrained, glue_dir) -> tuple[Path, str]:
+    out = glue_dir.parent / "glue out"
+    said = succeed("glue.sh", "--data-bin", pretrained / "data-bin", glue_dir, "ALL", out)
+    return out, said
+
+
+def labels_of(data: Path, split: str) -> list[str]:
+    return decoded(data / "label" / split, data / "label" / "dict.txt")
+
+
+@pytest.mark.slow
+def test_glue_single_sentences(glue_bins):
+    data = glue_bins[0] / "CoLA-bin"
+    texts = decoded(data / "input0" / "train", data / "input0" / "dict.txt")
+    assert texts == ['" batiko lume .', "lume batiko it 's ."]
+    assert labels_of(data, "train") == labels_of(data, "valid") == ["1", "0"]
+    assert (data / "label" / "dict.txt").read_text("utf-8") == "0 1\n1 1\n"
+    assert decoded(data / "input0" / "test", data / "input0" / "dict.txt") == ["lume ."]
+    assert not (data / "input1").exists()
+    assert not (data / "label" / "test.bin").exists()
+
+
+@pytest.mark.slow
+def test_glue_regression(glue_bins):
+    data = glue_bins[0] / "STS-B-bin"
+    assert (data / "label" / "train.label").read_text("utf-8") == "1.0\n0.05\n"
+    assert (data / "label" / "valid.label").is_file()
+    assert decoded(data / "input1" / "valid", data / "input1" / "dict.txt") == ["time", "batiko"]
+
+
+@pytest.mark.slow
+def test_glue_two_dev_sets(glue_bins):
+    data = glue_bins[0] / "MNLI-bin"
+    assert labels_of(data, "valid") == ["entailment"]
+    assert labels_of(data, "valid1") == ["contradiction"]
+    for split, text in (("test", "batiko"), ("test1", "tiko")):
+        assert decoded(data / "input0" / split, data / "input0" / "dict.txt") == [text]
+    names = (data / "label" / "dict.txt").read_text("utf-8").split()[::2]
+    assert names == ["contradiction", "entailment", "neutral"]
+
+
+@pytest.mark.slow
+def test_glue_says_what_it_left_out(glue_bins):
+    out, said = glue_bins
+    assert "QQP train: 2 rows (the official file has 363846); 1 dropped, first " in said
+    assert "QQP/train.tsv:3: 2 fields instead of 6" in said
+    assert "== RTE: not in " in said
+    assert labels_of(out / "QQP-bin", "train") == ["1", "0"]
+
+
+@pytest.mark.slow
+def test_the_data_load_as_sentence_prediction(glue_bins):
+    from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
+
+    for name, classes in (("CoLA", 2), ("STS-B", 1), ("MNLI", 3)):
+        config = SentencePredictionConfig(
+            data=str(glue_bins[0] / f"{name}-bin"), num_classes=classes, seed=1
+        )
+        config.regression_target = name == "STS-B"
+        config.init_token = 0
+        config.separator_token = 2
+        task = SentencePredictionTask.setup_task(config)
+        for split in ("train", "valid", *(["valid1"] if name == "MNLI" else [])):
+            data = task.load_dataset(split)
+            batch = data.collater([data[index] for index in range(len(data))])
+            assert batch["net_input"]["src_tokens"].shape[0] == len(data) > 0
+            if not config.regression_target:
+                assert 0 <= int(batch["target"].min()) <= int(batch["target"].max()) < classes
+
+
+@pytest.mark.slow
+def test_a_malformed_row_stops_glue_with_its_place_and_leaves_nothing(pretrained, tmp_path):
+    for name in ("train", "dev"):
+        write_table(
+            tmp_path / "RTE" / f"{name}.tsv",
+            "index\tsentence1\tsentence2\tlabel",
+            "0\tA\tB\tentailment",
+            "1\tA\tB\tmaybe",
+        )
+    arguments = ("--data-bin", pretrained / "data-bin", tmp_path, "RTE", tmp_path / "out")
+    result = run("glue.sh", *arguments)
+    assert result.returncode == 1
+    assert "RTE/train.tsv:3: label 'maybe' is none of entailment, not_entailment" in result.stderr
+    assert not (tmp_path / "out" / "RTE-bin").exists()
+    assert not (tmp_path / "out" / "work" / "RTE" / "rows").exists()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "text").write_text("some text\n", encoding="utf-8")
+    (tmp_path / "empty").touch()
+    (tmp_path / "codes").write_text("a b\n", encoding="utf-8")
+    (tmp_path / "glue" / "CoLA").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["pretrain.sh"], 2, "give at least one TEXT and OUT_DIR"),
+        (["pretrain.sh", "text"], 2, "give at least one TEXT and OUT_DIR"),
+        (["pretrain.sh", "text", "text"], 2, "OUT_DIR must be a folder"),
+        (["pretrain.sh", "--bpe-merge", "5", "text", "out"], 2, "unknown option --bpe-merge"),
+        (["pretrain.sh", "text", "out", "--bpe-merges"], 2, "--bpe-merges needs a value"),
+        (["pretrain.sh", "text", "out", "--bpe-merges", "x"], 2, "from 1 on, not 'x'"),
+        (["pretrain.sh", "text", "out", "--bpe-merges", "0"], 2, "from 1 on, not '0'"),
+        (["pretrain.sh", "text", "out", "--valid-ratio", "2"], 2, "between 0 and 1, not '2'"),
+        (["pretrain.sh", "missing", "out"], 1, "no such file: "),
+        (["pretrain.sh", "empty", "out"], 1, "the file is empty: "),
+        (["pretrain.sh", "glue", "out"], 1, "not a file: "),
+        (["pretrain.sh", "text", "out", "--dict", "no"], 1, "no such file: "),
+        (["pretrain.sh", "text", "o", "--dict", "text", "--authors-dict", "text"], 2, "not both"),
+        (["glue.sh", "glue", "CoLA"], 2, "give GLUE_DIR, TASK and OUT_DIR"),
+        (["glue.sh", "glue", "CoLA", "out"], 2, "give --data-bin, or --bpe-codes and --dict"),
+        (["glue.sh", "glue", "CoLA", "out", "--data-bin", "x"], 1, "no such file: "),
+        (["glue.sh", "none", "CoLA", "out", "--data-bin", "x"], 1, "no such folder: "),
+        (["glue.sh", "glue", "cola", "out", "--data-bin", "x"], 1, "no GLUE task 'cola'"),
+        (
+            ["glue.sh", "glue", "CoLA", "out", "--bpe-codes", "codes", "--dict", "text"],
+            1,
+            "no such file: ",
+        ),
+    ],
+)
+def test_mistakes_give_one_clear_line(folder, arguments, status, message):
+    result = run(*arguments, cwd=folder)
+    assert result.returncode == status
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(folder.glob("out/*-bin"))
+
+
+def test_a_python_without_the_packages_is_named(folder):
+    result = subprocess.run(
+        [str(ROOT / "preprocess" / "pretrain.sh"), "text", "out"],
+        cwd=folder,
+        env={**environment(), "PYTHON": "no-such-python"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "no no-such-python: set PYTHON" in result.stderr
+
+
+def test_a_data_bin_that_is_not_ours_is_left_alone(folder):
+    (folder / "out" / "work" / "clean").mkdir(parents=True)
+    result = run("pretrain.sh", "text", "out", cwd=folder)
+    assert result.returncode == 1
+    assert "exists and was not made here" in result.stderr
+
+
+@pytest.mark.parametrize("script", ["pretrain.sh", "glue.sh"])
+def test_help_names_every_option(script):
+    text = succeed_with_output(script, "--help")
+    source = (ROOT / "preprocess" / script).read_text("utf-8").split("\nEND\n")[1]
+    options = {
+        word for word in source.split() if word.startswith("--") and word.strip("|)").isascii()
+    }
+    parsed = {option.rstrip("|)") for option in options if option in source.split("esac")[0]}
+    assert parsed
+    for option in parsed:
+        assert option in text
+
+
+def succeed_with_output(script: str, *arguments: str) -> str:
+    result = run(script, *arguments)
+    assert result.returncode == 0
+    return result.stdout
