@@ -16,11 +16,7 @@ from tests import check_reference
 from tests.references import encoder as naive
 
 SCRIPT = Path(check_reference.__file__)
-AUTHORS = SCRIPT.parents[2] / "shared" / "reference" / "tupe"
 FILES = ["tupe_a.pt", "tupe_r.pt", "tupe_r_prenorm.pt"]
-needs_authors_files = pytest.mark.skipif(
-    not AUTHORS.is_dir(), reason="the authors' outputs (../shared/reference) are not here"
-)
 
 THEIR_NAMES = (  # written down once more, apart from the package's own table
     ("encoder.positions.absolute.projection.embedding.", "decoder.sentence_encoder.pos."),
@@ -258,32 +254,34 @@ def test_a_changed_weight_fails(good: dict[str, Any], tmp_path: Path) -> None:
     assert verdict(changed(good, "state_dict", name, weight), tmp_path) == 1
 
 
-# ---- the command
+# ---- the authors' files and the command
 
 
-@needs_authors_files
-def test_the_authors_outputs_are_equalled() -> None:
-    result = run(*(AUTHORS / name for name in FILES))
+@pytest.fixture
+def authors(shared_dir: Path) -> Path:
+    return shared_dir / "reference" / "tupe"
+
+
+def test_the_authors_outputs_are_equalled(authors: Path) -> None:
+    result = run(*(authors / name for name in FILES))
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("  ok: ") == len(FILES)
 
 
-@needs_authors_files
 @pytest.mark.parametrize("name", FILES)
 def test_a_perturbed_copy_of_the_authors_outputs_is_told(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, authors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = torch.load(AUTHORS / name, weights_only=True)
+    data = torch.load(authors / name, weights_only=True)
     data["state_dict"]["decoder.sentence_encoder.pos_q_linear.weight"][3, 5] += 1e-2
     assert check_reference.main([str(saved(data, tmp_path)), "--quiet"]) == 1
     assert "FAILED" in capsys.readouterr().out
 
 
-@needs_authors_files
-def test_the_naive_reference_equals_the_authors_outputs() -> None:
+def test_the_naive_reference_equals_the_authors_outputs(authors: Path) -> None:
     """The yardstick of all other tests of the encoder, held against the authors' numbers."""
     for name in FILES:
-        data = torch.load(AUTHORS / name, weights_only=True)
+        data = torch.load(authors / name, weights_only=True)
         reverse = {theirs: ours for ours, theirs in reversed(THEIR_NAMES)}
         p = {}
         for key, value in data["state_dict"].items():
