@@ -31,6 +31,7 @@ from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
 from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
 from .loss_scale import unscale_amp_gradients_once
+from .log_file import open_log_file_once
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
@@ -47,6 +48,7 @@ CURES = (
     ("fairseq.data.iterators", silence_pinned_memory_on_cpu),
     ("fairseq.distributed.utils", load_own_broadcast),
     ("fairseq.file_io", copy_checkpoints_whole),
+    ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),
     ("fairseq.optim.amp_optimizer", scale_gradients_on_the_device_in_use),
     ("fairseq.optim.amp_optimizer", unscale_amp_gradients_once),
