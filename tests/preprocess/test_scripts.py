@@ -251,7 +251,7 @@ def glue_dir(tmp_path_factory) -> Path:
         write_table(
             folder / "MNLI" / f"{name}.tsv", f"{header}\tgold_label", f"0\tLume.\tTime.\t{label}"
         )
-    for name, text in (("test_matched", "Batiko"), ("test_mismatched", "Tiko")):
+    for name, text in (("test_matched", "Batiko"), ("test_mismatched", "Time")):
         write_table(folder / "MNLI" / f"{name}.tsv", header, f"0\t{text}\tTime.")
     columns = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
     write_table(folder / "QQP" / "dev.tsv", columns, "0\t1\t2\tLume?\tTime?\t1")
@@ -301,7 +301,7 @@ def test_glue_two_dev_sets(glue_bins):
     data = glue_bins[0] / "MNLI-bin"
     assert labels_of(data, "valid") == ["entailment"]
     assert labels_of(data, "valid1") == ["contradiction"]
-    for split, text in (("test", "batiko"), ("test1", "tiko")):
+    for split, text in (("test", "batiko"), ("test1", "time")):
         assert decoded(data / "input0" / split, data / "input0" / "dict.txt") == [text]
     names = (data / "label" / "dict.txt").read_text("utf-8").split()[::2]
     assert names == ["contradiction", "entailment", "neutral"]
