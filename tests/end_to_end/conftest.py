@@ -25,18 +25,18 @@ class Pretrained(NamedTuple):
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory, run_command) -> Corpus:
-    """300 sentences; a word leads to one of three; the label tells which half the first is from."""
+    """300 sentences, in which a word leads to one of three; each label has words of its own."""
     folder = tmp_path_factory.mktemp("corpus")
     draw = random.Random(3)
     splits = {}
     for split, count in (("train", 300), ("valid", 61)):
         lines = []
         for _ in range(count):
-            words = [draw.randrange(40)]
+            label = draw.randrange(2)
+            words = [draw.randrange(20)]
             while len(words) < 5 or (draw.random() < 0.8 and len(words) < 12):
-                words.append((3 * words[-1] + draw.randrange(3)) % 40)
-            sentence = " ".join(f"word{word}" for word in words)
-            lines.append((sentence, "first" if words[0] < 20 else "second"))
+                words.append((3 * words[-1] + draw.randrange(3)) % 20)
+            lines.append((" ".join(f"word{20 * label + word}" for word in words), f"label{label}"))
         splits[split] = lines
     classification = write_sentence_task(folder / "classification", splits)
     text = folder / "classification" / "text"
