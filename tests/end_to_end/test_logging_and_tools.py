@@ -59,7 +59,7 @@ def test_tqdm_log(corpus, tmp_path, run_command):
     job = pretraining(corpus.pretraining, tmp_path, "--max-update", 3, "--update-freq", 2)
     in_a_terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) != 0)"
     finished = run_command(
-        *("python", "-c", in_a_terminal, "sh", "-c", 'stty columns 150; exec "$@"', "sh"),
+        *("python", "-c", in_a_terminal, "sh", "-c", 'stty rows 40 columns 150; exec "$@"', "sh"),
         *(Path(sys.executable).with_name("fairseq-train"), *job),
         *("--no-save", "--log-format", "tqdm"),
         env={"TQDM_MININTERVAL": "0"},
