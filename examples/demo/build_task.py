@@ -4,9 +4,9 @@ Every sentence appears twice, as written and with its words in reverse order, in
 development. So the two classes are of equal size, and a model that sees a sentence as a bag of
 words is right exactly half the time: it must give one answer to both.
 
-    python build_task.py TEXT.bpe OUT_PREFIX
+    python build_task.py TRAIN.bpe VALID.bpe OUT
 
-writes `OUT_PREFIX.input0` and `OUT_PREFIX.label`, one example a line. The text is in BPE units.
+writes `OUT/{train,valid}.input0` and `.label`, one example a line, out of text in BPE units.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ def without_end_mark(words: list[list[str]]) -> list[list[str]]:
     return words[:end]
 
 
-def examples(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Both readings of every sentence that fits, each sentence once."""
-    met = set()
+def examples(lines: Iterable[str], *, met: set[str]) -> Iterator[tuple[str, str]]:
+    """Both readings of every sentence that fits and is not in `met`, which then has it."""
     for line in lines:
         words = without_end_mark(words_of(line))
         units = sum(len(word) for word in words)
@@ -54,27 +53,30 @@ def examples(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         if len(words) < FEWEST_WORDS or units > MOST_UNITS or forward == backward:
             continue
         if forward not in met:
-            met.add(forward)
+            met.update((forward, backward))
             yield forward, FORWARD
             yield backward, BACKWARD
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("text", type=Path, help="sentences in BPE units, one a line")
-    parser.add_argument("prefix", type=Path, help="write PREFIX.input0 and PREFIX.label")
+    parser.add_argument("train", type=Path, help="sentences to learn from, one a line")
+    parser.add_argument("valid", type=Path, help="the development set's, of other documents")
+    parser.add_argument("out", type=Path, help="folder to write into")
     args = parser.parse_args()
 
-    with open(args.text, encoding="utf-8") as lines:
-        task = list(examples(lines))
-    if not task:
-        print(f"build_task: no sentence of {FEWEST_WORDS} words in {args.text}", file=sys.stderr)
-        return 1
-    args.prefix.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, column in ((".input0", 0), (".label", 1)):
-        text = "".join(f"{example[column]}\n" for example in task)
-        args.prefix.with_name(args.prefix.name + suffix).write_text(text, encoding="utf-8")
-    print(f"{args.prefix.name}: {len(task)} examples of {len(task) // 2} sentences")
+    args.out.mkdir(parents=True, exist_ok=True)
+    met: set[str] = set()  # by both: what training has seen is no test
+    for split, source in (("train", args.train), ("valid", args.valid)):
+        with open(source, encoding="utf-8") as lines:
+            task = list(examples(lines, met=met))
+        if not task:
+            print(f"build_task: no sentence that fits in {source}", file=sys.stderr)
+            return 1
+        for suffix, column in (("input0", 0), ("label", 1)):
+            text = "".join(f"{example[column]}\n" for example in task)
+            (args.out / f"{split}.{suffix}").write_text(text, encoding="utf-8")
+        print(f"{split}: {len(task)} examples of {len(task) // 2} sentences")
     return 0
 
 
