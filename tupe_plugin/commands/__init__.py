@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 COMMANDS = {  # name -> (module of this package, one line of help)
     "report": ("report", "one table out of many fine-tuning runs, by the TUPE paper's protocol"),
+    "plot": ("plot", "pictures: learning curves from logs, learned positions from a checkpoint"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (
         "convert_checkpoint",
