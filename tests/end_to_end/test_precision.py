@@ -1,52 +1,76 @@
-"""Half precision on the CPU: pre-training, fine-tuning from what it has written, and a restart.
-
-`--fp16` and `--memory-efficient-fp16` compute in float16 with a loss scale, `--bf16` in bfloat16;
-`--amp` keeps float32 parameters and computes, on a CPU, in bfloat16.
-"""
+"""Every precision that fairseq offers trains, resumes and fine-tunes; on CPU and on a GPU."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from .training_jobs import fine_tuning, load_checkpoint, logged, losses, pretraining
+from tests.conftest import RunCommand
+
+from . import training_jobs
+from .conftest import Corpus
 
 pytestmark = pytest.mark.slow
 
-PARAMETERS = {
-    "--fp16": torch.float16,
-    "--memory-efficient-fp16": torch.float16,
-    "--bf16": torch.bfloat16,
-    "--amp": torch.float32,
+UPDATES = 12
+PRECISIONS = {
+    "fp32": [],
+    "fp16": ["--fp16"],
+    "fp16-not-flat": ["--fp16", "--fp16-no-flatten-grads"],
+    "fp16-overflowing": ["--fp16", "--fp16-init-scale", 2**30],
+    "memory-efficient-fp16": ["--memory-efficient-fp16"],
+    "bf16": ["--bf16"],
+    "memory-efficient-bf16": ["--memory-efficient-bf16"],
+    "amp": ["--amp"],
 }
+HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-@pytest.mark.parametrize("flag", PARAMETERS)
-def test_pretraining_and_fine_tuning(flag, corpus, pretrained, tmp_path, run_command):
-    save = [flag, "--no-epoch-checkpoints", "--fp16-init-scale", 4]
-    job = pretraining(corpus.pretraining, tmp_path / "pretrained", *save, "--update-freq", 2)
-    first = run_command("fairseq-train", *job, "--max-update", 12)
-    second = run_command("fairseq-train", *job, "--max-update", 16)  # restores the optimizer
+def train_and_resume(
+    run_command: RunCommand, corpus: Corpus, folder: Path, precision: str, *, gpu: bool
+) -> str:
+    """Output of pre-training in two parts; then a model is fine-tuned from it."""
+    options = PRECISIONS[precision]
+    job = training_jobs.pretraining(corpus.pretraining, folder / "pretrained", *options)
+    first = run_command("fairseq-train", *job, "--max-update", UPDATES // 2, gpu=gpu)
+    second = run_command("fairseq-train", *job, "--max-update", UPDATES, gpu=gpu)
+    assert f"@ {UPDATES // 2} updates)" in second.stdout
 
-    steps = logged(first.stdout, "train_inner") + logged(second.stdout, "train_inner")
-    assert [int(step["num_updates"]) for step in steps] == list(range(1, 17))
-    assert all(math.isfinite(step["loss"]) and step["gnorm"] > 0 for step in steps)
-    assert ("loss_scale" in steps[0]) == ("fp16" in flag or flag == "--amp")
-    computed = {**losses(first.stdout), **losses(second.stdout)}
-    assert computed == pytest.approx(losses(pretrained.output), rel=0.02)
-    if flag == "--amp":
-        assert computed != losses(pretrained.output)
+    tuned = run_command(
+        "fairseq-train",
+        *training_jobs.fine_tuning(corpus.classification, folder / "fine-tuned", *options),
+        *("--restore-file", folder / "pretrained" / "checkpoint_last.pt", "--max-epoch", 1),
+        *("--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-lr-scheduler"),
+        gpu=gpu,
+    )
+    assert training_jobs.logged(tuned.stdout, "valid")[-1]["accuracy"] > 90
+    return first.stdout + second.stdout
 
-    checkpoint = tmp_path / "pretrained" / "checkpoint_last.pt"
-    for name, value in load_checkpoint(checkpoint)["model"].items():
-        assert value.dtype == torch.float32, name  # always, in fairseq's checkpoints
-        assert torch.equal(value.to(PARAMETERS[flag]).float(), value), name
 
-    options = ["--finetune-from-model", checkpoint, "--max-epoch", 1, "--no-save", flag]
-    tuned = run_command("fairseq-train", *fine_tuning(corpus.classification, tmp_path, *options))
-    steps = [step["loss"] for step in logged(tuned.stdout, "train_inner")]
-    assert all(map(math.isfinite, steps))
-    assert sum(steps[-10:]) < sum(steps[:10])
-    assert logged(tuned.stdout, "valid")[-1]["accuracy"] > 90
+def check(output: str, folder: Path, precision: str) -> None:
+    losses = [entry["loss"] for entry in training_jobs.logged(output, "train_inner")]
+    assert len(losses) >= UPDATES
+    assert losses[-1] < losses[0]
+    assert ("gradient overflow detected" in output) == (precision == "fp16-overflowing")
+
+    # fairseq writes float32 whatever the model was trained in; rounding tells which values it had.
+    model = torch.load(folder / "pretrained" / "checkpoint_last.pt", weights_only=False)["model"]
+    values = torch.cat([value.flatten() for value in model.values()])
+    for name, dtype in HALF.items():
+        assert torch.equal(values.to(dtype).float(), values) == (name in precision)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_on_cpu(run_command: RunCommand, corpus: Corpus, tmp_path: Path, precision: str) -> None:
+    output = train_and_resume(run_command, corpus, tmp_path, precision, gpu=False)
+    check(output, tmp_path, precision)
+    assert "Warning" not in output
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_on_gpu(run_command: RunCommand, corpus: Corpus, tmp_path: Path, precision: str) -> None:
+    output = train_and_resume(run_command, corpus, tmp_path, precision, gpu=True)
+    check(output, tmp_path, precision)

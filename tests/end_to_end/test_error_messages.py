@@ -1,0 +1,127 @@
+"""Common mistakes: the last line of the output says in one line what is wrong, and what to do.
+
+`fairseq-train` runs in this process; what it raises is what Python would print last.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import traceback
+
+import pytest
+
+from .sentence_task import write_sentence_task
+from .training_jobs import fine_tuning, pretraining
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def last_line(monkeypatch, capsys):
+    """Run `fairseq-train` with arguments of which it complains."""
+    from fairseq_cli import train
+
+    def run(arguments):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.setattr(sys, "argv", ["fairseq-train", *map(str, arguments)])
+        with pytest.raises((Exception, SystemExit)) as caught:
+            train.cli_main()
+        if isinstance(caught.value, SystemExit):
+            return capsys.readouterr().err.splitlines()[-1]
+        lines = "".join(traceback.format_exception_only(caught.value)).splitlines()
+        assert len(lines) == 1
+        return lines[0]
+
+    return run
+
+
+def test_fewer_positions_than_the_checkpoint(last_line, corpus, pretrained, tmp_path):
+    checkpoint = pretrained.checkpoints / "checkpoint_last.pt"
+    job = fine_tuning(corpus.classification, tmp_path, "--restore-file", checkpoint)
+    assert last_line([*job, "--max-epoch", 1, "--max-positions", 24]).endswith(
+        f"checkpoint {checkpoint} does not fit this model: the checkpoint has 32 positions, the "
+        "model 24: give --max-positions the value of the pre-training; it was written with "
+        "--max-positions 32 (here 24)"
+    )
+
+
+def test_other_width_than_the_checkpoint(last_line, corpus, pretrained, tmp_path):
+    checkpoint = pretrained.checkpoints / "checkpoint_last.pt"
+    job = fine_tuning(corpus.classification, tmp_path, "--finetune-from-model", checkpoint)
+    line = last_line([*job, "--max-epoch", 1, "--encoder-embed-dim", 24])
+    assert "parameters have other sizes (encoder.sentence_encoder.embed_tokens.weight: " in line
+    assert line.endswith("it was written with --encoder-embed-dim 16 (here 24)")
+
+
+def test_other_positions_than_the_checkpoint(last_line, corpus, pretrained, tmp_path):
+    checkpoint = pretrained.checkpoints / "checkpoint_last.pt"
+    job = fine_tuning(corpus.classification, tmp_path, "--restore-file", checkpoint)
+    job.remove("--rel-pos")
+    line = last_line([*job, "--max-epoch", 1])
+    assert "only in the checkpoint" in line
+    assert line.endswith("it was written with --rel-pos True (here False)")
+
+
+def test_other_dictionary_than_the_checkpoint(last_line, pretrained, tmp_path):
+    pairs = [("a few other words", "label0"), ("and these", "label1")] * 9
+    data = write_sentence_task(tmp_path, {"train": pairs, "valid": pairs})
+    checkpoint = pretrained.checkpoints / "checkpoint_last.pt"
+    line = last_line([*fine_tuning(data, tmp_path, "--restore-file", checkpoint), "--max-epoch", 1])
+    assert "does not fit this model: the checkpoint has 49 symbols, the model " in line
+    assert "train with the dictionary of the pre-training" in line
+
+
+def test_missing_restore_file(last_line, corpus, tmp_path):
+    """fairseq alone trains from scratch without a warning."""
+    job = fine_tuning(corpus.classification, tmp_path, "--restore-file", "nowhere.pt")
+    assert last_line([*job, "--max-epoch", 1]) == (
+        "FileNotFoundError: --restore-file nowhere.pt does not exist: correct the path, or leave "
+        "the option out to train from scratch"
+    )
+
+
+@pytest.mark.parametrize("length", [0, 20_000])
+def test_damaged_checkpoint(length, last_line, corpus, pretrained, tmp_path):
+    last, other = tmp_path / "checkpoint_last.pt", tmp_path / "checkpoint_2_10.pt"
+    shutil.copy(pretrained.checkpoints / "checkpoint_2_10.pt", other)
+    last.write_bytes(other.read_bytes()[:length])
+    line = last_line(pretraining(corpus.pretraining, tmp_path, "--max-update", 20))
+    assert line.endswith(
+        f"{last} ({length:,} bytes) is no checkpoint, or an incomplete one: to go on from the "
+        f"newest whole one beside it, run `cp {other} {last}`"
+    )
+    last.write_bytes(b"")
+    other.unlink()
+    line = last_line(pretraining(corpus.pretraining, tmp_path, "--max-update", 20))
+    assert line.endswith("an incomplete one, and there is no whole one beside it")
+
+
+def test_blocks_longer_than_the_positions(last_line, corpus, tmp_path):
+    job = pretraining(corpus.pretraining, tmp_path, "--max-update", 1, "--tokens-per-sample", 64)
+    assert last_line(job) == (
+        "ValueError: --tokens-per-sample 64 is longer than --max-positions 32: raise "
+        "--max-positions or lower --tokens-per-sample"
+    )
+
+
+def test_sentences_longer_than_the_positions(last_line, corpus, tmp_path):
+    job = fine_tuning(corpus.classification, tmp_path, "--max-epoch", 1, "--max-positions", 8)
+    assert "max_positions=8, skip this example with --skip-invalid-size" in last_line(job)
+
+
+def test_missing_data(last_line, tmp_path):
+    job = pretraining(tmp_path / "nowhere", tmp_path, "--max-update", 1)
+    assert last_line(job).endswith(f"No such file or directory: '{tmp_path / 'nowhere/dict.txt'}'")
+
+
+def test_unknown_architecture(last_line, corpus, tmp_path):
+    job = pretraining(corpus.pretraining, tmp_path, "--arch", "tupe_huge")
+    line = last_line(job)
+    assert "invalid choice: 'tupe_huge'" in line
+    assert "'tupe_large'" in line
+
+
+def test_number_of_classes_missing(last_line, corpus, tmp_path):
+    job = fine_tuning(corpus.classification, tmp_path, "--max-epoch", 1, "--num-classes", -1)
+    assert last_line(job) == "AssertionError: Must set task.num_classes"
