@@ -56,5 +56,8 @@ for version in $versions; do
     rows+=("$described $result $SECONDS")
 done
 
-printf '%s\n' "${rows[@]}" | column -t
+for row in "${rows[@]}"; do
+    # shellcheck disable=SC2086  (a row is its words)
+    printf '%-8s %-14s %-7s %-10s %-11s %-8s %-15s %s\n' $row
+done
 exit $failed
