@@ -170,6 +170,13 @@ def test_the_fused_path_equals_the_explicit_one_with_gradients(
 
 
 @both_paths
+def test_nothing_is_dropped_in_evaluation(attention) -> None:
+    x = random(BATCH, SEQ, EMBED)
+    dropping, plain = (module(attention=attention, dropout=p).eval() for p in (0.9, 0.0))
+    assert torch.equal(dropping(x), plain(x))
+
+
+@both_paths
 def test_dropped_weights_keep_the_expectation(attention) -> None:
     query, key, value = random(3, 1, HEADS, SEQ, HEAD_DIM)
     copies = 4001

@@ -36,6 +36,9 @@ def model(scheme: str, seed: int = 1) -> nn.ModuleDict:
             "classifier": ClassificationHead(EMBED, 5),
         }
     )
+    for name, parameter in parts.named_parameters():
+        if name.endswith("proj_bias") or (name.endswith("bias") and "fc" in name):
+            nn.init.ones_(parameter)  # not zero already
     return parts.apply(init_bert_params)
 
 
