@@ -165,9 +165,7 @@ def test_gradients_too_long_for_float32_are_told_once(
 
 
 @pytest.mark.parametrize("new_size", [3, 5, 11])
-def test_another_size_keeps_the_newest(
-    new_size: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_size_keeps_the_newest(new_size: int, caplog: pytest.LogCaptureFixture) -> None:
     rows = gradients(9, 17)
     saved = float64_window(5, 17)
     for g in rows[:8]:
@@ -271,7 +269,6 @@ class TestDampedGram:
         unit = system.gram @ x + system.ridge * x
         unit[slot] -= 1
         assert unit.norm() < 1e-9
-
 
     def test_products_rounded_by_more_than_the_damping_give_bounded_columns(self) -> None:
         size, ridge = 23, 1e-7

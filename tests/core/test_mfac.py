@@ -18,23 +18,17 @@ from tests.references import mfac as reference
 from tupe_plugin.core import mfac as mfac_module
 from tupe_plugin.core.mfac import MFAC
 
-REFERENCE_FILES = sorted(
-    (Path(__file__).parents[3] / "shared" / "reference" / "mfac").glob("*.pt")
-)
+REFERENCE_FILES = sorted((Path(__file__).parents[3] / "shared" / "reference" / "mfac").glob("*.pt"))
 SETTINGS = {"lr": 0.05, "num_grads": 5, "damping": 1e-3}
 
 
 def parameters(*, dtype: torch.dtype = torch.float64, seed: int = 0) -> list[nn.Parameter]:
     generator = torch.Generator().manual_seed(seed)
     shapes = [(3, 5), (7,), (2, 3, 1)]
-    return [
-        nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in shapes
-    ]
+    return [nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in shapes]
 
 
-def gradients(
-    params: list[nn.Parameter], steps: int, *, seed: int = 1
-) -> list[list[Tensor]]:
+def gradients(params: list[nn.Parameter], steps: int, *, seed: int = 1) -> list[list[Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     return [
         [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in params]
@@ -260,9 +254,7 @@ def test_gradient_that_is_not_finite_leaves_everything(
 
 @pytest.mark.parametrize("window_dtype", [None, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("done", [3, 11], ids=["filling", "full"])
-def test_six_steps_equal_three_save_load_three(
-    window_dtype: torch.dtype | None, done: int
-) -> None:
+def test_six_steps_equal_three_save_load_three(window_dtype: torch.dtype | None, done: int) -> None:
     options = {"momentum": 0.9, "weight_decay": 0.1, "window_dtype": window_dtype, **SETTINGS}
     through = parameters(dtype=torch.float32)
     steps = gradients(through, done + 3)

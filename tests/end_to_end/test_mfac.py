@@ -1,0 +1,194 @@
+"""`--optimizer mfac` in real jobs: precisions, workers, restarts, window sizes, bad settings."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from .test_data_parallel import TWO_WORKERS, assert_same_parameters
+from .test_resume import KILLED_TRAIN
+from .training_jobs import (
+    NO_DROPOUT,
+    differences,
+    fine_tuning,
+    load_checkpoint,
+    logged,
+    losses,
+    training_state,
+)
+
+pytestmark = pytest.mark.slow
+
+WINDOW = ("--mfac-num-grads", 13, "--mfac-damping", 1e-3, "--mfac-momentum", 0.5)
+# 38 batches an epoch; 19 updates with two of them in each.
+JOB = (*WINDOW, "--lr", 0.002, "--update-freq", 2, "--max-epoch", 1, "--no-epoch-checkpoints")
+
+
+def mfac_job(data: Path, save_dir: Path, *options: object) -> list[str]:
+    """The small fine-tuning job with M-FAC in Adam's place."""
+    job = fine_tuning(data, save_dir, *JOB, *options)
+    job[job.index("adam")] = "mfac"
+    start = job.index("--adam-eps")
+    return job[:start] + job[start + 2 :]
+
+
+def window_of(folder: Path) -> dict:
+    state = load_checkpoint(folder / "checkpoint_last.pt")["last_optimizer_state"]
+    return state["fisher_window"]
+
+
+@pytest.fixture(scope="module")
+def whole(corpus, tmp_path_factory, run_command):
+    """An uninterrupted run in float32."""
+    folder = tmp_path_factory.mktemp("mfac")
+    job = mfac_job(corpus.classification, folder, "--save-interval-updates", 5)
+    return folder, run_command("fairseq-train", *job)
+
+
+def test_learns_with_the_published_setting(corpus, pretrained, tmp_path, run_command):
+    published = ("--mfac-num-grads", 512, "--mfac-damping", 1e-6, "--mfac-momentum", 0)
+    model = ("--finetune-from-model", pretrained.checkpoints / "checkpoint_last.pt")
+    options = (*published, "--lr", 1e-4, "--update-freq", 1, *NO_DROPOUT, *model, "--no-save")
+    job = mfac_job(corpus.classification, tmp_path, *options)
+    finished = run_command("fairseq-train", *job)
+    assert logged(finished.stdout, "valid")[-1]["accuracy"] > 90
+
+
+def test_window_slides_and_is_saved(whole):
+    folder, finished = whole
+    steps = logged(finished.stdout, "train_inner")
+    assert [int(step["num_updates"]) for step in steps] == list(range(1, 20))
+    assert {step["mfac_skipped"] for step in steps} == {0}
+    window = window_of(folder)
+    assert (window["num_grads"], window["num_pushed"]) == (13, 19)
+    assert sum(len(block) for block in window["rows"]) == 13
+
+
+def test_killed_and_resumed(whole, corpus, tmp_path, run_command):
+    job = mfac_job(corpus.classification, tmp_path, "--save-interval-updates", 5)
+    killed = run_command("python", KILLED_TRAIN, "training", *job, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    run_command("fairseq-train", *job)
+    ours, theirs = (
+        training_state(load_checkpoint(folder / "checkpoint_last.pt"))
+        for folder in (tmp_path, whole[0])
+    )
+    assert list(differences(ours, theirs)) == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--fp16",),
+        ("--fp16", "--fp16-no-flatten-grads"),
+        ("--memory-efficient-fp16",),
+        ("--bf16",),
+        ("--amp",),
+        ("--mfac-dtype", "bfloat16"),
+        ("--mfac-dtype", "float16"),
+    ],
+    ids=" ".join,
+)
+def test_precisions_and_resume(flags, whole, corpus, tmp_path, run_command):
+    """The first losses are those of float32: a forgotten loss scale would change every step."""
+    job = [*flags, "--fp16-init-scale", 128]
+    job = mfac_job(corpus.classification, tmp_path, *job)
+    first = run_command("fairseq-train", *job, "--max-update", 8, "--total-num-update", 19)
+    second = run_command("fairseq-train", *job)
+    computed = {**losses(first.stdout), **losses(second.stdout)}
+    assert list(computed) == list(range(1, 20))
+    expected = losses(whole[1].stdout)
+    assert [computed[k] for k in range(1, 7)] == pytest.approx(
+        [expected[k] for k in range(1, 7)], rel=0.02
+    )
+    assert all(map(math.isfinite, computed.values()))
+    window = window_of(tmp_path)
+    assert window["num_pushed"] == 19
+    if "--mfac-dtype" in flags:
+        assert window["dtype"] == flags[-1]
+        assert {block.dtype for block in window["rows"]} == {torch.int16}  # the halves, as bits
+
+
+def test_overflow_is_counted_and_stays_out_of_the_window(corpus, tmp_path, run_command):
+    job = mfac_job(corpus.classification, tmp_path, "--fp16", "--fp16-init-scale", 2**24)
+    finished = run_command("fairseq-train", *job)
+    overflows = finished.stdout.count("gradient overflow detected")
+    assert overflows > 0
+    assert logged(finished.stdout, "train_inner")[-1]["mfac_skipped"] == overflows
+    made = int(logged(finished.stdout, "train_inner")[-1]["num_updates"])
+    assert window_of(tmp_path)["num_pushed"] == made == 19 - overflows
+
+
+def test_two_workers_equal_one(corpus, tmp_path, run_command):
+    """Two workers stop half-way; one goes on, and the other way round."""
+    one, two, mixed = (tmp_path / name for name in ("one", "two", "mixed"))
+    stop = ("--max-update", 8)
+    options = (*NO_DROPOUT, "--total-num-update", 19, "--num-workers", 1)
+    gloo = ("--distributed-backend", "gloo", "--update-freq", 1)
+    alone = ("fairseq-train", *mfac_job(corpus.classification, one, *options))
+    run_command(*alone)
+    both = (*TWO_WORKERS, *mfac_job(corpus.classification, two, *options, *gloo))
+    finished = run_command(*both, *stop)
+    assert window_of(two)["num_pushed"] == 8
+    run_command(*both)
+    assert_same_parameters(one, two)
+    assert "begins empty" not in finished.stdout
+
+    half = (*TWO_WORKERS, *mfac_job(corpus.classification, mixed, *options, *gloo))
+    run_command(*half, *stop)
+    rest = ("fairseq-train", *mfac_job(corpus.classification, mixed, *options))
+    run_command(*rest)
+    assert window_of(mixed)["num_pushed"] == 19
+    assert_same_parameters(one, mixed)
+
+
+@pytest.mark.parametrize("num_grads", [5, 29])
+def test_another_window_size_on_resume(num_grads, corpus, tmp_path, run_command):
+    job = mfac_job(corpus.classification, tmp_path)
+    run_command("fairseq-train", *job, "--max-update", 8)
+    resumed = run_command("fairseq-train", *job, "--mfac-num-grads", num_grads)
+    assert re.search(
+        rf"holds 8 of 13 gradients .* this one, of {num_grads} .* newest {min(8, num_grads)}",
+        resumed.stdout,
+    )
+    window = window_of(tmp_path)
+    assert window["num_grads"] == num_grads
+    assert sum(len(block) for block in window["rows"]) == min(num_grads, 19)
+
+
+def test_window_left_out_of_checkpoints(whole, corpus, tmp_path, run_command):
+    job = mfac_job(corpus.classification, tmp_path, "--mfac-no-save-window")
+    first = run_command("fairseq-train", *job, "--max-update", 8)
+    assert "begins with an empty window, and is not the run" in first.stdout
+    resumed = run_command("fairseq-train", *job)
+    assert "lacks the window's gradients" in resumed.stdout
+    sizes = [(f / "checkpoint_last.pt").stat().st_size for f in (tmp_path, whole[0])]
+    assert sizes[0] < sizes[1] / 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mfac-damping", 0), "damping=0.0: must be above 0"),
+        (("--mfac-num-grads", 0), "num_grads=0: the window must hold at least 1"),
+        (("--mfac-num-grads", 10**8), r"M-FAC's window of 100000000 gradients .* bytes\) on cpu"),
+        (("--mfac-momentum", 1), "momentum=1.0: must lie in"),
+        (("--lr", "1e-3,1e-4"), "takes one --lr"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_bad_settings_end_before_training(options, message, corpus, tmp_path, run_command):
+    scheduler = ("--lr-scheduler", "fixed")
+    job = mfac_job(corpus.classification, tmp_path)
+    if "--lr" in options:  # other schedulers take one for each epoch
+        start = job.index("--lr-scheduler")
+        job = [*job[:start], *job[start + 4 :], *scheduler]
+    finished = run_command("fairseq-train", *job, *options, check=False)
+    assert finished.returncode != 0
+    assert re.search(message, finished.stdout), finished.stdout
+    assert logged(finished.stdout, "train_inner") == []

@@ -1,0 +1,173 @@
+# ruff: noqa: UP045  (fairseq reads Optional[...] of a config dataclass, not X | None)
+"""``--optimizer mfac``: natural-gradient steps from a window of past gradients.
+
+The equations are in ``core/mfac.py`` and ``core/fisher_window.py``. Gradients reach the optimizer
+without the loss scale, averaged and clipped as the trainer does it. With several workers each holds
+a part of the window; the one that writes checkpoints gathers it then.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Collection, Dict, List, Optional
+
+import torch
+import torch.distributed as dist
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
+from fairseq.optim import FairseqOptimizer, register_optimizer
+from omegaconf import II
+
+from ..core.mfac import MFAC
+
+logger = logging.getLogger(__name__)
+
+WINDOW_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass
+class MfacConfig(FairseqDataclass):
+    mfac_num_grads: int = field(
+        default=1024,
+        metadata={
+            "help": "gradients in the window (m): more see more curvature, at m times the memory "
+            "and time of a gradient; published: 512 for MRPC and STS-B, else 1024"
+        },
+    )
+    mfac_damping: float = field(
+        default=1e-6,
+        metadata={
+            "help": "added to the diagonal of the Fisher matrix, above 0; smaller means longer "
+            "steps where the window has seen little"
+        },
+    )
+    mfac_momentum: float = field(
+        default=0.0,
+        metadata={"help": "running average of the update, from 0 (none) to below 1"},
+    )
+    mfac_decoupled_weight_decay: float = field(
+        default=0.0,
+        metadata={
+            "help": "weights shrink by the learning rate times this, beside the step (AdamW's); "
+            "--weight-decay is the authors', which enters the window"
+        },
+    )
+    mfac_dtype: ChoiceEnum(WINDOW_DTYPES) = field(  # type: ignore[valid-type]
+        default="float32",
+        metadata={"help": "type of the gradients in the window; the halves take half the memory"},
+    )
+    mfac_device: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "where the window lives and its products are computed, such as cpu or cuda:1 "
+            "(default: with the parameters)"
+        },
+    )
+    mfac_no_save_window: bool = field(
+        default=False,
+        metadata={
+            "help": "leave the window out of checkpoints: they are then of the model's size, and a "
+            "resumed run begins with an empty window"
+        },
+    )
+    weight_decay: float = field(
+        default=0.0,
+        metadata={"help": "times the weights, added to the gradient before it enters the window"},
+    )
+    lr: List[float] = II("optimization.lr")
+    use_bmuf: bool = II("optimization.use_bmuf")
+    ddp_backend: Any = II("distributed_training.ddp_backend")
+    zero_sharding: Any = II("distributed_training.zero_sharding")
+
+
+class _ShardedMFAC(MFAC):
+    """MFAC as fairseq's trainer calls it."""
+
+    def consolidate_state_dict(self, to: int = 0) -> None:
+        """Gather the window, unless this is a worker that has crashed and writes crash.pt.
+
+        The others may never come to the meeting then; crash.pt goes without the window.
+        """
+        if sys.exc_info()[0] is None:
+            super().consolidate_state_dict(to)
+
+
+@register_optimizer("mfac", dataclass=MfacConfig)
+class FairseqMFAC(FairseqOptimizer):
+    """M-FAC: F^-1 g, for F = damping I + the mean of g g^T over the last gradients."""
+
+    def __init__(self, cfg: MfacConfig, params: Collection[torch.nn.Parameter]):
+        super().__init__(cfg)
+        _check(cfg)
+        self._skipped = 0
+        self._optimizer = _ShardedMFAC(
+            params,
+            num_grads=cfg.mfac_num_grads,
+            damping=cfg.mfac_damping,
+            window_dtype=getattr(torch, str(cfg.mfac_dtype)),
+            window_device=cfg.mfac_device,
+            process_group=_workers(),
+            save_window=not cfg.mfac_no_save_window,
+            **self.optimizer_config,
+        )
+        if cfg.mfac_no_save_window:
+            logger.warning(
+                "--mfac-no-save-window: a run resumed from these checkpoints begins with an empty "
+                "window, and is not the run that an uninterrupted one would have been"
+            )
+
+    @property
+    def optimizer_config(self) -> Dict[str, Any]:
+        """Options that belong to a parameter group."""
+        return {
+            "lr": self.cfg.lr[0],
+            "momentum": self.cfg.mfac_momentum,
+            "weight_decay": self.cfg.weight_decay,
+            "decoupled_weight_decay": self.cfg.mfac_decoupled_weight_decay,
+        }
+
+    @property
+    def supports_memory_efficient_fp16(self) -> bool:
+        return True
+
+    @property
+    def supports_flat_params(self) -> bool:
+        return True
+
+    def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> torch.Tensor:
+        """Clip, and log how many gradients were not finite, of which the window saw none.
+
+        Every update comes through here, whatever the precision. One that overflows ends here under
+        --fp16 and --amp; if the optimizer is asked to step all the same, it counts by itself.
+        """
+        norm = super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        self._optimizer.num_skipped = max(self._optimizer.num_skipped, self._skipped)
+        self._skipped = self._optimizer.num_skipped + int(not torch.isfinite(norm).all())
+        metrics.log_scalar("mfac_skipped", self._skipped, weight=0, priority=710, round=0)
+        return norm
+
+
+def _workers() -> Optional[dist.ProcessGroup]:
+    """Those that share the window out; None if there is only this one."""
+    if not dist.is_initialized() or distributed_utils.get_data_parallel_world_size() == 1:
+        return None
+    return distributed_utils.get_data_parallel_group()
+
+
+def _check(cfg: MfacConfig) -> None:
+    """Refuse what would give each worker other gradients or other parameters."""
+    if len(cfg.lr) != 1:
+        raise ValueError(f"--optimizer mfac takes one --lr, got {list(cfg.lr)}")
+    if cfg.use_bmuf:
+        raise ValueError("--optimizer mfac does not go with --use-bmuf: workers must step alike")
+    if str(cfg.ddp_backend) in ("fully_sharded", "slowmo"):
+        raise ValueError(
+            f"--optimizer mfac does not go with --ddp-backend {cfg.ddp_backend}: it needs whole "
+            "gradients, the same on every worker; use c10d (M-FAC shares its window out itself)"
+        )
+    if str(cfg.zero_sharding) != "none":
+        raise ValueError(
+            f"--optimizer mfac does not go with --zero-sharding {cfg.zero_sharding}: "
+            "M-FAC shares its window out itself"
+        )
