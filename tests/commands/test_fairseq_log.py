@@ -59,6 +59,24 @@ def test_training_and_each_validation_are_told_apart(fairseq_text: str, tmp_path
     assert "ppl" in log.metrics()
 
 
+def test_log_file_holds_json_without_the_names_in_front(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    path.write_text(
+        "{'_name': None, 'common': {'seed': 1}}\nbegin training epoch 1\n"
+        '{"epoch": 1, "loss": "8.25", "num_updates": "20"}\n'
+        '{"epoch": 1, "valid_loss": "7.5", "valid_num_updates": "40"}\n'
+        '{"epoch": 1, "valid1_loss": "7.25", "valid1_num_updates": "40"}\n'
+        '{"epoch": 1, "train_loss": "1.0", "train_num_updates": "50"}\n',
+        encoding="utf-8",
+    )
+    log = read_log(path)
+    assert log.train == {20: {"epoch": 1.0, "loss": 8.25}}
+    assert log.valid == {
+        "valid": {40: {"epoch": 1.0, "loss": 7.5}},
+        "valid1": {40: {"epoch": 1.0, "loss": 7.25}},
+    }
+
+
 def test_where_a_resumed_run_repeats_updates_its_figures_win(tmp_path: Path) -> None:
     path = tmp_path / "train.log"
     lines = [(10, 9.0), (20, 8.0), (20, 8.5), (30, 7.0)]

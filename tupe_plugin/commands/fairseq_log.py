@@ -1,6 +1,7 @@
 """Read the logs of `fairseq-train`: the training metrics at each update, and each validation's.
 
-Understands `--log-format json` and `simple`, from a terminal's output or from `--log-file`.
+Understands `--log-format json` and `simple` from a terminal's output, and `json` from `--log-file`,
+where fairseq writes the message without the name of who says it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 TRAIN_TAG = "train_inner"
 _OTHER_TAGS = {"train"}  # what fairseq calls its summary of an epoch
 _RECORD = re.compile(r"^[\d-]+ [\d:,]+ \| INFO \| (?P<tag>\w+) \| (?P<body>.*)$")
+_COUNTER = re.compile(r'"(?P<tag>\w+)_num_updates"')
 _SIMPLE_PAIR = re.compile(
     r"(?:^|[,|]?\s)(\w+)[= ](-?(?:\d[\d.]*(?:e[+-]?\d+)?|inf|nan))(?=[,\s]|$)"
 )
@@ -55,8 +57,10 @@ def read_log(path: Path) -> TrainingLog:
     log = TrainingLog()
     for line in text.replace("\r", "\n").splitlines():
         record = _RECORD.match(line)
-        if record is not None and record["tag"] not in _OTHER_TAGS:
+        if record is not None:
             _add_record(log, record["tag"], record["body"])
+        elif line.startswith("{"):
+            _add_record(log, _tag_of_bare_json(line), line)
     if not log.train and not log.valid:
         raise UnreadableLogError(
             f"{path}: no line of training in it; give the output of fairseq-train "
@@ -66,6 +70,8 @@ def read_log(path: Path) -> TrainingLog:
 
 
 def _add_record(log: TrainingLog, tag: str, body: str) -> None:
+    if tag in _OTHER_TAGS:
+        return
     prefix = f"{tag}_"
     pairs = _json_pairs(body) if body.startswith("{") else dict(_SIMPLE_PAIR.findall(body))
     metrics = {
@@ -78,6 +84,12 @@ def _add_record(log: TrainingLog, tag: str, body: str) -> None:
     update = int(metrics.pop("num_updates"))
     curve = log.train if tag == TRAIN_TAG else log.valid.setdefault(tag, {})
     curve[update] = metrics
+
+
+def _tag_of_bare_json(line: str) -> str:
+    """Whose metrics these are: all but a training record carry it as a prefix."""
+    owner = _COUNTER.search(line)
+    return TRAIN_TAG if owner is None else owner["tag"]
 
 
 def _json_pairs(body: str) -> dict[str, object]:
