@@ -25,7 +25,7 @@ class Pretrained(NamedTuple):
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory, run_command) -> Corpus:
-    """300 sentences, in which a word leads to one of three; each label has words of its own."""
+    """300 sentences; some words are frequent, which is soon learned; each label has its own."""
     folder = tmp_path_factory.mktemp("corpus")
     draw = random.Random(3)
     splits = {}
@@ -33,9 +33,7 @@ def corpus(tmp_path_factory, run_command) -> Corpus:
         lines = []
         for _ in range(count):
             label = draw.randrange(2)
-            words = [draw.randrange(20)]
-            while len(words) < 5 or (draw.random() < 0.8 and len(words) < 12):
-                words.append((3 * words[-1] + draw.randrange(3)) % 20)
+            words = [int(20 * draw.random() ** 3) for _ in range(draw.randint(5, 12))]
             lines.append((" ".join(f"word{20 * label + word}" for word in words), f"label{label}"))
         splits[split] = lines
     classification = write_sentence_task(folder / "classification", splits)

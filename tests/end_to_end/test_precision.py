@@ -41,7 +41,7 @@ def train_and_resume(
     tuned = run_command(
         "fairseq-train",
         *training_jobs.fine_tuning(corpus.classification, folder / "fine-tuned", *options),
-        *("--restore-file", folder / "pretrained" / "checkpoint_last.pt", "--max-epoch", 1),
+        *("--restore-file", folder / "pretrained" / "checkpoint_last.pt", "--max-epoch", 2),
         *("--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-lr-scheduler"),
         gpu=gpu,
     )
