@@ -201,6 +201,11 @@ class TestPositions:
         assert "not a checkpoint of a tupe model" in capsys.readouterr().err
         assert call("positions", tmp_path / "absent.pt", "-o", tmp_path / "a.png") == 1
         assert "no such file" in capsys.readouterr().err
+        other.write_text("PK", encoding="utf-8")
+        assert call("positions", other, "-o", tmp_path / "a.png") == 1
+        message = capsys.readouterr().err
+        assert message.startswith("tupe plot: ")
+        assert str(other) in message
 
     def test_the_authors_checkpoint(self, fairseq, shared_dir: Path) -> None:
         path = shared_dir / "reference" / "tupe" / "legacy_checkpoint.pt"

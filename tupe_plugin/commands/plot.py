@@ -10,7 +10,6 @@ from pathlib import Path
 
 from .fairseq_log import UnreadableLogError
 from .plot_learning_curve import draw_learning_curve, read_runs
-from .plot_positions import NoPositionsError, draw_positions, read_positions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq turns INFO on for all
     try:
         args.draw(args)
-    except (UnreadableLogError, NoPositionsError, OSError, ValueError) as error:
+    except (UnreadableLogError, OSError, ValueError) as error:
         print(f"tupe plot: {error}", file=sys.stderr)
         return 1
     print(f"wrote {args.output}")
@@ -73,6 +72,8 @@ def _draw_learning_curve(args: argparse.Namespace) -> None:
 
 
 def _draw_positions(args: argparse.Namespace) -> None:
+    from .plot_positions import draw_positions, read_positions  # imports torch
+
     positions = read_positions(args.checkpoint, length=args.length)
     title = args.title or (
         f"Learned positional correlation of each head\n{positions.scheme}, {args.checkpoint.name}"

@@ -23,7 +23,7 @@ _COLUMNS = 4
 _DPI = 150
 
 
-class NoPositionsError(Exception):
+class NoPositionsError(ValueError):
     """A checkpoint from which no positional correlation can be drawn; the message says why."""
 
 
@@ -39,8 +39,8 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
     """Read a checkpoint of `fairseq-train` or of the TUPE authors; no dictionary is needed.
 
     Raises:
-        NoPositionsError: it is no checkpoint of a tupe model, its scheme adds nothing to the
-            logits, or it has fewer positions than `length`.
+        NoPositionsError: it is no (whole, safe) checkpoint of a tupe model, its scheme
+            adds nothing to the logits, or it has fewer positions than `length`.
     """
     weights, settings = _load(checkpoint)
     scheme = POSITION_SCHEMES[str(settings.get("position_scheme", "tupe-a"))]
@@ -77,11 +77,16 @@ def _load(checkpoint: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     import fairseq  # noqa: F401  -- its arrival makes tupe_plugin register and mend it
     from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
+    from ..compat.checkpoint_errors import DamagedCheckpointError
+    from ..compat.checkpoint_loading import UnsafeCheckpointError
     from ..models import _tupe_2021
 
     if not checkpoint.is_file():
         raise NoPositionsError(f"no such file: {checkpoint}")
-    state = load_checkpoint_to_cpu(str(checkpoint))
+    try:
+        state = load_checkpoint_to_cpu(str(checkpoint))
+    except (DamagedCheckpointError, UnsafeCheckpointError) as error:
+        raise NoPositionsError(str(error)) from error
     weights, settings = state["model"], state["cfg"]["model"]
     settings = settings if isinstance(settings, Mapping) else vars(settings)
     if _tupe_2021.is_authors_format(weights):
