@@ -98,3 +98,16 @@ def test_fine_tuning_has_unused_parameters(corpus, tmp_path, run_command):
     finished = run_command(*TWO_WORKERS, *job, check=False)
     assert finished.returncode != 0
     assert "find_unused_parameters=True" in finished.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["c10d", "legacy_ddp"])
+def test_two_gpus(backend, corpus, tmp_path, run_command):
+    if torch.cuda.device_count() < 2:
+        pytest.skip(f"{torch.cuda.device_count()} CUDA device, two are needed")
+    job = [*PRETRAIN, "--max-update", 9, "--ddp-backend", backend]
+    one = pretraining(corpus.pretraining, tmp_path / "one", *job, "--update-freq", 4)
+    run_command("fairseq-train", *one, "--distributed-world-size", 1, gpu=True)
+    two = pretraining(corpus.pretraining, tmp_path / "two", *job, "--update-freq", 2)
+    run_command(*TWO_WORKERS, *two, gpu=True)
+    assert_same_parameters(tmp_path / "one", tmp_path / "two")
