@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import pkgutil
 import sys
 from collections.abc import Iterable
 from types import ModuleType
 
+FAIRSEQ_VERSION = "0.12.2"
 ADAPTER_FOLDERS = ("criterions", "models", "optim")
+
+logger = logging.getLogger(__name__)
 
 
 def register(fairseq: ModuleType) -> None:
     """Import every adapter. `fairseq` is the imported package: proof that it can be done now."""
+    if fairseq.__version__ != FAIRSEQ_VERSION:
+        logger.warning(
+            "tupe_plugin is made for fairseq %s; this is %s and may behave otherwise",
+            FAIRSEQ_VERSION,
+            fairseq.__version__,
+        )
     for folder in ADAPTER_FOLDERS:
         importlib.import_module(f"{__package__}.{folder}")
 
@@ -39,7 +49,7 @@ def require_fairseq() -> None:
     if "fairseq" not in sys.modules and importlib.util.find_spec("fairseq") is None:
         raise ModuleNotFoundError(
             "fairseq is not installed: run "
-            "`READTHEDOCS=1 pip install --no-deps fairseq==0.12.2` "
+            f"`READTHEDOCS=1 pip install --no-deps fairseq=={FAIRSEQ_VERSION}` "
             "(--no-deps because of its stale pins; READTHEDOCS=1 spares it a compiler)",
             name="fairseq",
         )

@@ -30,8 +30,8 @@ from .cpu_training import (
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
 from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
-from .loss_scale import unscale_amp_gradients_once
 from .log_file import open_log_file_once
+from .loss_scale import unscale_amp_gradients_once
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable

@@ -20,11 +20,11 @@ class FairseqWatcher:
             return None
         if any(getattr(finder, "mends_fairseq", False) for finder in sys.meta_path):
             return None  # `import tupe_plugin` came first
-        position = sys.meta_path.index(self)
-        del sys.meta_path[position]
         compat = load_compat()
         if compat is None:
             return None
+        position = sys.meta_path.index(self)
+        del sys.meta_path[position]
         return compat.activate(position).find_spec(name, path, target)
 
 
