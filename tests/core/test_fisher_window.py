@@ -111,7 +111,9 @@ def test_rounded_window_is_exact_for_the_rounded_gradients(dtype: torch.dtype, s
     exact = [size * g for g in gradients(num_grads + 2, dim)]
     for g in exact:
         window.push(g)
-    stored = [row * s for row, s in zip(window.rows.values.double(), window.rows.scales)]
+    stored = [
+        row * s for row, s in zip(window.rows.values.double(), window.rows.scales, strict=True)
+    ]
     newest = stored[(len(exact) - 1) % num_grads]
     assert relative_error(newest, exact[-1]) < ROUNDING[dtype]
     expected = dense_inverse_product(stored, newest, num_grads=num_grads, damping=damping)
@@ -192,7 +194,9 @@ def test_another_dtype_rounds_the_saved_gradients(
     window = FisherWindow(5, 17, damping=DAMPING, dtype=dtype)
     window.load_state_dict(saved.state_dict())
     window.push(rows[4])
-    stored = [row * s for row, s in zip(window.rows.values.double(), window.rows.scales)]
+    stored = [
+        row * s for row, s in zip(window.rows.values.double(), window.rows.scales, strict=True)
+    ]
     expected = dense_inverse_product(stored, stored[4], num_grads=5, damping=DAMPING)
     assert relative_error(window.newest_inverse_product(), expected) < 20 * 2**-24
 

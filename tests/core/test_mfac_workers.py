@@ -128,7 +128,7 @@ def test_state_of_one_worker_is_shared_out(workers: int, tmp_path: Path) -> None
 def test_state_that_was_not_brought_together_lacks_the_window(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params, optimizer = alone()
+    _, optimizer = alone()
     assert optimizer.window is not None
     monkeypatch.setattr(optimizer.window.columns, "num_workers", 2)
     assert optimizer.state_dict()["fisher_window"]["rows"] is None

@@ -1,4 +1,4 @@
-"""Bytes that can still be allocated on a device, and a check against them before training starts."""
+"""Bytes that can still be allocated on a device: asked before training starts."""
 
 from __future__ import annotations
 

@@ -154,8 +154,8 @@ class FisherWindow:
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
         """Everything, as tensors and plain numbers; the tensors are the live ones.
 
-        Half-precision rows go as ``int16`` of the same bits: some writers of checkpoints (fairseq's)
-        turn half precision into float32.  Rows are left out if ``with_rows`` is False, or if
+        Half-precision rows go as ``int16`` of the same bits: fairseq, when it writes a checkpoint,
+        turns half precision into float32.  Rows are left out if ``with_rows`` is False, or if
         there are several workers and :meth:`consolidate` was not called on all since the last push.
         """
         if with_rows and self.columns.num_workers > 1 and self._gathered is None:

@@ -77,7 +77,7 @@ class GradientRows:
         return out
 
     def gram(self, *, count: int) -> Tensor:
-        """R R^T of the first ``count`` rows, float64; reads R once, at m^2 d multiplications."""
+        """R R^T of the first ``count`` rows, float64: for m^2 d multiplications."""
         gram = torch.zeros(count, count, dtype=torch.float64, device=self.values.device)
         for block in self.values[:count].split(TILE_COLUMNS, dim=1):
             wide = block.to(self.compute_dtype)
@@ -85,7 +85,7 @@ class GradientRows:
         return gram * torch.outer(self.scales[:count], self.scales[:count])
 
     def dot_unscaled(self, values: Tensor, v: Tensor) -> Tensor:
-        """Products of each row of ``values`` ``(rows, dim)`` with ``(dim,)``: float64 ``(rows,)``."""
+        """``values`` ``(rows, dim)`` times ``(dim,)``: float64 ``(rows,)``."""
         v = v.to(self.compute_dtype)
         out = torch.zeros(len(values), dtype=torch.float64, device=values.device)
         if values.dtype is self.compute_dtype or values.is_cuda:
@@ -137,7 +137,7 @@ def _widening_mm(matrix: Tensor, v: Tensor) -> Tensor:
 
 
 def split_into_halves(v: Tensor, dtype: torch.dtype) -> tuple[Tensor, float]:
-    """``(n,)`` float32 as ``scale * (a + b + c)``: ``(n, 3)`` of a half precision, and the scale."""
+    """``(n,)`` as ``scale * (a + b + c)``: ``(n, 3)`` of a half precision, and the scale."""
     largest = float(v.abs().max()) if v.numel() else 0.0
     exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
     scale = 2.0 ** (min(max(exponent, -100), 100) - _TOP_EXPONENT.get(dtype, 0))

@@ -122,7 +122,7 @@ class MFAC(torch.optim.Optimizer):
         _check_group(self.param_groups[-1])
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update.  If a gradient is not finite, nothing changes but ``num_skipped``.
 
         Args:

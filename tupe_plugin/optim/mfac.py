@@ -8,8 +8,9 @@ a part of the window; the one that writes checkpoints gathers it then.
 
 import logging
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Collection, Dict, List, Optional
+from typing import Any, Optional
 
 import torch
 import torch.distributed as dist
@@ -75,10 +76,10 @@ class MfacConfig(FairseqDataclass):
         default=0.0,
         metadata={"help": "times the weights, added to the gradient before it enters the window"},
     )
-    lr: List[float] = II("optimization.lr")
+    lr: list[float] = II("optimization.lr")  # noqa: RUF009
     use_bmuf: bool = II("optimization.use_bmuf")
-    ddp_backend: Any = II("distributed_training.ddp_backend")
-    zero_sharding: Any = II("distributed_training.zero_sharding")
+    ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
+    zero_sharding: Any = II("distributed_training.zero_sharding")  # noqa: RUF009
 
 
 class _ShardedMFAC(MFAC):
@@ -118,7 +119,7 @@ class FairseqMFAC(FairseqOptimizer):
             )
 
     @property
-    def optimizer_config(self) -> Dict[str, Any]:
+    def optimizer_config(self) -> dict[str, Any]:
         """Options that belong to a parameter group."""
         return {
             "lr": self.cfg.lr[0],
