@@ -1,0 +1,98 @@
+"""The scripts in examples/: their arithmetic, and a whole sweep."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PRETRAIN = ROOT / "examples" / "pretrain" / "tupe_base.sh"
+SWEEP = ROOT / "examples" / "finetune" / "sweep.sh"
+
+
+def run_script(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.fixture
+def path_with_recorder(tmp_path: Path) -> str:
+    """A PATH on which `torchrun` only prints its arguments, one a line."""
+    torchrun = tmp_path / "bin" / "torchrun"
+    torchrun.parent.mkdir()
+    torchrun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    torchrun.chmod(0o755)
+    return os.pathsep.join(
+        [str(torchrun.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "sentences", "update_freq"),
+    [(1, 16, 16, 1), (1, 8, 16, 2), (1, 4, 32, 2), (1, 1, 32, 8), (2, 8, 16, 1)],
+)
+def test_every_machine_trains_on_256_sequences_an_update(
+    path_with_recorder: str, nodes: int, gpus: int, sentences: int, update_freq: int
+) -> None:
+    done = run_script(
+        *(PRETRAIN, "data", "checkpoints", "--seed", 3),
+        PATH=path_with_recorder,
+        NNODES=str(nodes),
+        GPUS_PER_NODE=str(gpus),
+        SENTENCES=str(sentences),
+    )
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.splitlines()
+    value = dict(itertools.pairwise(words))
+    assert (value["--nnodes"], value["--nproc_per_node"]) == (str(nodes), str(gpus))
+    assert (value["--batch-size"], value["--update-freq"]) == (str(sentences), str(update_freq))
+    assert nodes * gpus * sentences * update_freq == 256
+    assert "--rel-pos" in words
+    assert words[-2:] == ["--seed", "3"]  # the user's options come last, and so count
+
+
+def test_batch_that_cannot_be_divided_is_refused(path_with_recorder: str) -> None:
+    done = run_script(
+        *(PRETRAIN, "data", "checkpoints"), PATH=path_with_recorder, GPUS_PER_NODE="3"
+    )
+    assert done.returncode == 2
+    assert "48 does not divide the global batch of 256" in done.stderr
+
+
+def test_sweep_names_an_unknown_task_and_a_missing_checkpoint(tmp_path: Path) -> None:
+    for task, checkpoint, complaint in (
+        ("MNRP", "none", "unknown task 'MNRP'"),
+        ("MRPC", tmp_path / "absent.pt", "no checkpoint"),
+    ):
+        done = run_script(SWEEP, task, tmp_path, checkpoint, tmp_path / "runs", LRS="1", SEEDS="1")
+        assert done.returncode == 1
+        assert complaint in done.stderr
+
+
+@pytest.mark.slow
+def test_sweep_runs_every_seed_once_and_ends_with_the_table(corpus, tmp_path: Path) -> None:
+    settings = {"LRS": "1e-3", "SEEDS": "1 2", "JOBS": "2", "EPOCHS": "1", "ARCH": "tupe_tiny"}
+    settings["MAX_POSITIONS"] = "64"
+    command = (SWEEP, "RTE", corpus.classification, "none", tmp_path / "runs", "--cpu")
+    first = run_script(*command, **settings)
+    assert first.returncode == 0, first.stderr
+    rows = [line for line in first.stdout.splitlines() if line.startswith(f"| {tmp_path}")]
+    assert [cell.strip() for cell in rows[0].split("|")[2:4]] == ["accuracy", "2"]
+
+    again = run_script(*command, **settings)
+    assert again.returncode == 0
+    assert "started" not in again.stdout
+    assert again.stdout.splitlines()[-1] == rows[0]
