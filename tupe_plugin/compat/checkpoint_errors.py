@@ -28,6 +28,7 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
     Where: fairseq/trainer.py:580, for whatever goes wrong with the parameters.
     When: the model has other sizes, another dictionary, other heads than the checkpoint.
     Cure: the last line tells what differs, and by which options the two jobs differ.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/4590
     """
     original = trainer.Trainer.load_checkpoint
 

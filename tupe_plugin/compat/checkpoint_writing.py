@@ -13,6 +13,7 @@ def copy_checkpoints_whole(file_io: Any) -> None:
     renames it, but `checkpoint_last.pt` and `checkpoint_best.pt` are then copied from it in place.
     When: `kill -9`, a lost machine or a full disk during that copy.
     Cure: the copy has another name, too, until it is complete.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/2684
     """
     path_manager = file_io.PathManager
     original = path_manager.copy

@@ -55,6 +55,7 @@ def start_loaders_anew_in_each_epoch(iterators: Any) -> None:
     it the worker processes, whose copies of the data set never learn the number of the epoch.
     When: `--num-workers` of 1 (the default) or more.
     Cure: worker processes live for one epoch. Without them nothing changes.
+    Upstream: https://github.com/huggingface/datasets/issues/6673 is the same trap elsewhere
     """
     original = iterators.EpochBatchIterator._get_iterator_for_epoch
 
