@@ -2,8 +2,9 @@
 
     python tests/check_reference.py FILE...
 
-A file holds plain tensors (``torch.load(..., weights_only=True)``): weights, inputs and what came
-out.  Each kind of file has one entry in ``KINDS``.  For each quantity the largest relative error
+A file holds plain tensors (``torch.load(..., weights_only=True)``): for a model weights, inputs and
+what came out, for an optimizer the gradients of each step and the parameters after it.  Each kind of
+file has one entry in ``KINDS``.  For each quantity the largest relative error
 
     max |ours - theirs| / max |theirs|        over the whole tensor
 
@@ -49,6 +50,7 @@ class Kind(NamedTuple):
     name: str
     required_keys: frozenset[str]
     compare: Callable[[Mapping[str, Any]], Iterator[Comparison]]
+    limit: float = DEFAULT_LIMIT
 
 
 def relative_error(ours: Tensor | None, theirs: Tensor | None) -> tuple[float, str]:
@@ -135,6 +137,41 @@ def load_tupe(data: Mapping[str, Any]) -> Any:
     return model.eval()
 
 
+# ---- M-FAC: an optimizer
+
+
+def compare_mfac(data: Mapping[str, Any]) -> Iterator[Comparison]:
+    """All parameters after each step, as one vector."""
+    from tupe_plugin.core.mfac import MFAC
+
+    params = [torch.nn.Parameter(p.clone()) for p in data["init"]]
+    try:
+        optimizer = MFAC(
+            params,
+            data["lr"],
+            num_grads=data["num_grads"],
+            damping=data["damp"],
+            momentum=data.get("momentum", 0.0),
+            weight_decay=data.get("weight_decay", 0.0),
+        )
+    except (ValueError, MemoryError) as error:
+        raise UnusableFile(str(error)) from error
+    if not len(data["grads"]) == len(data["params_after"]) > 0:
+        raise UnusableFile("as many grads as params_after are needed, and at least one")
+    for step, (grads, theirs) in enumerate(
+        zip(data["grads"], data["params_after"], strict=True), start=1
+    ):
+        shapes = [p.shape for p in params]
+        if [g.shape for g in grads] != shapes or [p.shape for p in theirs] != shapes:
+            raise UnusableFile(f"step {step}: shapes are not those of init")
+        for p, g in zip(params, grads, strict=True):
+            p.grad = g.to(p.dtype, copy=True)
+        optimizer.step()
+        ours = torch.cat([p.detach().flatten() for p in params])
+        expected = torch.cat([p.flatten() for p in theirs])
+        yield Comparison(f"parameters after step {step}", *relative_error(ours, expected))
+
+
 KINDS = (
     Kind(
         "TUPE encoder",
@@ -147,6 +184,12 @@ KINDS = (
             }
         ),
         compare_tupe,
+    ),
+    Kind(
+        "M-FAC run",
+        frozenset({"lr", "num_grads", "damp", "init", "grads", "params_after"}),
+        compare_mfac,
+        limit=1e-7,
     ),
 )
 
@@ -173,9 +216,10 @@ def load(path: Path) -> tuple[Kind, Mapping[str, Any]]:
     raise UnusableFile(f"not a reference file; as one of a {nearest.name} it lacks: {missing}")
 
 
-def check(path: Path, *, limit: float, quiet: bool) -> bool:
-    """Print the errors of one file; True if all are within the limit."""
+def check(path: Path, *, limit: float | None, quiet: bool) -> bool:
+    """Print the errors of one file; True if all are within the limit (None: that of its kind)."""
     kind, data = load(path)
+    limit = kind.limit if limit is None else limit
     print(f"{path}: {kind.name}")
     worst = Comparison("nothing", 0.0)
     count = exceeded = 0
@@ -205,8 +249,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--limit",
         type=float,
-        default=DEFAULT_LIMIT,
-        help="largest relative error allowed (default: %(default)g)",
+        help="largest relative error allowed (default: "
+        + ", ".join(f"{kind.limit:g} for a {kind.name}" for kind in KINDS)
+        + ")",
     )
     parser.add_argument("--quiet", action="store_true", help="one summary line for each file")
     args = parser.parse_args(argv)

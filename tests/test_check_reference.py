@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tests import check_reference
 from tests.references import encoder as naive
+from tests.references import mfac as naive_mfac
 
 SCRIPT = Path(check_reference.__file__)
 FILES = ["tupe_a.pt", "tupe_r.pt", "tupe_r_prenorm.pt"]
@@ -303,6 +304,74 @@ def test_the_naive_reference_equals_the_authors_outputs(authors: Path) -> None:
         expected = data["features"][shortest, : features.shape[1]].double()
         # float32 outputs: their own rounding is all that may differ.
         assert (features[0] - expected).abs().max() < 2e-6 * expected.abs().max(), name
+
+
+# ---- M-FAC
+
+
+def made_up_mfac(*, num_grads: int = 7, momentum: float = 0.5) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(1)
+
+    def draw() -> list[Tensor]:
+        return [
+            torch.randn(shape, generator=generator, dtype=torch.float64) for shape in [(3, 5), (7,)]
+        ]
+
+    init, grads = draw(), [draw() for _ in range(17)]
+    settings = {"lr": 0.01, "num_grads": num_grads, "momentum": momentum, "weight_decay": 0.1}
+    after = naive_mfac.train(init, grads, damping=1e-4, **settings)
+    return {
+        **settings,
+        **{"damp": 1e-4, "dtype": "torch.float64"},
+        **{"init": init, "grads": grads, "params_after": after},
+    }
+
+
+@pytest.mark.parametrize(("num_grads", "momentum"), [(7, 0.0), (1, 0.5), (29, 0.9)])
+def test_mfac_runs_of_other_sizes_agree(num_grads: int, momentum: float, tmp_path: Path) -> None:
+    assert verdict(made_up_mfac(num_grads=num_grads, momentum=momentum), tmp_path) == 0
+
+
+@pytest.mark.parametrize(("error", "status"), [(1e-6, 1), (1e-9, 0), (float("nan"), 1)])
+def test_each_step_of_mfac_counts(error: float, status: int, tmp_path: Path) -> None:
+    data = made_up_mfac()
+    last = data["params_after"][4][1]
+    last[2] += error * max(p.abs().max() for p in data["params_after"][4])
+    assert verdict(data, tmp_path) == status
+
+
+@pytest.mark.parametrize("name", ["lr", "damp", "momentum", "weight_decay"])
+def test_other_settings_of_mfac_fail(name: str, tmp_path: Path) -> None:
+    data = made_up_mfac()
+    assert verdict(data | {name: data[name] * 2}, tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"damp": 0.0}, "damping=0.0"),
+        ({"num_grads": 0}, "num_grads=0"),
+        ({"params_after": []}, "as many grads as params_after"),
+        ({"init": [torch.zeros(2), torch.zeros(7)]}, "step 1: shapes are not those of init"),
+    ],
+    ids=lambda value: "",
+)
+def test_unusable_mfac_files_are_told(
+    change: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verdict(made_up_mfac() | change, tmp_path) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_authors_mfac_runs_are_equalled(shared_dir: Path) -> None:
+    files = sorted((shared_dir / "reference" / "mfac").glob("*.pt"))
+    assert files
+    result = run(*files, "--quiet")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("within 1e-07") == len(files)
+
+
+# ---- files that cannot be compared
 
 
 def test_wrong_files_are_told_in_one_line_each(tmp_path: Path) -> None:
