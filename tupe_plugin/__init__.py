@@ -12,7 +12,8 @@ import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036 -- a checkout can meet a Python that pip never saw
     raise RuntimeError(
-        "tupe_plugin needs Python 3.10 or newer; this is Python %d.%d" % sys.version_info[:2]
+        "tupe_plugin needs Python 3.10 or newer; "
+        f"this is Python {sys.version_info[0]}.{sys.version_info[1]}"
     )
 
 from .compat import activate

@@ -20,14 +20,14 @@ class MaskedLMHead(nn.Module):
     """Features -> logits over the vocabulary.
 
     Args:
-        weight: the token embedding ``(vocab, embed)``, shared, not copied.
+        weight: the token embedding ``(vocab, embed)``, a parameter; shared, not copied.
         activation: between the dense layer and the normalisation.
         layer_norm: makes the normalisation of ``embed_dim`` features.
     """
 
     def __init__(
         self,
-        weight: nn.Parameter,
+        weight: Tensor,
         *,
         activation: Callable[[Tensor], Tensor] = F.gelu,
         layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,

@@ -7,7 +7,7 @@ The equations are in ``tupe_plugin/core/encoder.py`` and the files which it name
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -18,6 +18,7 @@ from fairseq.models import (
     register_model_architecture,
 )
 from fairseq.modules import LayerNorm
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -104,7 +105,7 @@ class TupeConfig(FairseqDataclass):
 class TupeModel(FairseqEncoderModel):
     """Encoder, masked-LM head and any number of named classification heads."""
 
-    def __init__(self, cfg: TupeConfig, encoder: "TupeFairseqEncoder") -> None:
+    def __init__(self, cfg: DictConfig, encoder: "TupeFairseqEncoder") -> None:
         super().__init__(encoder)
         self.cfg = cfg
         # fairseq's sentence_prediction criterion reads pruning options of RoBERTa from here.
@@ -113,7 +114,7 @@ class TupeModel(FairseqEncoderModel):
         self.apply(init_bert_params)
 
     @classmethod
-    def build_model(cls, cfg: TupeConfig, task: Any) -> "TupeModel":
+    def build_model(cls, cfg: DictConfig, task: Any) -> "TupeModel":
         """Build a model for a task.
 
         Raises:
@@ -235,7 +236,10 @@ class TupeModel(FairseqEncoderModel):
             )
             if self.cfg.load_checkpoint_heads and head not in self.classification_heads:
                 self.register_classification_head(head, num_classes=shapes[0], inner_dim=shapes[1])
-            own = self.classification_heads[head] if head in self.classification_heads else None
+            own = cast(
+                Optional[ClassificationHead],
+                self.classification_heads[head] if head in self.classification_heads else None,
+            )
             if own is None or shapes != (own.out_proj.out_features, own.dense.out_features):
                 logger.warning(
                     "leaving out classification head %r of the checkpoint (%d outputs): "
@@ -255,7 +259,7 @@ class TupeModel(FairseqEncoderModel):
 class TupeFairseqEncoder(FairseqEncoder):
     """The core encoder with its masked-LM head, under fairseq's encoder interface."""
 
-    def __init__(self, cfg: TupeConfig, dictionary: Any) -> None:
+    def __init__(self, cfg: DictConfig, dictionary: Any) -> None:
         super().__init__(dictionary)
         self.sentence_encoder = TupeEncoder(
             len(dictionary),
@@ -300,7 +304,7 @@ class TupeFairseqEncoder(FairseqEncoder):
         return self.sentence_encoder.max_positions
 
 
-def position_scheme(cfg: TupeConfig) -> PositionScheme:
+def position_scheme(cfg: DictConfig) -> PositionScheme:
     """The scheme that ``--position-scheme`` and ``--rel-pos`` name together."""
     scheme = POSITION_SCHEMES[str(cfg.position_scheme)]
     return scheme.with_relative() if cfg.rel_pos else scheme
