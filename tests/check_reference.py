@@ -3,8 +3,8 @@
     python tests/check_reference.py FILE...
 
 A file holds plain tensors (``torch.load(..., weights_only=True)``): for a model weights, inputs and
-what came out, for an optimizer the gradients of each step and the parameters after it.  Each kind of
-file has one entry in ``KINDS``.  For each quantity the largest relative error
+what came out, for an optimizer the gradients of each step and the parameters after it.  Each kind
+of file has one entry in ``KINDS``.  For each quantity the largest relative error
 
     max |ours - theirs| / max |theirs|        over the whole tensor
 
