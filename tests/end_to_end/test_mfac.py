@@ -129,7 +129,7 @@ def test_two_workers_equal_one(corpus, tmp_path, run_command):
     one, two, mixed = (tmp_path / name for name in ("one", "two", "mixed"))
     stop = ("--max-update", 8)
     options = (*NO_DROPOUT, "--total-num-update", 19, "--num-workers", 1)
-    gloo = ("--distributed-backend", "gloo", "--update-freq", 1)
+    gloo = ("--distributed-backend", "gloo", "--find-unused-parameters", "--update-freq", 1)
     alone = ("fairseq-train", *mfac_job(corpus.classification, one, *options))
     run_command(*alone)
     both = (*TWO_WORKERS, *mfac_job(corpus.classification, two, *options, *gloo))

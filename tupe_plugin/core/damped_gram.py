@@ -84,7 +84,8 @@ class DampedGram:
         factor, info = torch.linalg.cholesky_ex(matrix)
         # The squared pivots are Schur complements: see above.
         if int(info) == 0 and float(factor.diagonal().square().min()) >= self.ridge / 2:
-            self.inverse = torch.cholesky_inverse(factor)
+            # Contiguous, as it comes back from a checkpoint: products round by the layout, too.
+            self.inverse = torch.cholesky_inverse(factor).contiguous()
             return
         # The products were rounded by more than the damping: K is not >= 0.  Nearest one that is.
         eigenvalues, eigenvectors = torch.linalg.eigh(self.gram)

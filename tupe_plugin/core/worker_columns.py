@@ -71,7 +71,9 @@ class WorkerColumns:
         dist.gather(payload, pieces, dst=destination, group=self.process_group)
         if pieces is None:
             return None
-        return torch.cat([piece.view(own.dtype).cpu() for piece in pieces], 1)[:, : self.dim]
+        whole = torch.cat([piece.view(own.dtype).cpu() for piece in pieces], 1)
+        # Contiguous: fairseq broadcasts the tensors of a checkpoint without their strides.
+        return whole[:, : self.dim].contiguous()
 
     def _communication_device(self) -> torch.device:
         if "nccl" in dist.get_backend(self.process_group):
