@@ -131,6 +131,9 @@ def start(out: Path, **settings: object) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # The tests may run in the background, where a shell has Ctrl-C ignored, and bash cannot
+        # take back what it was born with.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
