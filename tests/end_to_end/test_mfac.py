@@ -125,26 +125,21 @@ def test_overflow_is_counted_and_stays_out_of_the_window(corpus, tmp_path, run_c
 
 
 def test_two_workers_equal_one(corpus, tmp_path, run_command):
-    """Two workers stop half-way; one goes on, and the other way round."""
-    one, two, mixed = (tmp_path / name for name in ("one", "two", "mixed"))
-    stop = ("--max-update", 8)
-    options = (*NO_DROPOUT, "--total-num-update", 19, "--num-workers", 1)
+    """Two workers, stopped in mid-epoch, go on; in the second epoch one worker takes over."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    options = (*NO_DROPOUT, "--total-num-update", 38, "--num-workers", 1)
     gloo = ("--distributed-backend", "gloo", "--find-unused-parameters", "--update-freq", 1)
-    alone = ("fairseq-train", *mfac_job(corpus.classification, one, *options))
-    run_command(*alone)
-    both = (*TWO_WORKERS, *mfac_job(corpus.classification, two, *options, *gloo))
-    finished = run_command(*both, *stop)
-    assert window_of(two)["num_pushed"] == 8
-    run_command(*both)
-    assert_same_parameters(one, two)
-    assert "begins empty" not in finished.stdout
-
-    half = (*TWO_WORKERS, *mfac_job(corpus.classification, mixed, *options, *gloo))
-    run_command(*half, *stop)
-    rest = ("fairseq-train", *mfac_job(corpus.classification, mixed, *options))
-    run_command(*rest)
-    assert window_of(mixed)["num_pushed"] == 19
-    assert_same_parameters(one, mixed)
+    run_command("fairseq-train", *mfac_job(corpus.classification, one, *options, "--max-epoch", 2))
+    both = (*TWO_WORKERS, *mfac_job(corpus.classification, other, *options, *gloo))
+    reported = losses(run_command(*both, "--max-update", 8).stdout)
+    assert window_of(other)["num_pushed"] == 8
+    resumed = run_command(*both)
+    assert window_of(other)["num_pushed"] == 19
+    alone = mfac_job(corpus.classification, other, *options, "--max-epoch", 2)
+    last = run_command("fairseq-train", *alone)
+    assert window_of(other)["num_pushed"] == 38
+    assert [*reported, *losses(resumed.stdout), *losses(last.stdout)] == list(range(1, 39))
+    assert_same_parameters(one, other)
 
 
 @pytest.mark.parametrize("num_grads", [5, 29])
