@@ -346,3 +346,13 @@ def test_half_precision_logits_are_scored_as_they_are():
     values = validate(make_criterion(regression=True), logits, targets, batch_size=9)
     expected = scipy.stats.pearsonr(logits.view(-1).double(), targets.double())[0]
     assert values["pearson"] == expected
+
+
+def test_fewer_classes_than_labels_are_refused():
+    cfg = SentencePredictionConfig()
+    task = make_task(("entailment", "neutral", "contradiction"), num_classes=2)
+    with pytest.raises(ValueError, match=r"--num-classes 2: the data has 3 labels \(entailment, "):
+        WholeSetSentencePredictionCriterion(cfg, task)
+    # A dictionary may have been padded, and holds <mask>.
+    task = make_task(("0", "1", "madeupword0002"), num_classes=2)
+    WholeSetSentencePredictionCriterion(cfg, task)

@@ -1,83 +1,16 @@
 """``--criterion sentence_prediction`` with MCC, F1, Pearson and Spearman of the whole dev set.
 
-Takes the place of fairseq's criterion of that name. Training is the same to the bit: loss,
-sample size and logging are fairseq's own. In validation the predictions are logged as well, and
-`accuracy` is no longer rounded to one decimal before the best checkpoint is chosen.
+Takes the place of fairseq's criterion of that name.
 """
 
-import logging
-from typing import Any
-
-import torch
 from fairseq.criterions import CRITERION_REGISTRY, register_criterion
-from fairseq.criterions.sentence_prediction import (
-    SentencePredictionConfig,
-    SentencePredictionCriterion,
-)
-from fairseq.models import BaseFairseqModel
+from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 
-from ._prediction_table import log_whole_set_metrics, prediction_table
-from ._whole_set_metrics import BINARY, MULTICLASS, REGRESSION
-
-logger = logging.getLogger(__name__)
-
-# A class with one of these texts, in any letter case, is the positive one of its two classes.
-# Its id cannot tell: fairseq sorts the label dictionary by frequency.
-POSITIVE_LABELS = frozenset(
-    {"1", "true", "yes", "positive", "acceptable", "entailment", "equivalent", "duplicate"}
-)
+from ._whole_set_criterion import WholeSetCriterion
 
 del CRITERION_REGISTRY["sentence_prediction"]
 
 
 @register_criterion("sentence_prediction", dataclass=SentencePredictionConfig)
-class WholeSetSentencePredictionCriterion(SentencePredictionCriterion):
+class WholeSetSentencePredictionCriterion(WholeSetCriterion):
     """fairseq's sentence-prediction loss; metrics of the whole set in validation."""
-
-    def __init__(self, cfg: SentencePredictionConfig, task: Any):
-        super().__init__(cfg, task)
-        self._positive_class = self._find_positive_class()
-
-    def forward(
-        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
-        if self.training:
-            return super().forward(model, sample, reduce)
-        outputs: list[Any] = []  # fairseq's forward does not return the logits
-        recording = model.register_forward_hook(lambda module, args, output: outputs.append(output))
-        try:
-            loss, sample_size, logging_output = super().forward(model, sample, reduce)
-        finally:
-            recording.remove()
-        logits: torch.Tensor = outputs[0][0]
-        targets = model.get_targets(sample, [logits]).view(-1)
-        logging_output.pop("ncorrect", None)  # accuracy comes from the predictions
-        logging_output.update(self._predictions_of(logits, targets))
-        return loss, sample_size, logging_output
-
-    @staticmethod
-    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
-        SentencePredictionCriterion.reduce_metrics(logging_outputs)
-        log_whole_set_metrics(logging_outputs)
-
-    def _predictions_of(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Any]:
-        """Logits ``(batch, classes)`` and targets ``(batch,)`` as an entry for the log."""
-        if self.regression_target:
-            return prediction_table(logits.view(-1), targets, kind=REGRESSION)
-        classes = logits.argmax(dim=1)
-        positive = self._positive_class
-        if positive is None:
-            return prediction_table(classes, targets, kind=MULTICLASS)
-        return prediction_table(classes == positive, targets == positive, kind=BINARY)
-
-    def _find_positive_class(self) -> int | None:
-        """Id of the positive class if the task has two labels and just one counts as positive."""
-        labels = getattr(self.task, "label_dictionary", None)
-        if self.regression_target or labels is None or self.task.cfg.num_classes != 2:
-            return None
-        texts = [labels[labels.nspecial + i] for i in range(2)]
-        positive = [i for i, text in enumerate(texts) if text.lower() in POSITIVE_LABELS]
-        if len(positive) == 1:
-            return positive[0]
-        logger.info("labels %s: none is the positive one, so f1 is not logged; macro_f1 is", texts)
-        return None
