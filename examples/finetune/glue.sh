@@ -10,6 +10,8 @@
 #   usage     examples/finetune/glue.sh TASK DATA_BIN CHECKPOINT SAVE_DIR [more fairseq-train options]
 #             CHECKPOINT "none" trains from scratch.
 #   settings  LR=5e-5 SEED=1 EPOCHS ARCH=tupe_base REL_POS=--rel-pos MAX_POSITIONS=512 FP16=
+#             OPTIMIZER=adam, or mfac: the settings published for it (arXiv 2107.03356), LR=1e-4,
+#             NUM_GRADS=512 (a float32 window takes 2 KB for each parameter)
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 task=$1 data=$2 checkpoint=$3 save_dir=$4
@@ -24,6 +26,18 @@ case $task in
     SST-2 | MRPC | RTE | WNLI) metric=accuracy ;;
     *)
         echo "$0: unknown task '$task': CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE or WNLI" >&2
+        exit 2
+        ;;
+esac
+
+case ${OPTIMIZER:-adam} in
+    adam)
+        lr=5e-5 optimizer=(--optimizer adam --adam-betas '(0.9, 0.999)' --adam-eps 1e-6
+            --weight-decay 0.01 --clip-norm 1.0 --warmup-ratio 0.06)
+        ;;
+    mfac) lr=1e-4 optimizer=(--optimizer mfac --mfac-num-grads "${NUM_GRADS:-512}" --warmup-ratio 0) ;;
+    *)
+        echo "$0: unknown OPTIMIZER '$OPTIMIZER': adam or mfac" >&2
         exit 2
         ;;
 esac
@@ -43,9 +57,7 @@ fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
     --arch "${ARCH:-tupe_base}" ${REL_POS---rel-pos} --embedding-normalize \
     --max-positions "${MAX_POSITIONS:-512}" --shorten-method truncate \
     --batch-size 32 --required-batch-size-multiple 1 \
-    --optimizer adam --adam-betas '(0.9, 0.999)' --adam-eps 1e-6 \
-    --weight-decay 0.01 --clip-norm 1.0 \
-    --lr-scheduler warmup_ratio --warmup-ratio 0.06 --lr "${LR:-5e-5}" \
+    "${optimizer[@]}" --lr-scheduler warmup_ratio --lr "${LR:-$lr}" \
     --max-epoch "${EPOCHS:-$epochs}" --seed "${SEED:-1}" \
     --dropout 0.1 --attention-dropout 0.1 ${FP16:-} \
     --find-unused-parameters --skip-invalid-size-inputs-valid-test \

@@ -356,3 +356,12 @@ def test_fewer_classes_than_labels_are_refused():
     # A dictionary may have been padded, and holds <mask>.
     task = make_task(("0", "1", "madeupword0002"), num_classes=2)
     WholeSetSentencePredictionCriterion(cfg, task)
+
+
+def test_a_forgotten_init_token_is_told(caplog):
+    for init_token, told in ((None, True), (0, False)):
+        caplog.clear()
+        task = make_task(("0", "1"))
+        task.cfg.init_token = init_token
+        WholeSetSentencePredictionCriterion(SentencePredictionConfig(), task)
+        assert ("no --init-token" in caplog.text) == told

@@ -15,6 +15,9 @@ import pytest
 
 from tests.conftest import ROOT, RunCommand
 
+from .conftest import Corpus
+from .training_jobs import fine_tuning, losses
+
 pytestmark = pytest.mark.slow
 
 SOURCES = ("tupe_plugin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -50,15 +53,24 @@ def wheel(checkout: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def without_hook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment(tmp_path_factory.mktemp("without_hook"))
+
+
+@pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment's Python with the wheel in it, and this environment's other packages."""
-    folder = tmp_path_factory.mktemp("installed")
+    python = environment(tmp_path_factory.mktemp("installed"))
+    pip(python, "install", "--no-deps", "--no-index", str(wheel))
+    return python
+
+
+def environment(folder: Path) -> Path:
+    """A new environment's Python with this environment's packages, but not its start-up hook."""
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = folder / "venv" / "bin" / "python"
-    # A path in a .pth file: packages are found there, but its own .pth files are not read, so
-    # neither is the start-up hook of this environment.
+    # A path in a .pth file: packages are found there, but its own .pth files are not read.
     (site_packages(python) / "packages.pth").write_text(sysconfig.get_paths()["purelib"])
-    pip(python, "install", "--no-deps", "--no-index", str(wheel))
     return python
 
 
@@ -190,6 +202,15 @@ def test_python_may_import_the_plugin_before_fairseq(
 ) -> None:
     code = "import tupe_plugin, sys; assert 'torch' not in sys.modules" + REGISTERED
     run_command("python", "-c", code, "tupe_plugin", cwd=tmp_path)
+
+
+def test_fairseq_trains_where_nothing_can_be_installed(
+    run_command: RunCommand, without_hook: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    job = fine_tuning(corpus.classification, tmp_path, "--max-update", 2, "--no-save")
+    command = (without_hook, "-m", "tupe_plugin", "fairseq-train", *job)
+    finished = run_command(*command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+    assert sorted(losses(finished.stdout)) == [1, 2]
 
 
 def test_spawned_workers_import_it_again(run_command: RunCommand, tmp_path: Path) -> None:

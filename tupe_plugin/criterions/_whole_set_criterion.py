@@ -33,6 +33,11 @@ class WholeSetCriterion(SentencePredictionCriterion):
     def __init__(self, cfg: SentencePredictionConfig, task: Any):
         super().__init__(cfg, task)
         self._check_num_classes()
+        if getattr(self.task.cfg, "init_token", 0) is None:
+            logger.warning(
+                "no --init-token: sentences have no <s>, and the classification head reads their "
+                "first word; give --init-token 0"
+            )
         self._positive_class = self._find_positive_class()
 
     def forward(
