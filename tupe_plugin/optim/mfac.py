@@ -8,19 +8,20 @@ a part of the window; the one that writes checkpoints gathers it then.
 
 import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 import torch
 import torch.distributed as dist
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
-from fairseq.optim import FairseqOptimizer, register_optimizer
+from fairseq.optim import register_optimizer
 from omegaconf import II
 
 from ..core.mfac import MFAC
+from ._layer_decay import DepthlessState, LayerDecayConfig, groups_by_depth
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ WINDOW_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass
-class MfacConfig(FairseqDataclass):
+class MfacConfig(LayerDecayConfig):
     mfac_num_grads: int = field(
         default=1024,
         metadata={
@@ -78,8 +79,6 @@ class MfacConfig(FairseqDataclass):
     )
     lr: list[float] = II("optimization.lr")  # noqa: RUF009
     use_bmuf: bool = II("optimization.use_bmuf")
-    ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
-    zero_sharding: Any = II("distributed_training.zero_sharding")  # noqa: RUF009
 
 
 class _ShardedMFAC(MFAC):
@@ -95,15 +94,15 @@ class _ShardedMFAC(MFAC):
 
 
 @register_optimizer("mfac", dataclass=MfacConfig)
-class FairseqMFAC(FairseqOptimizer):
+class FairseqMFAC(DepthlessState):
     """M-FAC: F^-1 g, for F = damping I + the mean of g g^T over the last gradients."""
 
-    def __init__(self, cfg: MfacConfig, params: Collection[torch.nn.Parameter]):
+    def __init__(self, cfg: MfacConfig, params: Sequence[torch.nn.Parameter]):
         super().__init__(cfg)
         _check(cfg)
         self._skipped = 0
         self._optimizer = _ShardedMFAC(
-            params,
+            groups_by_depth(cfg, params),
             num_grads=cfg.mfac_num_grads,
             damping=cfg.mfac_damping,
             window_dtype=getattr(torch, str(cfg.mfac_dtype)),

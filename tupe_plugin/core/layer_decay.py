@@ -1,0 +1,180 @@
+"""Layer decay: the nearer to the input, the smaller the learning rate.
+
+    lr_k = lr r^(n + 2 - k),   0 < r <= 1
+
+for an encoder of n layers, where k is the depth at which a parameter stands:
+
+| k     | what                                                                                |
+|-------|-------------------------------------------------------------------------------------|
+| 0     | embeddings: tokens, everything that knows of positions, the LayerNorm on embeddings |
+| i + 1 | encoder layer i, counted from 0                                                     |
+| n + 1 | the LayerNorm after the last layer, which only pre-LN has                           |
+| n + 2 | heads: masked LM, classification                                                    |
+
+r = 1 is plain training.  The masked-LM head's output matrix is the token embedding, and stays one.
+
+Source: ELECTRA (arXiv 2003.10555), appendix B (r = 0.8 and 0.9), and the authors' code for k: it
+leaves n + 1 empty, so that the last layer has r^2.  ``Deviation``: theirs is a model without
+pre-LN; its last LayerNorm takes the empty place.  TUPE's positional block serves all layers, but
+it stands before the first, and is made of embeddings: k = 0.
+
+| paper     | here           |
+|-----------|----------------|
+| r         | ``layer_decay``|
+| r^(n+2-k) | ``lr_scale``   |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from .encoder import TupeEncoder
+
+
+class Depth(NamedTuple):
+    """Where in a model a parameter stands."""
+
+    level: int
+    """k above."""
+    top: int
+    """n + 2, the depth of the heads."""
+    what: str
+    """In words."""
+
+    def lr_scale(self, layer_decay: float) -> float:
+        """r^(n + 2 - k)."""
+        return float(layer_decay ** (self.top - self.level))
+
+
+def parameter_depths(
+    encoder: TupeEncoder, *, heads: Iterable[nn.Module]
+) -> dict[nn.Parameter, Depth]:
+    """The depth of every parameter of an encoder and of what stands on it.
+
+    A parameter that several modules share has the depth of the lowest one.
+    """
+    top = len(encoder.layers) + 2
+    modules: list[tuple[int, str, nn.Module | None]] = [
+        (0, "embeddings", encoder.embed_tokens),
+        (0, "embeddings", encoder.positions),
+        (0, "embeddings", encoder.embedding_layer_norm),
+        *((i + 1, f"layer {i}", layer) for i, layer in enumerate(encoder.layers)),
+        (top - 1, "last LayerNorm", encoder.final_layer_norm),
+        *((top, "heads", head) for head in heads),
+    ]
+    depths: dict[nn.Parameter, Depth] = {}
+    for level, what, module in modules:
+        for param in () if module is None else module.parameters():
+            depths.setdefault(param, Depth(level, top, what))
+    forgotten = [name for name, param in encoder.named_parameters() if param not in depths]
+    assert not forgotten, f"parameter_depths does not know where {forgotten} stand"
+    return depths
+
+
+def runs_of_one_depth(
+    params: Sequence[nn.Parameter], depths: Sequence[Depth]
+) -> list[tuple[Depth, list[nn.Parameter]]]:
+    """Neighbours of the same depth together; the order of the parameters is kept.
+
+    So an optimizer numbers its parameters, and lays them out, as it does without layer decay, and
+    the states of both can be told in terms of each other (`merge_groups`, `split_group`).
+    """
+    pairs = zip(depths, params, strict=True)
+    return [
+        (depth, [param for _, param in run]) for depth, run in groupby(pairs, key=lambda p: p[0])
+    ]
+
+
+def decayed_groups(
+    runs: Iterable[tuple[Depth, list[nn.Parameter]]], layer_decay: float
+) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer that multiplies a group's lr by its ``lr_scale``.
+
+    Raises:
+        ValueError: ``layer_decay`` is not above 0 and at most 1.
+    """
+    if not 0 < layer_decay <= 1:
+        raise ValueError(
+            f"layer_decay={layer_decay}: must be above 0 and at most 1 "
+            "(1 is plain training, published values are 0.8 to 0.95)"
+        )
+    return [{"params": run, "lr_scale": depth.lr_scale(layer_decay)} for depth, run in runs]
+
+
+def scale_learning_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Make each step use lr times ``lr_scale``; a group without one steps as before.
+
+    Between the steps ``lr`` is the undecayed one, whoever writes it: a scheduler may set one value
+    in all groups, or multiply each.  It must be called once for an optimizer.
+    """
+    undecayed: list[Any] = []
+
+    def before_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        undecayed[:] = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
+
+    def after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for group, lr in zip(optimizer.param_groups, undecayed, strict=True):
+            group["lr"] = lr
+
+    optimizer.register_step_pre_hook(before_step)
+    optimizer.register_step_post_hook(after_step)
+
+
+def merge_groups(state_dict: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state with its groups as one, as plain training has it.
+
+    The groups must differ in nothing but ``lr_scale``, which is left out: it is no state, but
+    follows from the model and the value of ``layer_decay`` in force.
+    """
+    groups = state_dict["param_groups"]
+    merged = {name: value for name, value in groups[0].items() if name != "lr_scale"}
+    merged["params"] = [number for group in groups for number in group["params"]]
+    return {**state_dict, "param_groups": [merged]}
+
+
+def split_group(state_dict: dict[str, Any], groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The reverse of `merge_groups`, for an optimizer that has these groups.
+
+    Raises:
+        ValueError: it is the state of another number of parameters.
+    """
+    (merged,) = merge_groups(state_dict)["param_groups"]
+    numbers = merged["params"]
+    wanted = sum(len(group["params"]) for group in groups)
+    if len(numbers) != wanted:
+        raise ValueError(
+            f"the optimizer's state is of {len(numbers)} parameters, and {wanted} are trained: "
+            "start with a new state (--reset-optimizer)"
+        )
+    split, start = [], 0
+    for group in groups:
+        stop = start + len(group["params"])
+        part = {**merged, "params": numbers[start:stop]}
+        if "lr_scale" in group:
+            part["lr_scale"] = group["lr_scale"]
+        split.append(part)
+        start = stop
+    return {**state_dict, "param_groups": split}
+
+
+def format_table(
+    runs: Iterable[tuple[Depth, list[nn.Parameter]]], layer_decay: float, *, lr: float
+) -> str:
+    """Depth, what stands there, number of parameters, factor and learning rate, a line each."""
+    counts: dict[Depth, int] = {}
+    for depth, run in runs:
+        counts[depth] = counts.get(depth, 0) + sum(param.numel() for param in run)
+    lines = [f"{'depth':>5}  {'what':<14}  {'parameters':>12}  {'factor':>8}  {'lr':>9}"]
+    for depth, count in sorted(counts.items()):
+        scale = depth.lr_scale(layer_decay)
+        lines.append(
+            f"{depth.level:>5}  {depth.what:<14}  {count:>12,}  {scale:>8.4f}  {lr * scale:>9.3g}"
+        )
+    return "\n".join(lines)

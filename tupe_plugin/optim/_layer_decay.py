@@ -1,0 +1,91 @@
+"""``--layer-decay`` for the optimizers of this folder: groups by depth, checkpoints without them.
+
+fairseq hands an optimizer its parameters without names. Its own channel from a model to the groups
+of an optimizer is the attribute ``param_group`` of a parameter, which also reaches the float32
+copies of half-precision parameters; a tupe model leaves each parameter's depth there.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim import FairseqOptimizer
+from omegaconf import II
+from torch import nn
+
+from ..core.layer_decay import (
+    decayed_groups,
+    format_table,
+    merge_groups,
+    runs_of_one_depth,
+    split_group,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LayerDecayConfig(FairseqDataclass):
+    layer_decay: float = field(
+        default=1.0,
+        metadata={
+            "help": "times this for each layer further down: the learning rate of the heads is "
+            "--lr, of the last of n layers --lr times this squared, of the embeddings --lr times "
+            "this to the power n + 2; 1 (the default) is plain training, published are 0.8 to 0.95"
+        },
+    )
+    ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
+    zero_sharding: Any = II("distributed_training.zero_sharding")  # noqa: RUF009
+
+
+def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Sequence[Any]:
+    """What to give to a torch optimizer: the parameters as they are, or groups with ``lr_scale``.
+
+    Raises:
+        ValueError: ``--layer-decay`` is out of range, or the depths of parameters are unknown.
+    """
+    decay = cfg.layer_decay
+    if decay == 1:
+        return params
+    flag = f"--layer-decay {decay}"
+    if str(cfg.ddp_backend) == "fully_sharded":
+        raise ValueError(
+            f"{flag} does not go with --ddp-backend fully_sharded, which makes one flat parameter "
+            "of many; use c10d"
+        )
+    if str(cfg.zero_sharding) != "none":
+        raise ValueError(
+            f"{flag} does not go with --zero-sharding {cfg.zero_sharding}, which puts another "
+            "optimizer in the place of the one that knows of depths; leave --zero-sharding out"
+        )
+    depths = [getattr(getattr(param, "param_group", None), "depth", None) for param in params]
+    known = [depth for depth in depths if depth is not None]
+    if len(params) == 1 and not known:
+        raise ValueError(
+            f"{flag}: with --fp16 fairseq makes one flat parameter of all, which can have one "
+            "learning rate only; add --fp16-no-flatten-grads"
+        )
+    if len(known) < len(params):
+        raise ValueError(
+            f"{flag}: {len(params) - len(known)} of {len(params)} parameters have no depth; only "
+            "the models of --arch tupe_* tell it, and no criterion with parameters of its own does"
+        )
+    runs = runs_of_one_depth(params, known)
+    groups = decayed_groups(runs, decay)
+    logger.info("%s: learning rates by depth\n%s", flag, format_table(runs, decay, lr=cfg.lr[0]))
+    return groups
+
+
+class DepthlessState(FairseqOptimizer):
+    """A checkpoint's optimizer state is that of plain training, whatever the layer decay.
+
+    So a run goes on with another ``--layer-decay``, or without, and with the rates of the new one.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        return merge_groups(super().state_dict())
+
+    def load_state_dict(self, state_dict: dict[str, Any], optimizer_overrides: Any = None) -> None:
+        super().load_state_dict(split_group(state_dict, self.param_groups), optimizer_overrides)

@@ -1,0 +1,33 @@
+"""``--optimizer adam`` with ``--layer-decay``; the equations are in ``core/layer_decay.py``.
+
+Takes the place of fairseq's optimizer of that name, which does all of the work: Adam on CPU, apex's
+fused one on a GPU that has it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fairseq.optim import OPTIMIZER_REGISTRY, adam, register_optimizer
+from torch import nn
+
+from ..core.layer_decay import scale_learning_rates
+from ._layer_decay import DepthlessState, LayerDecayConfig, groups_by_depth
+
+del OPTIMIZER_REGISTRY["adam"]
+
+
+@dataclass
+class LayerDecayAdamConfig(LayerDecayConfig, adam.FairseqAdamConfig):
+    """fairseq's options of Adam, and the decay."""
+
+
+# The name of the class is fairseq's, because it goes into checkpoints: a run that was begun without
+# this class can be resumed with it, and the other way round.
+@register_optimizer("adam", dataclass=LayerDecayAdamConfig)
+class FairseqAdam(DepthlessState, adam.FairseqAdam):
+    """Adam; with ``--layer-decay``, each depth at its own rate."""
+
+    def __init__(self, cfg: LayerDecayAdamConfig, params: Sequence[nn.Parameter]):
+        super().__init__(cfg, groups_by_depth(cfg, params))
+        if cfg.layer_decay != 1:
+            scale_learning_rates(self._optimizer)
