@@ -294,7 +294,8 @@ class TestGradientRows:
     def test_products_over_many_tiles(
         self, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name, size in (("BLOCK_COLUMNS", 37), ("TILE_COLUMNS", 29), ("TILE_ROWS", 3)):
+        sizes = {"BLOCK_COLUMNS": 37, "TILE_COLUMNS": 29, "TILE_ROWS": 3, "GRAM_COLUMNS": 23}
+        for name, size in sizes.items():
             monkeypatch.setattr(f"tupe_plugin.core.gradient_rows.{name}", size)
         rows = GradientRows(11, 101, dtype=dtype, device="cpu")
         for slot, g in enumerate(gradients(7, 101)):

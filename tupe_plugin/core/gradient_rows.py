@@ -20,9 +20,12 @@ from torch import Tensor
 
 # Columns in one product; the sums of the blocks are added up in float64, for R v.
 BLOCK_COLUMNS = 262_144
-# Half precision is widened tile by tile in a buffer that stays in the processor's cache.
-TILE_ROWS = 64
-TILE_COLUMNS = 16_384
+# Half precision is widened tile by tile in a buffer that stays in the processor's cache (8 MB).
+# Long stretches of few rows: short ones of many cost a quarter more (benchmarks/bench_mfac.py).
+TILE_ROWS = 32
+TILE_COLUMNS = 65_536
+# Columns widened at once for R R^T, which takes all rows together.
+GRAM_COLUMNS = 16_384
 # Exponent of the largest number of a row: float16 ends at 2^16 and is subnormal below 2^-14.
 _TOP_EXPONENT = {torch.float16: 14}
 
@@ -79,7 +82,7 @@ class GradientRows:
     def gram(self, *, count: int) -> Tensor:
         """R R^T of the first ``count`` rows, float64: for m^2 d multiplications."""
         gram = torch.zeros(count, count, dtype=torch.float64, device=self.values.device)
-        for block in self.values[:count].split(TILE_COLUMNS, dim=1):
+        for block in self.values[:count].split(GRAM_COLUMNS, dim=1):
             wide = block.to(self.compute_dtype)
             gram += wide @ wide.t()
         return gram * torch.outer(self.scales[:count], self.scales[:count])

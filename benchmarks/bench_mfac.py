@@ -1,0 +1,372 @@
+"""Seconds and bytes of an M-FAC update, against the least that it can take.
+
+    python benchmarks/bench_mfac.py > benchmarks/results/mfac_<hardware>_<date>.md
+
+update      `MFAC.step()` with a full window, from the gradient in `.grad` to the changed parameter
+floor       the two matrix-vector products alone: `torch.mv` on the window itself, in its type
+recursion   the authors' recursion, straightforward: two passes and m steps of Python (float32)
+
+All take turns in one process, so that a busy machine slows all of them alike; each round gives one
+ratio, and the smallest, middle and largest ratio of all rounds are told.  A window is made anew for
+each type in each round: two of the largest would not fit beside each other.  One that does not fit
+alone is left out, and named.
+
+Two tables more: the window shared out over gloo workers, and M-FAC over nothing but the bias terms
+of tupe_base.  Their memory is what the peak resident size of processes of their own grows by, after
+a step of torch's SGD: the first step of any optimizer loads 70 MB of torch's own modules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import gc
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # runs from a checkout, too
+
+from tests.references.mfac import CoefficientRecursion  # noqa: E402
+from tupe_plugin.core.available_memory import available_bytes  # noqa: E402
+from tupe_plugin.core.encoder import TupeEncoder  # noqa: E402
+from tupe_plugin.core.mfac import MFAC  # noqa: E402
+from tupe_plugin.core.position_scheme import POSITION_SCHEMES  # noqa: E402
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DAMPING = 1e-6
+NORM = 1.0  # of a gradient
+SHIFT = 7919  # columns from one row's numbers to those of the next
+SPARE_BYTES = 2e9  # left to others beside a window
+
+
+# ---- what is compared
+
+
+def parameter(dim: int, device: torch.device | str) -> nn.Parameter:
+    """``(dim,)`` zeros with a random gradient of length NORM."""
+    torch.manual_seed(1)
+    param = nn.Parameter(torch.zeros(dim, device=device))
+    param.grad = torch.randn(dim, device=device) * (NORM / dim**0.5)
+    return param
+
+
+def full_optimizer(params: Sequence[nn.Parameter], num_grads: int, **options: Any) -> MFAC:
+    """M-FAC with a window full of gradients: the first one, moved on by SHIFT columns in each row.
+
+    Random vectors are nearly orthogonal, and so the Gram matrix is set to that of orthogonal ones:
+    to compute it would take longer than the benchmark.
+    """
+    optimizer = MFAC(params, num_grads=num_grads, damping=DAMPING, **options)
+    optimizer.step()
+    window = optimizer.window
+    assert window is not None
+    rows = window.rows
+    first = rows.values[0].repeat(2)
+    for i, row in enumerate(rows.values):
+        start = i * SHIFT % max(1, len(row))
+        row.copy_(first[start : start + len(row)])
+    rows.scales.fill_(float(rows.scales[0]))
+    window.system.gram.zero_().fill_diagonal_(float(window.system.gram[0, 0]) or NORM**2)
+    window.system.factorise()
+    window.num_pushed = num_grads
+    return optimizer
+
+
+def floor(matrix: Tensor) -> Callable[[], object]:
+    """The two products alone."""
+    rows, dim = matrix.shape
+    v = torch.ones(dim, dtype=matrix.dtype, device=matrix.device)
+    c = torch.ones(rows, dtype=matrix.dtype, device=matrix.device)
+
+    def products() -> None:
+        torch.mv(matrix, v)
+        torch.mv(matrix.t(), c)
+
+    return products
+
+
+def recursion(optimizer: MFAC) -> Callable[[], Tensor]:
+    """The authors' way on the same window."""
+    window = optimizer.window
+    assert window is not None
+    rows = window.rows.values
+    g = optimizer.param_groups[0]["params"][0].grad.to(rows.dtype)
+    slow = CoefficientRecursion(window.num_grads, 0, damping=DAMPING, dtype=rows.dtype)
+    slow.rows = rows
+    slow.dots = window.system.gram.to(rows.dtype)
+    return lambda: slow.step(g)
+
+
+# ---- measuring
+
+
+def seconds(run: Callable[[], object], args: argparse.Namespace) -> float:
+    """What one call takes."""
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+    start = clock()
+    run()
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def measure(
+    dim: int, num_grads: int, dtypes: Sequence[str], args: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Arm -> its seconds in each round, after one round that is not counted."""
+    times: dict[str, list[float]] = {}
+    for number in range(args.rounds + 1):
+        for dtype in dtypes:
+            optimizer = full_optimizer(
+                [parameter(dim, args.device)], num_grads, window_dtype=DTYPES[dtype]
+            )
+            assert optimizer.window is not None
+            arms = {
+                f"floor {dtype}": floor(optimizer.window.rows.values),
+                f"update {dtype}": optimizer.step,
+            }
+            if dtype == "float32" and not args.no_recursion:
+                arms["recursion"] = recursion(optimizer)
+            for name, run in arms.items():
+                taken = seconds(run, args)
+                if number:
+                    times.setdefault(name, []).append(taken)
+            del optimizer, arms, run
+            gc.collect()  # the next window takes this one's room
+        told = ", ".join(f"{name} {taken[-1]:.3f} s" for name, taken in times.items())
+        print(f"{dim:,} x {num_grads}, round {number} of {args.rounds}: {told}", file=sys.stderr)
+    return times
+
+
+def window_bytes(dim: int, num_grads: int, dtype: str) -> int:
+    return num_grads * dim * DTYPES[dtype].itemsize
+
+
+def fits(dim: int, num_grads: int, dtype: str, device: str) -> bool:
+    """Whether there is room for the window, with some to spare."""
+    free = available_bytes(torch.device(device))
+    return free is None or window_bytes(dim, num_grads, dtype) + SPARE_BYTES < free
+
+
+def peak_bytes_after_sgd(params: Sequence[nn.Parameter]) -> int:
+    """What a process needs before M-FAC comes."""
+    torch.optim.SGD(params, lr=0.0).step()
+    return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """Largest resident size of this process so far."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no VmHWM line")
+
+
+def worker(rank: int, workers: int, folder: str, args: argparse.Namespace) -> None:
+    """Leave in ``folder`` what this worker's peak grew by, and its seconds for an update."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=workers
+    )
+    param = parameter(args.dims[0], "cpu")
+    before = peak_bytes_after_sgd([param])
+    optimizer = full_optimizer([param], args.num_grads[0], process_group=dist.group.WORLD)
+    times = [seconds(optimizer.step, args) for _ in range(args.rounds + 1)][1:]
+    result = peak_bytes() - before, statistics.median(times)
+    Path(folder, f"{rank}.json").write_text(json.dumps(result))
+    dist.barrier()
+    # Whoever holds the group keeps its threads, and these must end before the interpreter.
+    del optimizer
+    gc.collect()
+    dist.destroy_process_group()
+
+
+def bias_terms() -> list[nn.Parameter]:
+    """Those of TUPE-R base, with gradients; every other parameter frozen."""
+    encoder = TupeEncoder(
+        32_768,
+        1,
+        num_layers=12,
+        embed_dim=768,
+        ffn_embed_dim=3072,
+        num_heads=12,
+        max_positions=512,
+        scheme=POSITION_SCHEMES["tupe-r"],
+    )
+    torch.manual_seed(1)
+    for name, param in encoder.named_parameters():
+        param.requires_grad_(name.endswith("bias"))
+        if param.requires_grad:
+            param.grad = torch.randn_like(param) / 300
+    return list(encoder.parameters())
+
+
+def measure_bias_terms(num_grads: int) -> tuple[int, int, float]:
+    """(numbers trained, bytes by which this process's peak grew, seconds for an update)."""
+    params = bias_terms()
+    before = peak_bytes_after_sgd(params)
+    optimizer = full_optimizer(params, num_grads)
+    start = time.perf_counter()
+    for _ in range(3):
+        optimizer.step()
+    taken = (time.perf_counter() - start) / 3
+    return sum(p.numel() for p in params if p.requires_grad), peak_bytes() - before, taken
+
+
+# ---- telling
+
+
+def spread(numerator: list[float], denominator: list[float]) -> str:
+    """Smallest, middle and largest ratio of the rounds."""
+    ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
+    return " | ".join(f"{r:.2f}" for r in (min(ratios), statistics.median(ratios), max(ratios)))
+
+
+def rows_of_comparison(args: argparse.Namespace) -> Iterator[str]:
+    for dim in args.dims:
+        for num_grads in args.num_grads:
+            dtypes = [t for t in args.dtypes if fits(dim, num_grads, t, args.device)]
+            times = measure(dim, num_grads, dtypes, args)
+            for dtype in args.dtypes:
+                gigabytes = window_bytes(dim, num_grads, dtype) / 1e9
+                head = f"| {dim:,} | {num_grads} | {dtype} | {gigabytes:.2f} |"
+                if dtype not in dtypes:
+                    yield f"{head} left out: no room" + " | -" * 9 + " |"
+                    continue
+                update, least = times[f"update {dtype}"], times[f"floor {dtype}"]
+                plain = times.get("update float32")
+                against_plain = spread(update, plain) if plain else "- | - | -"
+                slow = times.get("recursion") if dtype == "float32" else None
+                ratio = f"{statistics.median(slow) / statistics.median(update):.1f}" if slow else ""
+                yield (
+                    f"{head} {statistics.median(least):.3f} | {statistics.median(update):.3f} "
+                    f"| {spread(update, least)} | {against_plain} "
+                    f"| {f'{statistics.median(slow):.3f} | {ratio}' if slow else '- | -'} |"
+                )
+
+
+def rows_of_workers(args: argparse.Namespace) -> Iterator[str]:
+    dim, num_grads = args.dims[0], args.num_grads[0]
+    for workers in args.workers:
+        with tempfile.TemporaryDirectory() as folder:
+            torch.multiprocessing.spawn(worker, (workers, folder, args), nprocs=workers)
+            results = [json.loads(Path(folder, f"{r}.json").read_text()) for r in range(workers)]
+        memory, taken = (max(values) for values in zip(*results, strict=True))
+        share = num_grads * -(-dim // workers) * 4
+        yield f"| {workers} | {share / 1e9:.2f} | {memory / 1e9:.2f} | {taken:.3f} |"
+
+
+def row_of_bias_terms() -> str:
+    command = [sys.executable, __file__, "--measure-bias-terms"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    numbers, memory, taken = json.loads(done.stdout)
+    return f"| {numbers:,} | 1024 | {numbers * 4096 / 1e9:.2f} | {memory / 1e9:.2f} | {taken:.3f} |"
+
+
+def hardware(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    return f"{model}, {torch.get_num_threads()} thread(s)"
+
+
+def commit() -> str:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    measured = ("tupe_plugin/core", "benchmarks/bench_mfac.py", "tests/references/mfac.py")
+    changed = git("status", "--porcelain", *measured)
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
+
+
+def report(args: argparse.Namespace) -> Iterator[str]:
+    clock = "CPU time of the process" if args.cpu_time else "wall-clock time"
+    yield "# M-FAC: an update against its floor\n"
+    yield f"- hardware: {hardware(args.device)}; torch {torch.__version__}"
+    yield f"- date {datetime.date.today()}, commit {commit()}, seed 1"
+    yield f"- {args.rounds} rounds in turns, {clock}, medians; below 1 is in favour of the update\n"
+    yield (
+        "| d | m | window | GB | floor s | update s | update / floor: min | median | max "
+        "| update / float32's: min | median | max | recursion s | / update |"
+    )
+    yield "|--:|--:|---|" + "--:|" * 11
+    yield from rows_of_comparison(args)
+    if args.workers:
+        window = f"d = {args.dims[0]:,}, m = {args.num_grads[0]}"
+        yield f"\nShared out: {window}, float32, one thread each.\n"
+        yield "| gloo workers | GB of the window each | GB that the peak grew by | update s |"
+        yield "|--:|--:|--:|--:|"
+        yield from rows_of_workers(args)
+    if args.bias_terms:
+        yield "\nThe bias terms of tupe_base alone, float32, window full.\n"
+        yield "| d | m | GB of the window | GB that the peak grew by | update s |"
+        yield "|--:|--:|--:|--:|--:|"
+        yield row_of_bias_terms()
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    integers: dict[str, Any] = {"type": int, "nargs": "*", "metavar": "N"}
+    parser.add_argument("--dims", default=[1_000_000, 4_400_000], help="parameters", **integers)
+    parser.add_argument("--num-grads", default=[512, 1024], help="window sizes", **integers)
+    parser.add_argument("--dtypes", default=list(DTYPES), choices=DTYPES, nargs="+")
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="default here: %(default)s",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
+    parser.add_argument(
+        "--workers",
+        default=[1, 2, 4],
+        help="share the first --dims x the first --num-grads out over so many; none leaves it out",
+        **integers,
+    )
+    parser.add_argument("--no-recursion", action="store_true", help="leave the slow arm out")
+    parser.add_argument(
+        "--no-bias-terms", dest="bias_terms", action="store_false", help="leave tupe_base out"
+    )
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count CPU time, not wall-clock time: for a busy machine, with OMP_NUM_THREADS=1",
+    )
+    parser.add_argument("--measure-bias-terms", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    if args.measure_bias_terms:
+        print(json.dumps(measure_bias_terms(1024)))
+        return 0
+    for line in report(args):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
