@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Fine-tune on a GLUE task with R-Drop: glue.sh with another criterion.
+#
+#   paper     R-Drop (arXiv 2106.14448), the table of GLUE dev sets, with BERT-base and RoBERTa-large.
+#             Not reproduced here.
+#   hardware  as glue.sh; a step takes about twice the time and up to twice the memory
+#
+#   usage     examples/finetune/rdrop.sh TASK DATA_BIN CHECKPOINT SAVE_DIR [more fairseq-train options]
+#   settings  ALPHA=1.0 (published: 0.1 to 1.0, chosen for each task), and glue.sh's
+set -euo pipefail
+[ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
+exec "$(dirname "$0")/glue.sh" "$@" --criterion rdrop --rdrop-alpha "${ALPHA:-1.0}"

@@ -1,0 +1,36 @@
+"""How far two predictions of one batch are apart, row by row.
+
+    classification   KL(p || q) = sum_c p_c (log p_c - log q_c)
+    regression       (p - q)^2
+
+A row is what the loss sums over: a sentence, or a masked token.  Both functions take what the model
+gives (logits, or one number for each row) and pass the gradient on to both sides; detach the side
+that is to be a fixed target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
+"""Two predictions ``(rows, classes)`` -> ``(rows,)``; 0 where they are equal."""
+
+
+def kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """KL(p || q), in nats, of distributions given as logits: ``(rows, classes)`` -> ``(rows,)``."""
+    log_p, log_q = F.log_softmax(logits_p, dim=-1), F.log_softmax(logits_q, dim=-1)
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=-1)
+
+
+def symmetric_kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """KL(p || q) + KL(q || p): ``(rows, classes)`` -> ``(rows,)``."""
+    log_p, log_q = F.log_softmax(logits_p, dim=-1), F.log_softmax(logits_q, dim=-1)
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1)
+
+
+def squared_difference(p: Tensor, q: Tensor) -> Tensor:
+    """(p - q)^2 of two regressions: ``(rows, outputs)`` -> ``(rows,)``."""
+    return (p - q).square().sum(dim=-1)

@@ -1,0 +1,59 @@
+"""``--criterion rdrop``: sentence prediction with R-Drop; classification and regression.
+
+The equation is in ``core/rdrop.py``. A training step is one forward over the doubled batch; sample
+size and learning rate mean what they mean with ``--criterion sentence_prediction``, and validation
+is that criterion's: the plain loss, metrics of the whole set.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.sentence_prediction import SentencePredictionConfig
+from fairseq.models import BaseFairseqModel
+
+from ..core.divergence import kl_divergence, squared_difference
+from ._doubled_batch import doubled_batch_loss
+from ._loss_terms import log_loss_terms
+from ._whole_set_criterion import WholeSetCriterion
+
+
+@dataclass
+class RDropConfig(SentencePredictionConfig):
+    rdrop_alpha: float = field(
+        default=1.0,
+        metadata={
+            "help": "weight of the divergence between the two passes: more pulls them closer "
+            "together; published: 0.1 to 1.0, chosen for each task"
+        },
+    )
+
+
+@register_criterion("rdrop", dataclass=RDropConfig)
+class RDropCriterion(WholeSetCriterion):
+    """Sentence prediction; two passes with different dropout shall predict the same."""
+
+    def __init__(self, cfg: RDropConfig, task: Any):
+        super().__init__(cfg, task)
+        if not 0 <= cfg.rdrop_alpha < math.inf:
+            raise ValueError(
+                f"--rdrop-alpha {cfg.rdrop_alpha}: give a number from 0 on; published: 0.1 to 1.0"
+            )
+        self._alpha = cfg.rdrop_alpha
+        self._divergence = squared_difference if cfg.regression_target else kl_divergence
+
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
+        if not self.training:
+            return super().forward(model, sample, reduce)
+        return doubled_batch_loss(
+            super().forward, model, sample, alpha=self._alpha, divergence=self._divergence
+        )
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        WholeSetCriterion.reduce_metrics(logging_outputs)
+        log_loss_terms(logging_outputs)
