@@ -12,6 +12,7 @@
 #   settings  LR=5e-5 SEED=1 EPOCHS ARCH=tupe_base REL_POS=--rel-pos MAX_POSITIONS=512 FP16=
 #             OPTIMIZER=adam, or mfac: the settings published for it (arXiv 2107.03356), LR=1e-4,
 #             NUM_GRADS=512 (a float32 window takes 2 KB for each parameter)
+#             CHECKPOINTS="--no-epoch-checkpoints --no-last-checkpoints" (the best one is kept)
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 task=$1 data=$2 checkpoint=$3 save_dir=$4
@@ -62,5 +63,5 @@ fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
     --dropout 0.1 --attention-dropout 0.1 ${FP16:-} \
     --find-unused-parameters --skip-invalid-size-inputs-valid-test \
     --valid-subset "$valid" --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric \
-    --no-epoch-checkpoints --no-last-checkpoints \
+    ${CHECKPOINTS---no-epoch-checkpoints --no-last-checkpoints} \
     --log-format json --log-interval 50 --log-file "$save_dir/train.log" --save-dir "$save_dir" "$@"

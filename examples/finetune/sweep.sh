@@ -2,7 +2,8 @@
 # The paper's protocol on one task: every learning rate with every seed, then the table.
 #
 #   usage     examples/finetune/sweep.sh TASK DATA_BIN CHECKPOINT SAVE_DIR [more fairseq-train options]
-#   settings  LRS="2e-5 3e-5 4e-5 5e-5" SEEDS="1 2 3 4 5" JOBS=1 (runs at a time), and glue.sh's
+#   settings  LRS="2e-5 3e-5 4e-5 5e-5" SEEDS="1 2 3 4 5" JOBS=1 (runs at a time)
+#             CHECKPOINTS=--no-save, and glue.sh's other settings
 #
 # A run that has finished is not run again; an interrupted one starts anew.
 set -euo pipefail
@@ -16,8 +17,8 @@ run_one() {
     [ -f "$run/finished" ] && return
     rm -rf "$run"
     echo "$task lr $lr seed $seed: started, log in $run/train.log"
-    if ! LR=$lr SEED=$seed "$here/glue.sh" "$task" "$data" "$checkpoint" "$run" "${options[@]}" \
-        --no-save >"$run.output" 2>&1; then
+    if ! LR=$lr SEED=$seed python "$here/record_peak_memory.py" "$run/peak_memory.txt" \
+        "$here/glue.sh" "$task" "$data" "$checkpoint" "$run" "${options[@]}" >"$run.output" 2>&1; then
         echo "$task lr $lr seed $seed: failed, the end of $run.output says:" >&2
         tail -n 3 "$run.output" >&2
         return 1
@@ -26,6 +27,7 @@ run_one() {
 }
 
 options=("$@")
+export CHECKPOINTS=${CHECKPOINTS---no-save}
 lrs=${LRS:-2e-5 3e-5 4e-5 5e-5} seeds=${SEEDS:-1 2 3 4 5}
 for lr in $lrs; do
     mkdir -p "$save_dir/lr$lr"

@@ -97,3 +97,17 @@ def test_unknown_metric_is_named(tmp_path: Path) -> None:
 def test_folder_without_logs(tmp_path: Path, capsys) -> None:
     assert commands.main(["report", str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_peak_memory_is_the_largest_of_the_seeds(tmp_path: Path) -> None:
+    logs = [
+        write_log(tmp_path / "lr1" / f"seed{seed}", seed=seed, values=[0.1]) for seed in (1, 2, 3)
+    ]
+    assert "peak" not in format_table([read_run(log) for log in logs])[0]
+    logs[0].with_name("peak_memory.txt").write_text("7000000\n")
+    logs[1].with_name("peak_memory.txt").write_text("5000000\n")
+    titles, _, row = format_table([read_run(log) for log in logs])
+    assert dict(zip(cells(titles), cells(row), strict=True))["peak MB"] == "7"
+    logs[2].with_name("peak_memory.txt").write_text("much\n")
+    with pytest.raises(UnreadableLogError, match="a number of bytes, not 'much'"):
+        read_run(logs[2])

@@ -91,7 +91,7 @@ def test_sweep_runs_every_seed_once_and_ends_with_the_table(corpus, tmp_path: Pa
     assert first.returncode == 0, first.stderr
     rows = [line for line in first.stdout.splitlines() if line.startswith(f"| {tmp_path}")]
     assert [cell.strip() for cell in rows[0].split("|")[2:4]] == ["accuracy", "2"]
-
+    assert 100 < float(rows[0].split("|")[-2]) < 10_000  # peak memory in MB
     again = run_script(*command, **settings)
     assert again.returncode == 0
     assert "started" not in again.stdout

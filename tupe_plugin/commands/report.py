@@ -20,6 +20,7 @@ from pathlib import Path
 from .fairseq_log import UnreadableLogError, read_log
 
 LOG_NAME = "train.log"
+MEMORY_NAME = "peak_memory.txt"  # beside the log: bytes, if somebody has measured them
 
 _METRIC = re.compile(r"'best_checkpoint_metric': '(\w+)'")
 _MAXIMIZE = re.compile(r"'maximize_best_checkpoint_metric': (True|False)")
@@ -37,6 +38,7 @@ class Run:
     maximize: bool
     validations: tuple[dict[str, float], ...]
     seconds: float
+    peak_bytes: int | None = None
 
     @property
     def best(self) -> dict[str, float]:
@@ -106,7 +108,17 @@ def read_run(log: Path, *, also: Sequence[str] = ()) -> Run:
         maximize=maximize[1] == "True",
         validations=validations,
         seconds=float(seconds[1]),
+        peak_bytes=_peak_bytes(log.with_name(MEMORY_NAME)),
     )
+
+
+def _peak_bytes(measured: Path) -> int | None:
+    if not measured.is_file():
+        return None
+    text = measured.read_text(encoding="utf-8").strip()
+    if not text.isdecimal():
+        raise UnreadableLogError(f"{measured} should hold a number of bytes, not {text[:20]!r}")
+    return int(text)
 
 
 def format_table(runs: list[Run], *, also: Sequence[str] = ()) -> list[str]:
@@ -116,6 +128,8 @@ def format_table(runs: list[Run], *, also: Sequence[str] = ()) -> list[str]:
         groups[one.group].append(one)
     titles = ["runs", "metric", "seeds", "best: median", "best: mean ± std", "last: mean ± std"]
     titles += [f"{name}: mean ± std" for name in also] + ["s a run"]
+    with_memory = any(one.peak_bytes is not None for one in runs)
+    titles += ["peak MB"] * with_memory
     lines = [_row(titles), _row(["---"] * len(titles))]
     for group, members in sorted(groups.items()):
         metric = members[0].metric
@@ -130,6 +144,9 @@ def format_table(runs: list[Run], *, also: Sequence[str] = ()) -> list[str]:
         ]
         cells += [_mean_and_std([one.best[name] for one in members]) for name in also]
         cells.append(f"{statistics.mean(one.seconds for one in members):.0f}")
+        if with_memory:
+            peaks = [one.peak_bytes for one in members if one.peak_bytes is not None]
+            cells.append(f"{max(peaks) / 1e6:.0f}" if peaks else "-")
         lines.append(_row(cells))
     return lines
 
