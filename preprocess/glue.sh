@@ -1,15 +1,27 @@
 #!/usr/bin/env bash
-# One GLUE task's official TSV files in, fairseq data for --task sentence_prediction out.
+# GLUE's official TSV files, or a task of your own, in; data for --task sentence_prediction out.
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
 
 usage() {
   cat <<'END'
 usage: preprocess/glue.sh [options] GLUE_DIR TASK OUT_DIR
+       preprocess/glue.sh --check GLUE_DIR TASK
 
-Makes OUT_DIR/TASK-bin with input0, input1 (pairs) and label, from GLUE_DIR/TASK/*.tsv, with the
-text treatment of pretrain.sh. TASK: CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI
-(preprocess/glue_tasks.toml), or ALL that are there. Interrupted, run the same command again: it goes on.
-Splits: train, valid, test; MNLI's mismatched sets are valid1 and test1.
+Makes OUT_DIR/TASK-bin with input0, input1 (pairs), label and index (names of test rows), from
+GLUE_DIR/TASK/*.tsv, with the text treatment of pretrain.sh. TASK: CoLA, SST-2, MRPC, STS-B, QQP,
+MNLI, QNLI, RTE, WNLI (tupe_plugin/commands/glue_tasks.toml), or ALL that are there. Interrupted,
+run the same command again: it goes on. Splits: train, valid, test; MNLI's mismatched sets are valid1
+and test1, the diagnostic set (AX) is MNLI's test2.
+  --check                 compare columns and row counts with the official files; makes nothing
+
+a task of your own, in GLUE_DIR/TASK (splits train, valid, test):
+  --format tsv            train.tsv, dev.tsv, test.tsv with a header line
+  --format jsonl          train.json, dev.json, test.json with an object on each line (as CLUE's)
+  --format squad2         train-v2.0.json, dev-v2.0.json: is the question answerable from the text?
+  --text-columns A[,B]    the columns or keys of the text, or of the pair's two texts
+  --label-column L        the column or key of the label (default: label)
+  --index-column I        the column or key that predictions of test rows are listed by
+  --regression            labels are numbers
 
 the pre-training's merges and dictionary, one of:
   --data-bin DIR          a folder that pretrain.sh made (DIR/bpe.codes and DIR/dict.txt)
@@ -27,6 +39,7 @@ END
 }
 
 data_bin="" bpe_codes="" dict="" authors_dict="" workers=0 skip_malformed=()
+format=glue check="" text_columns="" label_column="" index_column="" regression=""
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -34,7 +47,8 @@ while [ $# -gt 0 ]; do
       usage
       exit 0
       ;;
-    --data-bin | --bpe-codes | --dict | --authors-dict | --workers)
+    --data-bin | --bpe-codes | --dict | --authors-dict | --workers | \
+      --format | --text-columns | --label-column | --index-column)
       need_value "$1" $#
       [ "$1" != --workers ] || need_number "$1" "$2" 0
       name=${1#--}
@@ -45,6 +59,11 @@ while [ $# -gt 0 ]; do
       skip_malformed=(--skip-malformed)
       shift
       ;;
+    --check | --regression)
+      name=${1#--}
+      printf -v "$name" %s "$1"
+      shift
+      ;;
     -*) usage_error "unknown option $1" ;;
     *)
       arguments+=("$1")
@@ -52,6 +71,12 @@ while [ $# -gt 0 ]; do
       ;;
   esac
 done
+
+if [ -n "$check" ]; then
+  [ ${#arguments[@]} -eq 2 ] && [ "$format" = glue ] || usage_error "give --check GLUE_DIR TASK"
+  [ -d "${arguments[0]}" ] || fail "no such folder: ${arguments[0]}"
+  exec "$PYTHON" -m preprocess.filters.check_glue "${arguments[@]}"
+fi
 
 [ ${#arguments[@]} -eq 3 ] || usage_error "give GLUE_DIR, TASK and OUT_DIR"
 glue_dir=$(absolute "${arguments[0]}") task=${arguments[1]} out=$(absolute "${arguments[2]}")
@@ -65,11 +90,27 @@ fi
 [ -n "$bpe_codes" ] && [ -n "$dict$authors_dict" ] || usage_error "give --data-bin, or --bpe-codes and --dict"
 [ -z "$dict" ] || [ -z "$authors_dict" ] || usage_error "give --dict or --authors-dict, not both"
 [ -d "$glue_dir" ] || fail "no such folder: $glue_dir"
-
-if [ "$task" = ALL ]; then
+own=()
+case $format in
+  glue) [ -z "$text_columns$label_column$index_column$regression" ] ||
+    usage_error "columns and --regression are for --format tsv, jsonl, squad2" ;;
+  squad2) [ -z "$text_columns$label_column$index_column$regression" ] ||
+    usage_error "--format squad2 has its own columns" ;;
+  tsv | jsonl) [ -n "$text_columns" ] || usage_error "--format $format needs --text-columns" ;;
+  *) usage_error "--format is glue, tsv, jsonl or squad2, not '$format'" ;;
+esac
+if [ "$format" != glue ]; then
+  case $task in "" | . | .. | */* | ALL) usage_error "TASK must be a folder in GLUE_DIR" ;; esac
+  [ -d "$glue_dir/$task" ] || fail "no such folder: $glue_dir/$task"
+  own=(--format "$format")
+  [ -z "$text_columns" ] || own+=(--text-columns "$text_columns")
+  [ -z "$label_column" ] || own+=(--label-column "$label_column")
+  [ -z "$index_column" ] || own+=(--index-column "$index_column")
+  [ -z "$regression" ] || own+=(--regression)
+elif [ "$task" = ALL ]; then
   options=(--bpe-codes "$bpe_codes" --workers "$workers" "${skip_malformed[@]}")
   if [ -n "$dict" ]; then options+=(--dict "$dict"); else options+=(--authors-dict "$authors_dict"); fi
-  tasks=$("$PYTHON" -m preprocess.filters.glue_tasks) || exit 1
+  tasks=$("$PYTHON" -m preprocess.filters.read_glue --list) || exit 1
   for task in $tasks; do
     if [ -d "$glue_dir/$task" ]; then
       "$0" "${options[@]}" "$glue_dir" "$task" "$out"
@@ -80,9 +121,14 @@ if [ "$task" = ALL ]; then
   exit 0
 fi
 
-"$PYTHON" -m preprocess.filters.glue_tasks "$task" || exit 1
+if [ "$format" = glue ]; then
+  read_rows=(read_glue "$glue_dir" "$task")
+else
+  read_rows=(read_examples "$glue_dir/$task" "${own[@]}")
+fi
 work=$out/work/$task
-tables=("$glue_dir/$task"/*.tsv)
+tables=$("$PYTHON" -m "preprocess.filters.${read_rows[0]}" "${read_rows[@]:1}" --files) || exit 1
+mapfile -t tables <<<"$tables"
 need_file "$bpe_codes" "$dict$authors_dict" "${tables[@]}"
 start_steps "$work" "$bpe_codes" "$dict$authors_dict" "${tables[@]}"
 
@@ -90,7 +136,7 @@ if [ -n "$authors_dict" ]; then
   step "$work/dict" complete_authors_dict "$authors_dict" {}/dict.txt
   dict=$work/dict/dict.txt
 fi
-step "$work/rows" filter read_glue "$glue_dir" "$task" --output {} "${skip_malformed[@]}"
+step "$work/rows" filter "${read_rows[@]}" --output {} "${skip_malformed[@]}"
 
 encode_texts() {
   map_lines --steps "$CLEANING,apply_bpe" "$work"/rows/*.input? --bpe-codes "$bpe_codes" \
@@ -104,8 +150,10 @@ prefixes() {
   printf '%s\n' --trainpref "$folder/train.$column"
   for kind in valid test; do
     [ -e "$folder/$kind.$column" ] || continue
-    local files=$folder/$kind.$column
-    [ ! -e "$folder/${kind}1.$column" ] || files+=,$folder/${kind}1.$column
+    local files=$folder/$kind.$column number
+    for number in 1 2; do # fairseq-preprocess numbers them by their place in the list
+      [ ! -e "$folder/$kind$number.$column" ] || files+=,$folder/$kind$number.$column
+    done
     printf '%s\n' "--${kind}pref" "$files"
   done
 }
@@ -125,6 +173,8 @@ make_task_bin() {
       cp "$work"/rows/*.label "$folder/label"
     fi
   done
+  mkdir "$folder/index"
+  cp "$work"/rows/*.index "$folder/index" 2>/dev/null || rmdir "$folder/index"
 }
 step "$out/$task-bin" make_task_bin {}
 echo "data: $out/$task-bin" >&2

@@ -78,7 +78,7 @@ for name in ("sacremoses", "regex", "tokenizers", "tqdm", "fairseq"):
   fi
   record=$versions$'\n'$(
     cd "$root/preprocess"
-    sha256 ./*.sh ./*.toml filters/*.py
+    sha256 ./*.sh filters/*.py ../tupe_plugin/commands/glue_tasks.*
   )
   [ $# -eq 0 ] || record+=$'\n'$(sha256 "$@")
 }

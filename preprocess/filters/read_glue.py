@@ -2,8 +2,8 @@
 
     python -m preprocess.filters.read_glue GLUE_DIR TASK --output DIR [--skip-malformed]
 
-writes `DIR/<split>.input0`, `.input1` (pairs only), `.label` (where labels are public), one row a
-line, and for classification `DIR/label.dict.txt`, fairseq's dictionary of the class names.
+writes the files of `write_examples`. `python -m preprocess.filters.read_glue --list` prints the
+tasks, `--files GLUE_DIR TASK` the files of a task that are there.
 """
 
 from __future__ import annotations
@@ -11,150 +11,123 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from preprocess.filters.glue_tasks import GlueFile, GlueTask, UnknownTaskError, load_task
-from preprocess.filters.open_text import read_lines
+from preprocess.filters.open_text import UnreadableTextError
+from preprocess.filters.pick_columns import pick_columns
+from preprocess.filters.write_examples import (
+    Counts,
+    Example,
+    MalformedTableError,
+    write_label_dictionary,
+    write_split,
+)
+from tupe_plugin.commands.glue_tasks import (
+    GlueFile,
+    GlueTask,
+    UnknownTaskError,
+    load_task,
+    load_tasks,
+)
 
 
-class MalformedTableError(Exception):
-    """A table or a row that is not as it should be; the message names the file and the line."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One example: one or two texts and, where it is public, its label as written."""
-
-    inputs: tuple[str, ...]
-    label: str | None
-
-
-def read_table(path: Path, file: GlueFile, task: GlueTask) -> Iterator[Row | MalformedTableError]:
+def read_table(
+    path: Path, file: GlueFile, task: GlueTask
+) -> Iterator[Example | MalformedTableError]:
     """Yield every row; a malformed one as the error that describes it.
-
-    Fields are separated by tabs and never quoted: a `"` is a character like any other.
 
     Raises:
         MalformedTableError: the header lacks a column.
     """
-    lines = enumerate(read_lines(path), start=1)
     columns = [*file.inputs, *([] if file.label is None else [file.label])]
-    if file.header:
-        _, first = next(lines, (1, ""))
-        names = first.split("\t")
-        missing = [str(column) for column in columns if column not in names]
-        if missing:
-            raise MalformedTableError(
-                f"{path}:1: no column {', '.join(map(repr, missing))} in the header; found "
-                f"{', '.join(map(repr, names))}"
-            )
-        places = [names.index(str(column)) for column in columns]
-        num_fields = len(names)
-    else:
-        places = [int(column) for column in columns]
-        num_fields = max(places) + 1
-    for number, line in lines:
-        if line:
-            yield _parse_row(f"{path}:{number}", line.split("\t"), places, num_fields, file, task)
-
-
-def _parse_row(
-    where: str,
-    fields: list[str],
-    places: list[int],
-    num_fields: int,
-    file: GlueFile,
-    task: GlueTask,
-) -> Row | MalformedTableError:
-    if len(fields) != num_fields:
-        return MalformedTableError(f"{where}: {len(fields)} fields instead of {num_fields}")
-    values = [fields[place] for place in places]
-    inputs = values[: len(file.inputs)]
-    if file.label is None:
-        return Row(tuple(inputs), None)
-    try:
-        return Row(tuple(inputs), task.label_for_fairseq(values[-1]))
-    except ValueError as error:
-        return MalformedTableError(f"{where}: {error}")
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many rows of a file were taken and how many malformed ones were dropped."""
-
-    rows: int
-    dropped: int
-    first_dropped: str
+    optional = [] if file.index is None else [file.index]
+    for row in pick_columns(path, columns, header=file.header, optional=optional):
+        if isinstance(row, MalformedTableError):
+            yield row
+            continue
+        where, values = row
+        inputs = tuple(str(value) for value in values[: len(file.inputs)])
+        if file.label is None:
+            yield Example(inputs, None, values[-1] if optional else None)
+            continue
+        try:
+            label = task.label_for_fairseq(str(values[len(file.inputs)]))
+        except ValueError as error:
+            yield MalformedTableError(f"{where}: {error}")
+        else:
+            yield Example(inputs, label)
 
 
 def extract_split(
     path: Path, file: GlueFile, task: GlueTask, output: Path, *, skip_malformed: bool
 ) -> Counts:
-    """Write one split's texts and labels.
+    """Write one split's texts, its labels where they are public, its indices where it is a test.
 
     Raises:
         MalformedTableError: a malformed row, unless it is a training row to be skipped.
     """
-    names = [f"input{index}" for index in range(len(file.inputs))]
-    names += [] if file.label is None else ["label"]
-    sinks = [
-        open(output / f"{file.split}.{name}", "w", encoding="utf-8", newline="\n")  # noqa: SIM115
-        for name in names
-    ]
-    rows = dropped = 0
-    first_dropped = ""
-    try:
-        for row in read_table(path, file, task):
-            if isinstance(row, MalformedTableError):
-                # Rows that are scored must all be there, in order: only training rows can go.
-                if not (skip_malformed and file.split == "train"):
-                    raise row
-                dropped += 1
-                first_dropped = first_dropped or str(row)
-                continue
-            values = [*row.inputs, *([] if row.label is None else [row.label])]
-            for sink, value in zip(sinks, values, strict=True):
-                sink.write(value + "\n")
-            rows += 1
-    finally:
-        for sink in sinks:
-            sink.close()
-    return Counts(rows, dropped, first_dropped)
+    parts = [f"input{place}" for place in range(len(file.inputs))]
+    parts += ["index"] if file.label is None else ["label"]
+    rows = read_table(path, file, task)
+    return write_split(
+        rows, output, file.split, parts=parts, source=path, skip_malformed=skip_malformed
+    )
+
+
+def list_files(glue_dir: Path, task: GlueTask) -> list[Path]:
+    """The files that make the task's data: all of train and dev, the test sets that are there."""
+    paths = [(file, file.find(glue_dir / task.name)) for file in task.files]
+    return [path for file, path in paths if not file.is_test or path.exists()]
+
+
+def extract_task(glue_dir: Path, task: GlueTask, output: Path, *, skip_malformed: bool) -> None:
+    """Write all splits and the dictionary of labels; the report goes to standard error.
+
+    Raises:
+        MalformedTableError: a file or a row is not as it should be, or a test set is missing before
+            one that is there, whose number in fairseq would then be another.
+    """
+    tests = [(file, file.find(glue_dir / task.name)) for file in task.files if file.is_test]
+    for (_, before), (_, after) in pairwise(tests):
+        if after.exists() and not before.exists():
+            raise MalformedTableError(f"{after} is there, but no {before}: add it, or remove both")
+    for file in task.files:
+        path = file.find(glue_dir / task.name)
+        if file.is_test and not path.exists():
+            sys.stderr.write(f"{task.name} {file.split}: no {path}, left out\n")
+            continue
+        skip = skip_malformed or task.skip_malformed
+        counts = extract_split(path, file, task, output, skip_malformed=skip)
+        official = "" if counts.rows == file.rows else f" (the official file has {file.rows})"
+        rows, separator, dropped = str(counts).partition(";")
+        sys.stderr.write(f"{task.name} {file.split}: {rows}{official}{separator}{dropped}\n")
+    if task.labels:
+        write_label_dictionary(output, task.labels)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("glue_dir", type=Path, metavar="GLUE_DIR")
-    parser.add_argument("task", metavar="TASK")
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("glue_dir", nargs="?", type=Path, metavar="GLUE_DIR")
+    parser.add_argument("task", nargs="?", metavar="TASK")
+    work = parser.add_mutually_exclusive_group(required=True)
+    work.add_argument("--output", type=Path, metavar="DIR", help="write the examples there")
+    work.add_argument("--list", action="store_true", help="print the names of all tasks")
+    work.add_argument("--files", action="store_true", help="print the task's files")
     parser.add_argument("--skip-malformed", action="store_true")
     args = parser.parse_args(arguments)
+    if args.list:
+        sys.stdout.write("\n".join(load_tasks()) + "\n")
+        return 0
+    if args.task is None:
+        parser.error("give GLUE_DIR and TASK")
     try:
         task = load_task(args.task)
-        for file in task.files:
-            path = args.glue_dir / task.name / file.name
-            if file.split.startswith("test") and not path.exists():
-                sys.stderr.write(f"{task.name} {file.split}: no {path}, left out\n")
-                continue
-            counts = extract_split(
-                path,
-                file,
-                task,
-                args.output,
-                skip_malformed=args.skip_malformed or task.skip_malformed,
-            )
-            sys.stderr.write(f"{task.name} {file.split}: {counts.rows} rows")
-            if counts.rows != file.rows:
-                sys.stderr.write(f" (the official file has {file.rows})")
-            if counts.dropped:
-                sys.stderr.write(f"; {counts.dropped} dropped, first {counts.first_dropped}")
-            sys.stderr.write("\n")
-        if task.labels:
-            (args.output / "label.dict.txt").write_text(
-                "".join(f"{label} 1\n" for label in task.labels), encoding="utf-8"
-            )
-    except (MalformedTableError, UnknownTaskError, OSError) as error:
+        if args.files:
+            sys.stdout.writelines(f"{path}\n" for path in list_files(args.glue_dir, task))
+        else:
+            extract_task(args.glue_dir, task, args.output, skip_malformed=args.skip_malformed)
+    except (MalformedTableError, UnknownTaskError, UnreadableTextError, OSError) as error:
         parser.exit(1, f"read_glue: {error}\n")
     return 0
 

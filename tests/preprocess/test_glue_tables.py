@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from preprocess.filters.glue_tasks import UnknownTaskError, load_task, load_tasks
-from preprocess.filters.read_glue import MalformedTableError, extract_split, read_table
+from preprocess.filters.check_glue import check_file
+from preprocess.filters.read_glue import extract_split, extract_task, read_table
+from preprocess.filters.write_examples import MalformedTableError
+from tupe_plugin.commands.glue_tasks import UnknownTaskError, load_task, load_tasks
 
 GLUE = Path(__file__).parents[3] / "shared" / "data" / "glue"
 
+SPLITS = ["train", "valid", "valid1", "test", "test1", "test2"]
 HEADERS = {
     "MNLI": {
         "train": "index promptID pairID genre sentence1_binary_parse sentence2_binary_parse "
@@ -46,16 +50,49 @@ def test_the_nine_tasks():
     }
     for task in tasks.values():
         splits = [file.split for file in task.files]
-        assert splits == sorted(splits, key=["train", "valid", "valid1", "test", "test1"].index)
+        assert splits == sorted(splits, key=SPLITS.index)
         assert {"train", "valid", "test"} <= set(splits)
         assert task.num_classes == (len(task.labels) or 1)
         assert task.metrics
         for file in task.files:
-            assert (file.label is None) == file.split.startswith("test")
+            assert (file.label is None) == file.is_test == (file.index is not None)
+            assert file.is_test == (file.server is not None)
             assert len(file.inputs) == len(task.files[0].inputs)
     assert [file.split for file in tasks["MNLI"].files] == [
-        *("train", "valid", "valid1", "test", "test1"),
+        *("train", "valid", "valid1", "test", "test1", "test2"),
     ]
+
+
+def test_the_diagnostic_set_is_found_where_the_download_scripts_leave_it(tmp_path):
+    diagnostic = load_task("MNLI").files[-1]
+    assert (diagnostic.split, diagnostic.server, diagnostic.rows) == ("test2", "AX", 1104)
+    folder = tmp_path / "MNLI"
+    assert diagnostic.find(folder) == folder / "diagnostic.tsv"
+    for place in ("diagnostic/diagnostic.tsv", "AX/AX.tsv", "MNLI/AX.tsv", "MNLI/diagnostic.tsv"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+        assert diagnostic.find(folder) == tmp_path / place
+
+
+def test_a_constant_is_a_label_or_a_score():
+    for task in load_tasks().values():
+        if task.is_regression:
+            assert 0 < float(task.constant) < task.label_scale
+        else:
+            assert task.constant in task.labels
+
+
+@pytest.mark.skipif(not GLUE.is_dir(), reason="../shared/data/glue is absent")
+@pytest.mark.parametrize("task_name", ["CoLA", "SST-2", "STS-B", "MRPC", "WNLI"])
+def test_the_constant_is_the_most_frequent_class_or_the_mean(task_name):
+    task = load_task(task_name)
+    rows = read_table(GLUE / task_name / "train.tsv", task.files[0], task)
+    labels = [row.label for row in rows]
+    if task.is_regression:
+        mean = task.label_scale * sum(map(float, labels)) / len(labels)
+        assert float(task.constant) == pytest.approx(mean, abs=5e-4)
+    else:
+        assert task.constant == max(task.labels, key=labels.count)
 
 
 def test_an_unknown_task_is_named_with_those_that_exist():
@@ -168,6 +205,85 @@ def test_only_training_rows_can_be_skipped(tmp_path):
     assert counts.first_dropped.endswith("table.tsv:3: 1 fields instead of 2")
     assert (tmp_path / "train.input0").read_text("utf-8") == "good\nbad\n"
     assert (tmp_path / "train.label").read_text("utf-8") == "1\n0\n"
+
+
+def split_of(task_name: str, split: str):
+    task = load_task(task_name)
+    return task, next(file for file in task.files if file.split == split)
+
+
+def test_test_rows_keep_their_index(tmp_path):
+    task, test = split_of("QQP", "test")
+    path = tmp_path / "test.tsv"
+    path.write_text("id\tquestion1\tquestion2\n7\tA\tB\n3\tC\tD\n", encoding="utf-8")
+    extract_split(path, test, task, tmp_path, skip_malformed=False)
+    assert (tmp_path / "test.index").read_text("utf-8") == "7\n3\n"
+    path.write_text("question1\tquestion2\nA\tB\nC\tD\n", encoding="utf-8")
+    extract_split(path, test, task, tmp_path, skip_malformed=False)
+    assert (tmp_path / "test.index").read_text("utf-8") == "0\n1\n"
+    path.write_text("id\tquestion1\tquestion2\n7\tA\tB\n7\tC\tD\n", encoding="utf-8")
+    with pytest.raises(MalformedTableError, match="two rows have index '7'"):
+        extract_split(path, test, task, tmp_path, skip_malformed=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "no header"), ("sentence\tlabel\n", "no row of data")],
+    ids=["nothing", "header-only"],
+)
+def test_an_empty_file_is_refused(tmp_path, content, message):
+    task, train = split_of("SST-2", "train")
+    path = tmp_path / "train.tsv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(MalformedTableError, match=rf"train\.tsv.*{message}"):
+        extract_split(path, train, task, tmp_path, skip_malformed=True)
+
+
+def test_a_set_after_a_missing_one_is_refused(tmp_path):
+    (tmp_path / "AX").mkdir()
+    (tmp_path / "AX" / "AX.tsv").touch()
+    with pytest.raises(MalformedTableError, match=r"AX\.tsv is there, but no .*test_mismatched"):
+        extract_task(tmp_path, load_task("MNLI"), tmp_path, skip_malformed=False)
+
+
+def test_check_says_what_is_off(tmp_path):
+    def checked(task_name, split, content):
+        task, file = split_of(task_name, split)
+        path = tmp_path / f"{split}.tsv"
+        path.write_text(content, encoding="utf-8")
+        return check_file(path, file, task)
+
+    header = "index\tsentence1\tsentence2"
+    whole = "".join(f"{n}\tA\tB\n" for n in range(146))
+    assert checked("WNLI", "test", f"{header}\n{whole}") == (146, [])
+    cut = whole[: whole.rindex("145")]
+    assert checked("WNLI", "test", f"{header}\n{cut}") == (
+        145,
+        ["the official file has 146, 1 are missing: an incomplete download?"],
+    )
+    rows, off = checked("WNLI", "test", f"{header}\n{whole}".replace("\n5\t", "\n6\t"))
+    assert (rows, off) == (146, ["row 5 has index '6', the official one 5"])
+    rows, off = checked("WNLI", "test", f"{header}\n{whole}146\tA\tB\n147\tA")
+    assert rows == 147
+    assert off[0] == "the official file has 146, 1 are too many: another form?"
+    assert off[1].startswith("1 malformed, first ")
+    assert off[1].endswith("test.tsv:149: 2 fields instead of 3")
+    _, off = checked("WNLI", "valid", f"{header}\tlabel\n0\tA\tB\tmaybe\n")
+    assert off[1].endswith("valid.tsv:2: label 'maybe' is none of 0, 1")
+    _, off = checked("WNLI", "valid", "a\tb\n")
+    assert "no column 'sentence1', 'sentence2', 'label' in the header" in off[0]
+    task, file = split_of("WNLI", "train")
+    assert check_file(tmp_path / "none.tsv", file, task) == (0, ["no such file"])
+
+
+def test_check_knows_that_the_official_qqp_has_broken_rows(tmp_path):
+    task, train = split_of("QQP", "train")
+    path = tmp_path / "train.tsv"
+    row = "0\t1\t2\tA\tB\t1\n"
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+    path.write_text(header + row * 3 + "broken\n", encoding="utf-8")
+    rows, off = check_file(path, replace(train, rows=3), task)
+    assert (rows, off) == (3, [])
 
 
 @pytest.mark.skipif(not GLUE.is_dir(), reason="../shared/data/glue is absent")

@@ -253,6 +253,7 @@ def glue_dir(tmp_path_factory) -> Path:
         )
     for name, text in (("test_matched", "Batiko"), ("test_mismatched", "Time")):
         write_table(folder / "MNLI" / f"{name}.tsv", header, f"0\t{text}\tTime.")
+    write_table(folder / "diagnostic" / "diagnostic.tsv", header, "4\tLume\tTime.")
     columns = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
     write_table(folder / "QQP" / "dev.tsv", columns, "0\t1\t2\tLume?\tTime?\t1")
     write_table(
@@ -301,10 +302,45 @@ def test_glue_two_dev_sets(glue_bins):
     data = glue_bins[0] / "MNLI-bin"
     assert labels_of(data, "valid") == ["entailment"]
     assert labels_of(data, "valid1") == ["contradiction"]
-    for split, text in (("test", "batiko"), ("test1", "time")):
+    for split, text, index in (("test", "batiko", 0), ("test1", "time", 0), ("test2", "lume", 4)):
         assert decoded(data / "input0" / split, data / "input0" / "dict.txt") == [text]
+        assert (data / "index" / f"{split}.index").read_text("utf-8") == f"{index}\n"
     names = (data / "label" / "dict.txt").read_text("utf-8").split()[::2]
     assert names == ["contradiction", "entailment", "neutral"]
+
+
+@pytest.mark.slow
+def test_a_task_of_ones_own(pretrained, glue_dir):
+    for name in ("train", "dev"):
+        write_table(
+            glue_dir / "own" / f"{name}.tsv", "kind\tb\ta", "no idea\tTime\tLume", "sure\tTiko\tBa"
+        )
+    write_table(glue_dir / "own" / "test.tsv", "key\tb\ta", "k9\tTime\tBatiko")
+    out = glue_dir.parent / "own out"
+    own = ("--format", "tsv", "--text-columns", "a,b", "--label-column", "kind")
+    said = succeed(
+        *("glue.sh", *own, "--index-column", "key", "--data-bin", pretrained / "data-bin"),
+        *(glue_dir, "own", out),
+    )
+    assert "own: --num-classes 2" in said
+    data = out / "own-bin"
+    assert decoded(data / "input0" / "train", data / "input0" / "dict.txt") == ["lume", "ba"]
+    assert decoded(data / "input1" / "test", data / "input1" / "dict.txt") == ["time"]
+    assert labels_of(data, "valid") == ["no_idea", "sure"]
+    assert (data / "index" / "test.index").read_text("utf-8") == "k9\n"
+
+
+def test_check_compares_and_makes_nothing(tmp_path):
+    write_table(tmp_path / "RTE" / "train.tsv", "index\tsentence1\tsentence2\tlabel")
+    result = run("glue.sh", "--check", tmp_path, "RTE")
+    assert result.returncode == 1
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [
+        *(["RTE", "train.tsv"], ["RTE", "dev.tsv"], ["RTE", "test.tsv"]),
+    ]
+    assert result.stdout.count("no such file") == 2
+    assert "the official file has 2490" in result.stdout
+    assert result.stderr == "check_glue: 3 of 3 files are not the official ones\n"
+    assert [path.name for path in tmp_path.rglob("*")] == ["RTE", "train.tsv"]
 
 
 @pytest.mark.slow
@@ -379,6 +415,22 @@ def folder(tmp_path) -> Path:
         (["pretrain.sh", "text", "out", "--dict", "no"], 1, "no such file: "),
         (["pretrain.sh", "text", "o", "--dict", "text", "--authors-dict", "text"], 2, "not both"),
         (["glue.sh", "glue", "CoLA"], 2, "give GLUE_DIR, TASK and OUT_DIR"),
+        (["glue.sh", "--check", "glue"], 2, "give --check GLUE_DIR TASK"),
+        (["glue.sh", "--check", "none", "CoLA"], 1, "no such folder: none"),
+        (["glue.sh", "glue", "X", "o", "--data-bin", "x", "--format", "csv"], 2, "not 'csv'"),
+        (
+            ["glue.sh", "glue", "CoLA", "o", "--data-bin", "x", "--format", "tsv"],
+            *(2, "--format tsv needs --text-columns"),
+        ),
+        (
+            ["glue.sh", "glue", "CoLA", "o", "--data-bin", "x", "--regression"],
+            2,
+            "are for --format",
+        ),
+        (
+            ["glue.sh", "glue", "CoLA", "out", "--data-bin", "x", "--format", "squad2"],
+            *(1, "no train-v2.0.json for the train set"),
+        ),
         (["glue.sh", "glue", "CoLA", "out"], 2, "give --data-bin, or --bpe-codes and --dict"),
         (["glue.sh", "glue", "CoLA", "out", "--data-bin", "x"], 1, "no such file: "),
         (["glue.sh", "none", "CoLA", "out", "--data-bin", "x"], 1, "no such folder: "),

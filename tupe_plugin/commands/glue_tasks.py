@@ -1,11 +1,12 @@
-"""Read `preprocess/glue_tasks.toml`, the table of the nine GLUE tasks."""
+"""Read `glue_tasks.toml`, the table of the nine GLUE tasks."""
 
 from __future__ import annotations
 
-import argparse
 import math
+import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -13,7 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-TABLE = Path(__file__).parent.parent / "glue_tasks.toml"
+TABLE = Path(__file__).with_suffix(".toml")
 
 
 class UnknownTaskError(Exception):
@@ -26,10 +27,23 @@ class GlueFile:
 
     split: str
     name: str
+    also: tuple[str, ...]
     header: bool
     inputs: tuple[str | int, ...]
     label: str | int | None
+    index: str | None
+    server: str | None
     rows: int
+
+    @property
+    def is_test(self) -> bool:
+        return self.split.startswith("test")
+
+    def find(self, folder: Path) -> Path:
+        """The file in a task's folder, or at the first of the other places that has it."""
+        # Without "..", which needs the task's own folder to exist.
+        places = [Path(os.path.normpath(folder / place)) for place in (self.name, *self.also)]
+        return next((place for place in places if place.exists()), places[0])
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,7 @@ class GlueTask:
     labels: tuple[str, ...]
     num_classes: int
     metrics: tuple[str, ...]
+    constant: str
     label_scale: float
     skip_malformed: bool
     files: tuple[GlueFile, ...]
@@ -58,15 +73,25 @@ class GlueTask:
             if text not in self.labels:
                 raise ValueError(f"label {text!r} is none of {', '.join(self.labels)}")
             return text
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(f"label {text!r} is not a number") from None
-        if not math.isfinite(value):
-            raise ValueError(f"label {text!r} is not a finite number")
-        return repr(value / self.label_scale)
+        return repr(finite_number(text) / self.label_scale)
 
 
+def finite_number(text: str) -> float:
+    """A regression label.
+
+    Raises:
+        ValueError: it is no number, or no finite one.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"label {text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"label {text!r} is not a finite number")
+    return value
+
+
+@cache
 def load_tasks() -> dict[str, GlueTask]:
     """All tasks of the table by name, in its order."""
     with open(TABLE, "rb") as table:
@@ -77,15 +102,19 @@ def load_tasks() -> dict[str, GlueTask]:
             labels=tuple(entry.get("labels", ())),
             num_classes=entry["num_classes"],
             metrics=tuple(entry["metrics"]),
+            constant=entry["constant"],
             label_scale=entry.get("label_scale", 1.0),
             skip_malformed=entry.get("skip_malformed", False),
             files=tuple(
                 GlueFile(
                     split=file["split"],
                     name=file["name"],
+                    also=tuple(file.get("also", ())),
                     header=file["header"],
                     inputs=tuple(file["inputs"]),
                     label=file.get("label"),
+                    index=file.get("index"),
+                    server=file.get("server"),
                     rows=file["rows"],
                 )
                 for file in entry["files"]
@@ -105,20 +134,3 @@ def load_task(name: str) -> GlueTask:
     if name not in tasks:
         raise UnknownTaskError(f"no GLUE task {name!r}; the tasks are {', '.join(tasks)}")
     return tasks[name]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Print the names of the GLUE tasks, or check one.")
-    parser.add_argument("task", nargs="?", help="say nothing if there is such a task, else fail")
-    args = parser.parse_args(arguments)
-    if args.task is None:
-        sys.stdout.write("\n".join(load_tasks()) + "\n")
-        return
-    try:
-        load_task(args.task)
-    except UnknownTaskError as error:
-        parser.exit(1, f"glue_tasks: {error}\n")
-
-
-if __name__ == "__main__":
-    main()

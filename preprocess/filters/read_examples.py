@@ -1,0 +1,297 @@
+"""Take texts and labels out of a task of your own: TSV, JSON lines, or SQuAD v2's JSON.
+
+    python -m preprocess.filters.read_examples FOLDER --format tsv --text-columns A[,B] \\
+        --label-column L --output DIR
+
+reads FOLDER/{train,dev,test}.tsv and writes the files of `write_examples`. The class names are
+those of the training file; the dev file may have no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preprocess.filters.open_text import UnreadableTextError, read_lines
+from preprocess.filters.pick_columns import pick_columns
+from preprocess.filters.write_examples import (
+    Example,
+    MalformedTableError,
+    write_label_dictionary,
+    write_split,
+)
+from tupe_plugin.commands.glue_tasks import finite_number
+
+FILE_NAMES = {  # format -> split -> names that are looked for
+    "tsv": {
+        "train": ("train.tsv",),
+        "valid": ("dev.tsv", "valid.tsv", "validation.tsv"),
+        "test": ("test.tsv",),
+    },
+    "jsonl": {
+        "train": ("train.json", "train.jsonl"),
+        "valid": ("dev.json", "dev.jsonl", "valid.jsonl", "validation.jsonl"),
+        "test": ("test.json", "test.jsonl"),
+    },
+    "squad2": {
+        "train": ("train-v2.0.json",),
+        "valid": ("dev-v2.0.json",),
+        "test": ("test-v2.0.json",),
+    },
+}
+_RESERVED = {"<s>", "<pad>", "</s>", "<unk>", "<mask>"}  # fairseq gives them a meaning
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where an example's parts stand: names of columns, or keys of a JSON object."""
+
+    texts: tuple[str, ...]
+    label: str
+    index: str | None = None
+
+
+Rows = Iterator[Example | MalformedTableError]
+LabelReader = Callable[[str], str]  # raises ValueError for a text that is no label
+
+
+def read_tsv(path: Path, columns: Columns, read_label: LabelReader | None) -> Rows:
+    """Examples of a tab-separated table with a header; no label is read without `read_label`."""
+    wanted = [*columns.texts, *([columns.label] if read_label else [])]
+    optional = [] if columns.index is None else [columns.index]
+    for row in pick_columns(path, wanted, header=True, optional=optional):
+        if isinstance(row, MalformedTableError):
+            yield row
+            continue
+        where, values = row
+        fields = dict(zip([*wanted, *optional], values, strict=True))
+        yield _example(where, fields, columns, read_label)
+
+
+def read_jsonl(path: Path, columns: Columns, read_label: LabelReader | None) -> Rows:
+    """Examples of a file with a JSON object on each line, as CLUE's tasks come."""
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            fields = json.loads(line)
+        except json.JSONDecodeError as error:
+            yield MalformedTableError(f"{where}: not JSON ({error.msg}); is the download complete?")
+            continue
+        if not isinstance(fields, dict):
+            yield MalformedTableError(f"{where}: not a JSON object")
+            continue
+        yield _example(where, fields, columns, read_label)
+
+
+def _example(
+    where: str, fields: dict[str, Any], columns: Columns, read_label: LabelReader | None
+) -> Example | MalformedTableError:
+    for name in (*columns.texts, *([columns.label] if read_label else [])):
+        if name not in fields:
+            return MalformedTableError(
+                f"{where}: no column {name!r}; found {', '.join(map(repr, fields))}"
+            )
+        if not isinstance(fields[name], (str, int, float)):
+            return MalformedTableError(f"{where}: {name!r} is {fields[name]!r}, not a text")
+    try:
+        label = None if read_label is None else read_label(str(fields[columns.label]))
+    except ValueError as error:
+        return MalformedTableError(f"{where}: {error}")
+    index = None if columns.index is None else fields.get(columns.index)
+    return Example(
+        tuple(in_one_line(str(fields[name])) for name in columns.texts),
+        label,
+        None if index is None else in_one_line(str(index)),
+    )
+
+
+def in_one_line(text: str) -> str:
+    """A text that is one field of one line."""
+    return text.replace("\r", " ").replace("\n", " ").replace("\t", " ")
+
+
+def read_squad2(path: Path, columns: Columns, read_label: LabelReader | None) -> Rows:
+    """Questions of SQuAD v2 with their paragraphs: can it be answered from the paragraph?"""
+    try:
+        for article in json.loads("\n".join(read_lines(path)))["data"]:
+            for paragraph in article["paragraphs"]:
+                context = in_one_line(paragraph["context"])
+                for question in paragraph["qas"]:
+                    label = None
+                    if read_label is not None:
+                        impossible = question["is_impossible"]
+                        label = read_label("unanswerable" if impossible else "answerable")
+                    yield Example(
+                        (in_one_line(question["question"]), context), label, question["id"]
+                    )
+    except json.JSONDecodeError as error:
+        raise MalformedTableError(
+            f"{path}:{error.lineno}: not JSON ({error.msg}); is the download complete?"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise MalformedTableError(
+            f"{path}: not of the form of SQuAD v2 ({type(error).__name__}: {error})"
+        ) from error
+
+
+READERS: dict[str, Callable[[Path, Columns, LabelReader | None], Rows]] = {
+    "tsv": read_tsv,
+    "jsonl": read_jsonl,
+    "squad2": read_squad2,
+}
+
+
+def find_files(folder: Path, format_name: str) -> dict[str, Path]:
+    """Split -> file; the test file may be missing.
+
+    Raises:
+        MalformedTableError: there is no training or no dev file.
+    """
+    found = {}
+    for split, names in FILE_NAMES[format_name].items():
+        path = next((folder / name for name in names if (folder / name).exists()), None)
+        if path is not None:
+            found[split] = path
+        elif split != "test":
+            raise MalformedTableError(f"{folder}: no {' or '.join(names)} for the {split} set")
+    return found
+
+
+def sort_labels(labels: set[str]) -> list[str]:
+    """Class k is the k-th label: numbers by size, so that class 3 is `3`, else by letters."""
+    try:
+        return sorted(labels, key=int)
+    except ValueError:
+        return sorted(labels)
+
+
+class LabelNames:
+    """The class names of a task: collected from the training file, then closed."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, str] = {}  # as fairseq will have it -> as the file has it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sort_labels(set(self._written)))
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def add(self, text: str) -> str:
+        """A label of the training file, without white space, as fairseq needs it.
+
+        Raises:
+            ValueError: it cannot be the name of a class.
+        """
+        label = "_".join(text.split())
+        if not label:
+            raise ValueError("the label is empty")
+        if label in _RESERVED:
+            raise ValueError(f"label {label!r} means something else in fairseq; rename it")
+        if self._written.setdefault(label, text) != text:
+            raise ValueError(
+                f"labels {text!r} and {self._written[label]!r} would both become {label!r}"
+            )
+        return label
+
+    def find(self, text: str) -> str:
+        """A label of another file.
+
+        Raises:
+            ValueError: the training file does not have it.
+        """
+        label = "_".join(text.split())
+        if label not in self._written:
+            names = list(self)
+            raise ValueError(
+                f"label {text!r} is not in the training file, which has "
+                f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+            )
+        return label
+
+
+def extract_task(
+    folder: Path,
+    format_name: str,
+    columns: Columns,
+    output: Path,
+    *,
+    regression: bool,
+    skip_malformed: bool,
+) -> None:
+    """Write all splits and the dictionary of labels; the report goes to standard error.
+
+    Raises:
+        MalformedTableError: a file or a row is not as it should be.
+    """
+    names = LabelNames()
+    read_number: LabelReader = lambda text: repr(finite_number(text))  # noqa: E731
+    label_readers: dict[str, LabelReader | None] = {
+        "train": read_number if regression else names.add,
+        "valid": read_number if regression else names.find,
+        "test": None,
+    }
+    texts = [f"input{place}" for place in range(len(columns.texts))]
+    more_parts = {"train": ["label"], "valid": ["label", "index"], "test": ["index"]}
+    for split, path in find_files(folder, format_name).items():
+        counts = write_split(
+            READERS[format_name](path, columns, label_readers[split]),
+            output,
+            split,
+            parts=[*texts, *more_parts[split]],
+            source=path,
+            skip_malformed=skip_malformed,
+        )
+        sys.stderr.write(f"{folder.name} {split}: {counts}\n")
+    if not regression:
+        if len(names) < 2:
+            raise MalformedTableError(
+                f"{folder}: all training rows have the label {next(iter(names))}"
+            )
+        write_label_dictionary(output, names)
+        sys.stderr.write(f"{folder.name}: --num-classes {len(names)}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--format", required=True, choices=READERS)
+    parser.add_argument("--text-columns", default="", metavar="A[,B]")
+    parser.add_argument("--label-column", default="label", metavar="L")
+    parser.add_argument("--index-column", metavar="I", help="of the test file")
+    parser.add_argument("--regression", action="store_true", help="labels are numbers")
+    work = parser.add_mutually_exclusive_group(required=True)
+    work.add_argument("--output", type=Path, metavar="DIR", help="write the examples there")
+    work.add_argument("--files", action="store_true", help="print the task's files")
+    parser.add_argument("--skip-malformed", action="store_true")
+    args = parser.parse_args(arguments)
+    texts = tuple(args.text_columns.split(",")) if args.format != "squad2" else ("", "")
+    if not 1 <= len(texts) <= 2 or (args.format != "squad2" and not all(texts)):
+        parser.exit(2, "read_examples: --text-columns names one column or two: A or A,B\n")
+    try:
+        if args.files:
+            found = find_files(args.folder, args.format)
+            sys.stdout.writelines(f"{path}\n" for path in found.values())
+            return 0
+        extract_task(
+            args.folder,
+            args.format,
+            Columns(texts, args.label_column, args.index_column),
+            args.output,
+            regression=args.regression,
+            skip_malformed=args.skip_malformed,
+        )
+    except (MalformedTableError, UnreadableTextError, OSError) as error:
+        parser.exit(1, f"read_examples: {error}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
