@@ -14,11 +14,10 @@ from tupe_plugin.core.layer_decay import (
     Depth,
     decayed_groups,
     format_table,
-    merge_groups,
+    keep_groups_out_of_states,
     parameter_depths,
     runs_of_one_depth,
     scale_learning_rates,
-    split_group,
 )
 from tupe_plugin.core.mfac import MFAC
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
@@ -240,34 +239,40 @@ def test_order_of_the_parameters_is_kept() -> None:
     assert [id(param) for param in flat] == [id(param) for param in model.parameters()]
 
 
-@pytest.mark.parametrize("make", [adam, MFAC])
-def test_state_has_the_form_of_plain_training_and_comes_back(make) -> None:
-    model = Model()
-    plain, decayed = make(model.parameters()), make(model.groups())
-    backward(model, 0)
-    plain.step()
-    decayed.step()
-    merged = merge_groups(decayed.state_dict())
-    assert merged["param_groups"] == plain.state_dict()["param_groups"]
-    assert merged["state"].keys() == plain.state_dict()["state"].keys()
+def decayed(make, model: Model, layer_decay: float = DECAY) -> torch.optim.Optimizer:
+    optimizer = make(model.groups(layer_decay))
+    keep_groups_out_of_states(optimizer)
+    return optimizer
 
-    other = make(model.groups(0.25))
-    other.load_state_dict(split_group(merged, other.param_groups))
-    assert [group["lr_scale"] for group in other.param_groups] == [
-        group["lr_scale"] for group in model.groups(0.25)
-    ]
-    again = make(model.parameters())
-    again.load_state_dict(split_group(merged, again.param_groups))
-    assert "lr_scale" not in again.param_groups[0]
+
+@pytest.mark.parametrize("make", [adam, MFAC])
+def test_state_is_that_of_plain_training_and_the_decay_in_force_remains(make) -> None:
+    model = Model()
+    optimizers = {"plain": make(model.parameters()), "decayed": decayed(make, model)}
+    backward(model, 0)
+    for optimizer in optimizers.values():
+        optimizer.step()
+    states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+    assert states["decayed"]["param_groups"] == states["plain"]["param_groups"]
+    assert states["decayed"]["state"].keys() == states["plain"]["state"].keys()
+
+    for state in states.values():
+        other = decayed(make, model, 0.25)
+        other.load_state_dict(state)
+        scales = [group["lr_scale"] for group in model.groups(0.25)]
+        assert [group["lr_scale"] for group in other.param_groups] == scales
+        assert len(other.state) == len(state["state"])
+    back = make(model.parameters())
+    back.load_state_dict(states["decayed"])
+    assert back.param_groups[0].keys() == optimizers["plain"].param_groups[0].keys()
 
 
 def test_state_of_other_parameters_is_refused() -> None:
     model = Model()
     flat = sgd([nn.Parameter(torch.zeros(7))])
-    groups = model.groups()
     count = sum(1 for _ in model.parameters())
     with pytest.raises(ValueError, match=rf"is of 1 parameters, and {count} are trained.*--reset"):
-        split_group(flat.state_dict(), groups)
+        decayed(sgd, model).load_state_dict(flat.state_dict())
 
 
 @pytest.mark.parametrize("layer_decay", [0.0, -0.5, 1.01, float("nan")])

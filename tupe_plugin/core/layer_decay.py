@@ -127,11 +127,27 @@ def scale_learning_rates(optimizer: torch.optim.Optimizer) -> None:
     optimizer.register_step_post_hook(after_step)
 
 
+def keep_groups_out_of_states(optimizer: torch.optim.Optimizer) -> None:
+    """Make ``state_dict`` what it is in plain training, and ``load_state_dict`` read it so.
+
+    ``lr_scale`` is no state: it follows from the model and the value of ``layer_decay`` in force.
+    So a run can go on with another one, or without.  It must be called once for an optimizer.
+    """
+
+    def merge(_: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        return merge_groups(state_dict)
+
+    def split(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        return split_group(state_dict, optimizer.param_groups)
+
+    optimizer.register_state_dict_post_hook(merge)
+    optimizer.register_load_state_dict_pre_hook(split)
+
+
 def merge_groups(state_dict: dict[str, Any]) -> dict[str, Any]:
     """An optimizer's state with its groups as one, as plain training has it.
 
-    The groups must differ in nothing but ``lr_scale``, which is left out: it is no state, but
-    follows from the model and the value of ``layer_decay`` in force.
+    The groups must differ in nothing but ``lr_scale``, which is left out.
     """
     groups = state_dict["param_groups"]
     merged = {name: value for name, value in groups[0].items() if name != "lr_scale"}
@@ -156,10 +172,8 @@ def split_group(state_dict: dict[str, Any], groups: Sequence[dict[str, Any]]) ->
     split, start = [], 0
     for group in groups:
         stop = start + len(group["params"])
-        part = {**merged, "params": numbers[start:stop]}
-        if "lr_scale" in group:
-            part["lr_scale"] = group["lr_scale"]
-        split.append(part)
+        own = {"params": numbers[start:stop], "lr_scale": group["lr_scale"]}
+        split.append({**merged, **own})
         start = stop
     return {**state_dict, "param_groups": split}
 

@@ -1,4 +1,4 @@
-"""``--layer-decay`` for the optimizers of this folder: groups by depth, checkpoints without them.
+"""``--layer-decay`` for the optimizers of this folder: what they share.
 
 fairseq hands an optimizer its parameters without names. Its own channel from a model to the groups
 of an optimizer is the attribute ``param_group`` of a parameter, which also reaches the float32
@@ -11,16 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
-from fairseq.optim import FairseqOptimizer
 from omegaconf import II
 from torch import nn
 
 from ..core.layer_decay import (
     decayed_groups,
     format_table,
-    merge_groups,
     runs_of_one_depth,
-    split_group,
 )
 
 logger = logging.getLogger(__name__)
@@ -76,16 +73,3 @@ def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Se
     groups = decayed_groups(runs, decay)
     logger.info("%s: learning rates by depth\n%s", flag, format_table(runs, decay, lr=cfg.lr[0]))
     return groups
-
-
-class DepthlessState(FairseqOptimizer):
-    """A checkpoint's optimizer state is that of plain training, whatever the layer decay.
-
-    So a run goes on with another ``--layer-decay``, or without, and with the rates of the new one.
-    """
-
-    def state_dict(self) -> dict[str, Any]:
-        return merge_groups(super().state_dict())
-
-    def load_state_dict(self, state_dict: dict[str, Any], optimizer_overrides: Any = None) -> None:
-        super().load_state_dict(split_group(state_dict, self.param_groups), optimizer_overrides)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fairseq.optim import OPTIMIZER_REGISTRY, adam, register_optimizer
 from torch import nn
 
-from ..core.layer_decay import scale_learning_rates
-from ._layer_decay import DepthlessState, LayerDecayConfig, groups_by_depth
+from ..core.layer_decay import keep_groups_out_of_states, scale_learning_rates
+from ._layer_decay import LayerDecayConfig, groups_by_depth
 
 del OPTIMIZER_REGISTRY["adam"]
 
@@ -24,10 +24,11 @@ class LayerDecayAdamConfig(LayerDecayConfig, adam.FairseqAdamConfig):
 # The name of the class is fairseq's, because it goes into checkpoints: a run that was begun without
 # this class can be resumed with it, and the other way round.
 @register_optimizer("adam", dataclass=LayerDecayAdamConfig)
-class FairseqAdam(DepthlessState, adam.FairseqAdam):
+class FairseqAdam(adam.FairseqAdam):
     """Adam; with ``--layer-decay``, each depth at its own rate."""
 
     def __init__(self, cfg: LayerDecayAdamConfig, params: Sequence[nn.Parameter]):
         super().__init__(cfg, groups_by_depth(cfg, params))
         if cfg.layer_decay != 1:
             scale_learning_rates(self._optimizer)
+            keep_groups_out_of_states(self._optimizer)

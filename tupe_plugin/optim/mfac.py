@@ -17,11 +17,12 @@ import torch.distributed as dist
 from fairseq.dataclass import ChoiceEnum
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
-from fairseq.optim import register_optimizer
+from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
+from ..core.layer_decay import keep_groups_out_of_states
 from ..core.mfac import MFAC
-from ._layer_decay import DepthlessState, LayerDecayConfig, groups_by_depth
+from ._layer_decay import LayerDecayConfig, groups_by_depth
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class _ShardedMFAC(MFAC):
 
 
 @register_optimizer("mfac", dataclass=MfacConfig)
-class FairseqMFAC(DepthlessState):
+class FairseqMFAC(FairseqOptimizer):
     """M-FAC: F^-1 g, for F = damping I + the mean of g g^T over the last gradients."""
 
     def __init__(self, cfg: MfacConfig, params: Sequence[torch.nn.Parameter]):
@@ -111,6 +112,8 @@ class FairseqMFAC(DepthlessState):
             save_window=not cfg.mfac_no_save_window,
             **self.optimizer_config,
         )
+        if cfg.layer_decay != 1:  # the core class multiplies lr by lr_scale itself
+            keep_groups_out_of_states(self._optimizer)
         if cfg.mfac_no_save_window:
             logger.warning(
                 "--mfac-no-save-window: a run resumed from these checkpoints begins with an empty "

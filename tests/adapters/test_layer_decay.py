@@ -1,0 +1,398 @@
+"""`--layer-decay` of adam and mfac: rates reach each depth in every precision, and survive."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import fairseq
+import pytest
+import torch
+from fairseq import options
+from fairseq.data import Dictionary
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimizer, build_optimizer
+from fairseq.optim.adam import FairseqAdam as StockAdam
+from fairseq.optim.lr_scheduler import build_lr_scheduler
+from omegaconf import OmegaConf
+from torch import nn
+
+from tests.end_to_end.training_jobs import differences
+from tests.references.layer_decay import learning_rate
+from tupe_plugin.models.tupe import TupeConfig, TupeModel
+from tupe_plugin.optim.adam import FairseqAdam
+from tupe_plugin.optim.mfac import FairseqMFAC
+from tupe_plugin.registration import register
+
+register(fairseq)
+
+LAYERS, LR, DECAY = 3, 0.125, 0.5
+OPTIMIZERS = {
+    "adam": ("--adam-eps", "1e-20"),
+    "mfac": ("--mfac-num-grads", "499", "--mfac-damping", "0.1"),
+}
+CLASSES = {"adam": FairseqAdam, "mfac": FairseqMFAC}
+DECAYED = {"optimizer__layer_decay": DECAY}
+WEIGHT_DECAY = {"optimizer__weight_decay": 0.25}
+
+both_optimizers = pytest.mark.parametrize("name", list(OPTIMIZERS))
+
+
+@functools.cache
+def parsed_once(name: str, *flags: str) -> Any:
+    parser = options.get_training_parser()
+    line = ["data", "--task", "masked_lm", "--arch", "tupe_tiny", "--lr", str(LR)]
+    line += ["--optimizer", name, *OPTIMIZERS.get(name, ()), *flags]
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, line))
+
+
+def configuration(name: str, *flags: str, **overrides: object) -> Any:
+    """What fairseq-train makes of a command line, with some values set: `common__fp16=True`."""
+    cfg = copy.deepcopy(parsed_once(name, *flags))
+    for key, value in overrides.items():
+        OmegaConf.update(cfg, key.replace("__", "."), value)
+    return cfg
+
+
+def build_model(dtype: torch.dtype = torch.float32, **settings: Any) -> TupeModel:
+    torch.manual_seed(1)
+    dictionary = Dictionary()
+    for number in range(3):
+        dictionary.add_symbol(f"w{number}")
+    cfg = TupeConfig(
+        encoder_layers=LAYERS,
+        encoder_embed_dim=10,
+        encoder_ffn_embed_dim=7,
+        encoder_attention_heads=2,
+        max_positions=5,
+        encoder_normalize_before=True,
+        embedding_normalize=True,
+        rel_pos=True,
+    )
+    for key, value in settings.items():
+        setattr(cfg, key, value)
+    task = SimpleNamespace(cfg=SimpleNamespace(), source_dictionary=dictionary)
+    model = TupeModel.build_model(cfg, task)
+    model.register_classification_head("sentence", num_classes=2)
+    for param in model.parameters():
+        nn.init.zeros_(param)  # what a step adds is then what they are
+    return model.to(dtype)
+
+
+def trained(model: TupeModel) -> list[nn.Parameter]:
+    return [param for param in model.parameters() if param.requires_grad]
+
+
+def backward(optimizer: Any, params: Sequence[nn.Parameter], step: int) -> None:
+    """Gradients that are alike everywhere: (step + 1) times 1 or -1."""
+    optimizer.zero_grad()
+    optimizer.backward(sum((step + 1.0) * (-1.0) ** step * p.float().sum() for p in params))
+
+
+def train(optimizer: Any, model: TupeModel, steps: range) -> None:
+    for step in steps:
+        backward(optimizer, trained(model), step)
+        optimizer.clip_grad_norm(0.0)
+        optimizer.step()
+
+
+def reference_names(model: TupeModel) -> dict[str, str]:
+    """Name -> name as the reference has it."""
+    names = {}
+    for name, param in model.named_parameters():
+        if not param.requires_grad:
+            continue
+        short = name.removeprefix("encoder.sentence_encoder.")
+        is_head = name.startswith(("classification_heads.", "encoder.lm_head."))
+        names[name] = f"head.{name}" if is_head else short
+    return names
+
+
+def assert_moved_by_its_own_rate(model: TupeModel, *, rtol: float = 1e-5) -> None:
+    """After one step from 0 with the same gradient everywhere, by which all plain moves equal."""
+    params = dict(model.named_parameters())
+    head = params["classification_heads.sentence.dense.weight"].detach().float()
+    move = head.flatten()[0]
+    assert move != 0
+    for name, short in reference_names(model).items():
+        rate = learning_rate(short, num_layers=LAYERS, lr=1.0, layer_decay=DECAY)
+        value = params[name].detach().float()
+        torch.testing.assert_close(value, torch.full_like(value, rate * move), rtol=rtol, atol=0)
+
+
+FP16 = {"common__fp16": True, "common__fp16_init_scale": 4}
+UNFLAT = {**FP16, "common__fp16_no_flatten_grads": True}
+WRAPPERS = {
+    "fp32": (None, {}, torch.float32),
+    "fp16 unflat": (FP16Optimizer, UNFLAT, torch.float16),
+    "bf16": (FP16Optimizer, {"common__bf16": True}, torch.bfloat16),
+    "fp16 memory": (
+        MemoryEfficientFP16Optimizer,
+        {**FP16, "common__memory_efficient_fp16": True},
+        torch.float16,
+    ),
+    "bf16 memory": (
+        MemoryEfficientFP16Optimizer,
+        {"common__bf16": True, "common__memory_efficient_bf16": True},
+        torch.bfloat16,
+    ),
+    "amp": (AMPOptimizer, {"common__amp": True}, torch.float32),
+}
+every_precision = pytest.mark.parametrize("precision", list(WRAPPERS))
+
+
+def wrapped(name: str, precision: str, model: TupeModel, **overrides: object) -> Any:
+    """The optimizer as fairseq's trainer builds it."""
+    wrapper, settings, _ = WRAPPERS[precision]
+    cfg = configuration(name, **settings, **overrides)
+    if wrapper is None:
+        return build_optimizer(cfg.optimizer, trained(model))
+    return wrapper.build_optimizer(cfg, trained(model))
+
+
+# ---- the flag
+
+
+@both_optimizers
+def test_flag_arrives_and_is_stored(name: str) -> None:
+    cfg = configuration(name, "--layer-decay", str(DECAY))
+    assert OmegaConf.to_container(cfg, resolve=True)["optimizer"]["layer_decay"] == DECAY
+    assert isinstance(build_optimizer(cfg.optimizer, trained(build_model())), CLASSES[name])
+    assert configuration(name).optimizer.layer_decay == 1.0
+
+
+def test_options_of_adam_are_fairseqs() -> None:
+    flags = ("--adam-betas", "(0.5, 0.75)", "--weight-decay", "0.25", "--use-old-adam")
+    cfg = configuration("adam", *flags, **DECAYED).optimizer
+    optimizer = build_optimizer(cfg, trained(build_model())).optimizer
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.5, 0.75)}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.25}
+    assert {group["eps"] for group in optimizer.param_groups} == {1e-20}
+    assert cfg.use_old_adam
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamax", "nag"])
+def test_other_optimizers_do_not_know_the_flag(name: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        configuration(name, "--layer-decay", "0.5")
+    assert "unrecognized arguments: --layer-decay" in capsys.readouterr().err
+
+
+# ---- rates
+
+
+@both_optimizers
+@every_precision
+def test_each_depth_moves_by_its_own_rate(name: str, precision: str) -> None:
+    model = build_model(WRAPPERS[precision][2])
+    optimizer = wrapped(name, precision, model, **DECAYED)
+    train(optimizer, model, range(1))
+    rounding = {torch.float16: 2e-3, torch.bfloat16: 1e-2}.get(WRAPPERS[precision][2], 1e-5)
+    assert_moved_by_its_own_rate(model, rtol=rounding)
+    assert optimizer.get_lr() == LR
+
+
+@both_optimizers
+def test_scheduler_sets_the_rate_of_the_heads(name: str) -> None:
+    flags = ("--lr-scheduler", "inverse_sqrt", "--warmup-updates", "4", "--warmup-init-lr", "0.1")
+    cfg = configuration(name, *flags, **DECAYED)
+    model = build_model()
+    optimizer = build_optimizer(cfg.optimizer, trained(model))
+    scheduler = build_lr_scheduler(cfg.lr_scheduler, optimizer)
+    scheduler.step_update(2)
+    assert {group["lr"] for group in optimizer.param_groups} == {optimizer.get_lr()}
+    assert optimizer.get_lr() == pytest.approx(0.1125)
+    train(optimizer, model, range(1))
+    assert_moved_by_its_own_rate(model)
+    if name == "adam":
+        head = model.classification_heads["sentence"].out_proj.bias.detach()
+        torch.testing.assert_close(head, torch.full_like(head, -0.1125))
+
+
+def test_decoupled_weight_decay_is_scaled_with_the_rate() -> None:
+    model = build_model()
+    for param in model.parameters():
+        nn.init.ones_(param)
+    cfg = configuration("adam", optimizer__weight_decay=0.5, **DECAYED)
+    optimizer = build_optimizer(cfg.optimizer, trained(model))
+    backward(optimizer, trained(model), 0)
+    for param in trained(model):
+        param.grad.zero_()
+    optimizer.step()
+    shrunk = {name: 1 - float(p.detach().flatten()[0]) for name, p in model.named_parameters()}
+    for name, short in reference_names(model).items():
+        rate = learning_rate(short, num_layers=LAYERS, lr=LR, layer_decay=DECAY)
+        assert shrunk[name] == pytest.approx(0.5 * rate, rel=1e-4), name
+
+
+def test_a_fused_adam_is_decayed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """apex's, which fairseq takes on a GPU; it reads `lr` of its groups inside of `step`."""
+
+    class FusedAdam(torch.optim.SGD):
+        def __init__(self, params, *, lr, use_fp16_stats, **unused):
+            super().__init__(params, lr=lr)
+
+    model = build_model()
+    cfg = configuration("adam", **DECAYED).optimizer
+    with monkeypatch.context() as patch:
+        patch.setattr("fairseq.optim.adam.get_fused_adam_class", lambda: FusedAdam)
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        optimizer = build_optimizer(cfg, trained(model))
+    assert isinstance(optimizer.optimizer, FusedAdam)
+    train(optimizer, model, range(1))
+    assert_moved_by_its_own_rate(model)
+
+
+@both_optimizers
+def test_bias_terms_only(name: str) -> None:
+    model = build_model(bitfit_terms="query,output")
+    optimizer = build_optimizer(configuration(name, **DECAYED).optimizer, trained(model))
+    train(optimizer, model, range(1))
+    assert {p.grad is None for p in model.parameters() if not p.requires_grad} == {True}
+    assert_moved_by_its_own_rate(model)
+
+
+# ---- plain training
+
+
+@every_precision
+def test_decay_1_is_stock_adam_bit_for_bit(precision: str) -> None:
+    models = [build_model(WRAPPERS[precision][2]) for _ in range(2)]
+    ours = wrapped("adam", precision, models[0], **WEIGHT_DECAY)
+    theirs = wrapped("adam", precision, models[1], **WEIGHT_DECAY)
+    stock = StockAdam(
+        configuration("adam", **WEIGHT_DECAY).optimizer,
+        [param for group in theirs.param_groups for param in group["params"]],
+    )
+    if WRAPPERS[precision][0] is None:
+        theirs = stock
+    else:
+        inside = "fp32_optimizer" if hasattr(theirs, "fp32_optimizer") else "wrapped_optimizer"
+        setattr(theirs, inside, stock)
+    for optimizer, model in zip((ours, theirs), models, strict=True):
+        train(optimizer, model, range(4))
+    for one, other in zip(trained(models[0]), trained(models[1]), strict=True):
+        assert torch.equal(one, other)
+    assert list(differences(ours.state_dict(), theirs.state_dict())) == []
+    assert type(ours).__name__ == type(theirs).__name__  # goes into checkpoints
+
+
+def test_models_without_layer_decay_keep_fairseqs_default_group() -> None:
+    """What `--optimizer composite` sorts parameters by."""
+    assert {param.param_group for param in build_model().parameters()} == {"default"}
+
+
+# ---- checkpoints
+
+
+@both_optimizers
+@every_precision
+def test_resumed_run_equals_an_uninterrupted_one(name: str, precision: str) -> None:
+    models = [build_model(WRAPPERS[precision][2]) for _ in range(2)]
+    whole, first = (wrapped(name, precision, model, **DECAYED) for model in models)
+    train(whole, models[0], range(5))
+    train(first, models[1], range(3))
+    saved = copy.deepcopy(first.state_dict())
+    assert len(saved["param_groups"]) == 1
+    assert "lr_scale" not in saved["param_groups"][0]
+    second = wrapped(name, precision, models[1], **DECAYED)
+    if isinstance(second, FP16Optimizer):  # of these copies a checkpoint has the rounded values
+        for copied, param in zip(second.fp32_params, first.fp32_params, strict=True):
+            copied.data.copy_(param.data)
+    second.load_state_dict(saved)
+    train(second, models[1], range(3, 5))
+    assert list(differences(whole.state_dict(), second.state_dict())) == []
+    for one, other in zip(trained(models[0]), trained(models[1]), strict=True):
+        assert torch.equal(one, other)
+
+
+@both_optimizers
+@pytest.mark.parametrize("before", [1.0, 0.25])
+def test_another_decay_on_resume_is_the_one_in_force(name: str, before: float) -> None:
+    model = build_model()
+    first = wrapped(name, "fp32", model, optimizer__layer_decay=before)
+    train(first, model, range(2))
+    second = wrapped(name, "fp32", model, **DECAYED)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert len(second.param_groups) == LAYERS + 3
+    for param in model.parameters():
+        nn.init.zeros_(param)
+    train(second, model, range(2, 3))
+    if name == "mfac":
+        assert second.optimizer.window.num_filled == 3
+    else:
+        assert {entry["step"] for entry in second.optimizer.state.values()} == {3}
+    assert_moved_by_its_own_rate(model)
+
+
+def test_resumes_a_run_of_stock_fairseq() -> None:
+    model = build_model()
+    stock = StockAdam(configuration("adam").optimizer, trained(model))
+    train(stock, model, range(2))
+    ours = wrapped("adam", "fp32", model, **DECAYED)
+    ours.load_state_dict(copy.deepcopy(stock.state_dict()), {"eps": 1e-3})
+    assert {group["eps"] for group in ours.param_groups} == {1e-3}
+    assert len({group["lr_scale"] for group in ours.param_groups}) == LAYERS + 3
+
+
+# ---- what cannot be done is refused
+
+
+@both_optimizers
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer__layer_decay": 0.0}, "layer_decay=0.0: must be above 0 and at most 1"),
+        ({"optimizer__layer_decay": 1.5}, "layer_decay=1.5: must be above 0 and at most 1"),
+        ({"optimizer__ddp_backend": "fully_sharded"}, "--ddp-backend fully_sharded"),
+        ({"optimizer__zero_sharding": "os"}, "--zero-sharding os"),
+    ],
+)
+def test_bad_settings(name: str, settings: dict[str, object], message: str) -> None:
+    cfg = configuration(name, **{**DECAYED, **settings})
+    with pytest.raises(ValueError, match=message) as caught:
+        build_optimizer(cfg.optimizer, trained(build_model()))
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_other_parts_arrive() -> None:
+    flags = ("--ddp-backend", "fully_sharded", "--zero-sharding", "os")
+    cfg = configuration("adam", *flags).optimizer
+    assert (str(cfg.ddp_backend), str(cfg.zero_sharding)) == ("fully_sharded", "os")
+
+
+@both_optimizers
+def test_flat_fp16_names_the_flag_to_add(name: str) -> None:
+    model = build_model(torch.float16)
+    with pytest.raises(ValueError, match=r"^--layer-decay 0\.5: .*; add --fp16-no-flatten-grads$"):
+        FP16Optimizer.build_optimizer(configuration(name, **DECAYED, **FP16), trained(model))
+
+
+@both_optimizers
+def test_parameters_without_a_depth_are_refused(name: str) -> None:
+    cfg = configuration(name, **DECAYED).optimizer
+    stranger = nn.Linear(2, 3)
+    with pytest.raises(ValueError, match=r"2 of 2 parameters have no depth.*--arch tupe_\*"):
+        build_optimizer(cfg, list(stranger.parameters()))
+    model = build_model()
+    with pytest.raises(ValueError, match=r"1 of \d+ parameters have no depth.*criterion"):
+        build_optimizer(cfg, [*trained(model), stranger.bias])
+
+
+@both_optimizers
+def test_log_has_the_table_of_rates(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    model = build_model()
+    build_optimizer(configuration(name).optimizer, trained(model))
+    assert "layer-decay" not in caplog.text
+    build_optimizer(configuration(name, **DECAYED).optimizer, trained(model))
+    (record,) = [r for r in caplog.records if "layer-decay" in r.getMessage()]
+    rows = [line.split() for line in record.getMessage().splitlines()[2:]]
+    assert [(row[0], row[-2], row[-1]) for row in rows] == [
+        (str(level), f"{DECAY ** (5 - level):.4f}", f"{LR * DECAY ** (5 - level):.3g}")
+        for level in range(6)
+    ]
