@@ -120,6 +120,7 @@ def test_every_flag_arrives(task: str) -> None:
         "activation_dropout": 0.4,
         "pooler_dropout": 0.5,
         "pooler_activation_fn": "relu",
+        "bitfit_terms": "query,output",
     }
     switches = ["rel_pos", "embedding_normalize", "encoder_normalize_before"]
     switches += ["load_checkpoint_heads"]

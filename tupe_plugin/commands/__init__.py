@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 COMMANDS = {  # name -> (module of this package, one line of help)
     "report": ("report", "one table out of many fine-tuning runs, by the TUPE paper's protocol"),
-    "plot": ("plot", "pictures: learning curves from logs, learned positions from a checkpoint"),
+    "plot": ("plot", "pictures: learning curves, learned positions, drift of bias terms"),
+    "delta": ("delta", "what BitFit learned of a task, as a small file: save, apply, info"),
+    "predict": ("predict", "predictions of fine-tuned models; the zip for the GLUE server"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (
         "convert_checkpoint",

@@ -1,4 +1,4 @@
-"""`tupe plot`: pictures of a training run and of what a model has learned about positions."""
+"""`tupe plot`: pictures of a training run and of what a model has learned."""
 
 from __future__ import annotations
 
@@ -45,6 +45,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_output(positions)
     positions.set_defaults(draw=_draw_positions)
 
+    drift = pictures.add_parser(
+        "bitfit-drift", help="heat map of how far fine-tuning moved each bias term"
+    )
+    drift.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="LOG | BASE TUNED",
+        help="output of fairseq-train --criterion bitfit with --log-format json or simple, or the "
+        "checkpoints before and after fine-tuning",
+    )
+    drift.add_argument("--title", help="default: the source, and the number of updates")
+    _add_output(drift)
+    drift.set_defaults(draw=_draw_drift)
+
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -79,3 +94,16 @@ def _draw_positions(args: argparse.Namespace) -> None:
         f"Learned positional correlation of each head\n{positions.scheme}, {args.checkpoint.name}"
     )
     draw_positions(positions.attn_bias, args.output, title=title)
+
+
+def _draw_drift(args: argparse.Namespace) -> None:
+    from .plot_bitfit_drift import compare_checkpoints, draw_drift, read_drift  # imports torch
+
+    if len(args.sources) > 2:
+        raise ValueError(f"give one log or two checkpoints, not {len(args.sources)} files")
+    if len(args.sources) == 2:
+        drift, when = compare_checkpoints(*args.sources), args.sources[1].name
+    else:
+        drift, updates = read_drift(args.sources[0])
+        when = f"{args.sources[0].resolve().parent.name}, {updates:,} updates"
+    draw_drift(drift, args.output, title=args.title or f"Drift of bias terms\n{when}")

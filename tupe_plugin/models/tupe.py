@@ -22,9 +22,11 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.bitfit import ALL, ROLES, parse_roles, train_only_biases
 from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
+from ..core.layer_decay import Depth, parameter_depths
 from ..core.position_scheme import POSITION_SCHEMES, PositionScheme
 from . import _tupe_2021
 
@@ -99,6 +101,13 @@ class TupeConfig(FairseqDataclass):
         default=False,
         metadata={"help": "take over the classification heads of a loaded checkpoint"},
     )
+    bitfit_terms: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "BitFit: train only these bias terms and the classification head; "
+            f"{ALL}, or a comma-separated list of {', '.join(ROLES)} (default: train everything)"
+        },
+    )
 
 
 @register_model("tupe", dataclass=TupeConfig)
@@ -112,13 +121,18 @@ class TupeModel(FairseqEncoderModel):
         self.args = cfg
         self.classification_heads = nn.ModuleDict()
         self.apply(init_bert_params)
+        if cfg.bitfit_terms is not None:  # heads are registered later, and train
+            self.requires_grad_(False)
+            train_only_biases(encoder.sentence_encoder, parse_roles(cfg.bitfit_terms))
+        self._tell_depths()
 
     @classmethod
     def build_model(cls, cfg: DictConfig, task: Any) -> "TupeModel":
         """Build a model for a task.
 
         Raises:
-            ValueError: the sizes do not fit each other, or the task's sequences are too long.
+            ValueError: the sizes do not fit each other, the task's sequences are too long, or
+                ``--bitfit-terms`` names an unknown term.
         """
         tupe_base(cfg)
         tokens_per_sample = getattr(task.cfg, "tokens_per_sample", None)
@@ -197,6 +211,14 @@ class TupeModel(FairseqEncoderModel):
         head.apply(init_bert_params)
         head.train(self.training)
         self.classification_heads[name] = head
+        self._tell_depths()
+
+    def _tell_depths(self) -> None:
+        """Leave each parameter's depth where an optimizer with ``--layer-decay`` finds it."""
+        heads = (self.encoder.lm_head, *self.classification_heads.values())
+        depths = parameter_depths(self.encoder.sentence_encoder, heads=heads)
+        for param, depth in depths.items():
+            param.param_group = _GroupWithDepth(depth)  # type: ignore[attr-defined]
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
         """Make a checkpoint fit: the authors' names, other vocabularies' errors, the heads.
@@ -254,6 +276,20 @@ class TupeModel(FairseqEncoderModel):
             if prefix + key not in state_dict:
                 logger.info("%s%s is not in the checkpoint: starting fresh", prefix, key)
                 state_dict[prefix + key] = value
+
+
+class _GroupWithDepth(str):
+    """A parameter's group in fairseq's sense: the default one, and it knows the depth.
+
+    The text is what ``--optimizer composite`` takes a parameter without a group to have.
+    """
+
+    depth: Depth
+
+    def __new__(cls, depth: Depth) -> "_GroupWithDepth":
+        group = super().__new__(cls, "default")
+        group.depth = depth
+        return group
 
 
 class TupeFairseqEncoder(FairseqEncoder):

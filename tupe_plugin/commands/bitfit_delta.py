@@ -1,0 +1,282 @@
+"""What BitFit learned of a task, apart from the model that it was learned on.
+
+    tuned model = base model, with the trained bias terms and the classification heads replaced
+
+A delta is a safetensors file of these tensors. Its metadata name the roles of the bias terms and
+the sizes of the model, and hold a fingerprint of everything that was frozen: SHA-256 over names,
+shapes and bytes. Training with `--fp16` or `--bf16` rounds the frozen weights too, so the precision
+is recorded, and a delta is applied to the base rounded in that way: the result equals the
+checkpoint of the training bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.bitfit import bias_terms, parse_roles
+from ..core.position_scheme import POSITION_SCHEMES
+from .tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint
+
+FORMAT = "tupe-delta 1"
+PRECISIONS = ("float32", "float16", "bfloat16")
+
+_TIED, _TIED_TO = "encoder.lm_head.weight", f"{ENCODER}embed_tokens.weight"
+
+
+class DeltaError(ValueError):
+    """A delta that cannot be made or applied; the message says why."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The contents of a delta file."""
+
+    tensors: dict[str, Tensor]
+    roles: tuple[str, ...]
+    sizes: dict[str, Any]
+    """Of the base model."""
+    parameters: int
+    """Of the base model, beside its classification heads; the tied embedding counts once."""
+    precision: str
+    fingerprint: str
+    config: dict[str, dict[str, Any]]
+    """fairseq's configuration of model, task and criterion, without paths."""
+
+    @property
+    def num_biases(self) -> int:
+        return sum(t.numel() for name, t in self.tensors.items() if not name.startswith(HEADS))
+
+
+def make_delta(base: TupeCheckpoint, tuned: TupeCheckpoint) -> Delta:
+    """The difference of two checkpoints.
+
+    Raises:
+        DeltaError: `tuned` does not come from `base` by training bias terms and heads alone.
+    """
+    terms = tuned.model.get("bitfit_terms")
+    if terms is None:
+        raise DeltaError(
+            f"{tuned.path} was not fine-tuned with --bitfit-terms, so it differs from its base in "
+            "everything: a delta would be as large as the model"
+        )
+    roles = parse_roles(terms)
+    before, after = _frozen(base.weights, roles), _frozen(tuned.weights, roles)
+    _check_sizes(base, sizes_of(tuned), name=tuned.path.name)
+    _check_names(base, before, after, name=tuned.path.name)
+    for precision in PRECISIONS:
+        different = [
+            key for key in after if not torch.equal(_rounded(before[key], precision), after[key])
+        ]
+        if not different:
+            break
+    else:
+        raise DeltaError(
+            f"{len(different)} of {len(after)} frozen tensors of {tuned.path.name} differ from "
+            f"{base.path.name}, {different[0]} for one: it was fine-tuned from another checkpoint"
+        )
+    config = {part: dict(tuned.config.get(part, {})) for part in ("model", "task", "criterion")}
+    config["task"]["data"] = ""  # a place on the machine where it was trained
+    delta = Delta(
+        tensors=_trained(tuned.weights, roles),
+        roles=roles,
+        sizes=sizes_of(base),
+        parameters=sum(t.numel() for k, t in base.weights.items() if _is_model(k) and k != _TIED),
+        precision=precision,
+        fingerprint=fingerprint(after),
+        config=config,
+    )
+    again = apply_delta(base, delta, name="the new delta")
+    assert again.keys() == tuned.weights.keys()
+    assert all(torch.equal(again[key], value) for key, value in tuned.weights.items())
+    return delta
+
+
+def apply_delta(base: TupeCheckpoint, delta: Delta, *, name: str) -> dict[str, Tensor]:
+    """The tuned model's parameters.
+
+    Args:
+        base: the checkpoint that fine-tuning began with.
+        delta: what it learned.
+        name: of the delta, for the error.
+
+    Raises:
+        DeltaError: `base` is another model.
+    """
+    _check_sizes(base, delta.sizes, name=name)
+    frozen = _frozen(base.weights, delta.roles)
+    rounded = {key: _rounded(value, delta.precision) for key, value in frozen.items()}
+    found = fingerprint(rounded)
+    if found != delta.fingerprint:
+        raise DeltaError(
+            f"{base.path.name} has the sizes that {name} wants, but other weights (fingerprint of "
+            f"the frozen ones: {found[:12]}, wanted {delta.fingerprint[:12]}): give the very "
+            "checkpoint that fine-tuning began with"
+        )
+    weights = {
+        key: _rounded(value, delta.precision).clone()
+        for key, value in base.weights.items()
+        if _is_model(key)
+    }
+    weights[_TIED] = weights[_TIED_TO]  # stored once
+    encoder = _encoder(weights)
+    for term in bias_terms(encoder):
+        if term.role in delta.roles:
+            term.of(encoder).copy_(delta.tensors[ENCODER + term.name])  # a view of `weights`
+    heads = {key: value for key, value in delta.tensors.items() if key.startswith(HEADS)}
+    return {**weights, **heads}
+
+
+def delta_file(delta: Delta) -> bytes:
+    """The contents of a file for `read_delta`."""
+    from safetensors.torch import save
+
+    metadata = {
+        "format": FORMAT,
+        "bitfit_terms": ",".join(delta.roles),
+        "sizes": json.dumps(delta.sizes),
+        "parameters": str(delta.parameters),
+        "precision": delta.precision,
+        "frozen_sha256": delta.fingerprint,
+        "config": json.dumps(delta.config),
+    }
+    tensors = {key: tensor.contiguous().clone() for key, tensor in delta.tensors.items()}
+    return save(tensors, metadata=metadata)
+
+
+def read_delta(path: Path) -> Delta:
+    """Read what `delta_file` made.
+
+    Raises:
+        DeltaError: it is none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise DeltaError(f"no such file: {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise DeltaError(f"{path} is no safetensors file, or an incomplete one") from error
+    if metadata.get("format") != FORMAT:
+        raise DeltaError(f"{path} was not written by this version's `tupe delta save`")
+    return Delta(
+        tensors=tensors,
+        roles=parse_roles(metadata["bitfit_terms"]),
+        sizes=json.loads(metadata["sizes"]),
+        parameters=int(metadata["parameters"]),
+        precision=metadata["precision"],
+        fingerprint=metadata["frozen_sha256"],
+        config=json.loads(metadata["config"]),
+    )
+
+
+def sizes_of(checkpoint: TupeCheckpoint) -> dict[str, Any]:
+    """What two models must have in common to be the same but for their weights."""
+    settings, encoder = checkpoint.model, checkpoint.encoder
+    vocabulary, embed_dim = encoder["embed_tokens.weight"].shape
+    scheme = POSITION_SCHEMES[str(settings.get("position_scheme", "tupe-a"))]
+    return {
+        "encoder_layers": int(settings["encoder_layers"]),
+        "encoder_embed_dim": embed_dim,
+        "encoder_ffn_embed_dim": encoder["layers.0.fc1.weight"].size(0),
+        "encoder_attention_heads": int(settings["encoder_attention_heads"]),
+        "max_positions": int(settings["max_positions"]),
+        "position_scheme": (scheme.with_relative() if settings.get("rel_pos") else scheme).name,
+        "vocabulary": vocabulary,
+    }
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes, whatever the order."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        tensor = tensors[key].contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _is_model(key: str) -> bool:
+    """Whether a parameter is of the model beside its classification heads."""
+    return not key.startswith(HEADS)
+
+
+def _encoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(ENCODER): v for k, v in weights.items() if k.startswith(ENCODER)}
+
+
+def _trained(weights: Mapping[str, Tensor], roles: tuple[str, ...]) -> dict[str, Tensor]:
+    """Bias terms of these roles, and the heads."""
+    encoder = _encoder(weights)
+    terms = [term for term in bias_terms(encoder) if term.role in roles]
+    biases = {ENCODER + term.name: term.of(encoder) for term in terms}
+    return biases | {key: value for key, value in weights.items() if not _is_model(key)}
+
+
+def _frozen(weights: Mapping[str, Tensor], roles: tuple[str, ...]) -> dict[str, Tensor]:
+    """Everything else."""
+    encoder = _encoder(weights)
+    terms = list(bias_terms(encoder))
+    keys = {ENCODER + term.key for term in terms}
+    biases = {ENCODER + term.name: term.of(encoder) for term in terms if term.role not in roles}
+    return biases | {k: v for k, v in weights.items() if _is_model(k) and k not in keys}
+
+
+def _rounded(tensor: Tensor, precision: str) -> Tensor:
+    return tensor.to(getattr(torch, precision)).to(tensor.dtype)
+
+
+def _check_sizes(base: TupeCheckpoint, wanted: dict[str, Any], *, name: str) -> None:
+    sizes = sizes_of(base)
+    different = [
+        f"{size} {sizes[size]} in {base.path.name}, {value} in {name}"
+        for size, value in wanted.items()
+        if sizes.get(size) != value
+    ]
+    if different:
+        raise DeltaError(f"{base.path.name} is a model of other sizes: {'; '.join(different)}")
+
+
+def _check_names(
+    base: TupeCheckpoint, before: dict[str, Tensor], after: dict[str, Tensor], *, name: str
+) -> None:
+    for key in sorted(before.keys() | after.keys()):
+        ours, theirs = (part[key].shape if key in part else None for part in (before, after))
+        if ours != theirs:
+            raise DeltaError(
+                f"{base.path.name} is another model than {name}: {key} is "
+                f"{_shape(ours)} in the former, {_shape(theirs)} in the latter"
+            )
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else str(tuple(shape))
+
+
+def as_checkpoint(weights: dict[str, Tensor], delta: Delta) -> dict[str, Any]:
+    """What fairseq asks of a checkpoint, and no more: no state of an optimizer."""
+    return {
+        "args": None,
+        "cfg": delta.config,
+        "model": weights,
+        "optimizer_history": [
+            {
+                "criterion_name": "none",
+                "optimizer_name": "none",
+                "lr_scheduler_state": {},
+                "num_updates": 0,
+            }
+        ],
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+        "task_state": {},
+    }

@@ -1,0 +1,106 @@
+"""`tupe delta save|apply|info`: the result of BitFit as a small file; see `bitfit_delta.py`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from .bitfit_delta import (
+    Delta,
+    DeltaError,
+    apply_delta,
+    as_checkpoint,
+    delta_file,
+    make_delta,
+    read_delta,
+)
+from .tupe_checkpoint import HEADS, UnusableCheckpointError, read_checkpoint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    save = actions.add_parser("save", help="what a fine-tuned checkpoint has that its base has not")
+    save.add_argument("base", type=Path, help="the checkpoint that fine-tuning began with")
+    save.add_argument("tuned", type=Path, help="its result, of --bitfit-terms")
+    _add_output(save, "the delta, *.safetensors")
+    save.set_defaults(act=_save)
+
+    apply = actions.add_parser("apply", help="make the fine-tuned checkpoint again")
+    apply.add_argument("base", type=Path, help="the checkpoint that fine-tuning began with")
+    apply.add_argument("delta", type=Path)
+    _add_output(apply, "the checkpoint, *.pt")
+    apply.set_defaults(act=_apply)
+
+    info = actions.add_parser("info", help="what a delta is of, and what it fits")
+    info.add_argument("delta", type=Path)
+    info.set_defaults(act=_info)
+
+
+def _add_output(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=text)
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        args.act(args)
+    except (DeltaError, UnusableCheckpointError, OSError) as error:
+        print(f"tupe delta: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _save(args: argparse.Namespace) -> None:
+    delta = make_delta(read_checkpoint(args.base), read_checkpoint(args.tuned))
+    _write(args.output, lambda file: file.write_bytes(delta_file(delta)))
+    print(f"wrote {args.output}: {_amount(delta)}")
+
+
+def _apply(args: argparse.Namespace) -> None:
+    base, delta = read_checkpoint(args.base), read_delta(args.delta)
+    weights = apply_delta(base, delta, name=args.delta.name)
+    _write(args.output, lambda file: torch.save(as_checkpoint(weights, delta), file))
+    print(f"wrote {args.output}: {args.base} with {args.delta}")
+
+
+def _info(args: argparse.Namespace) -> None:
+    delta = read_delta(args.delta)
+    heads = {name.split(".")[1]: t for name, t in delta.tensors.items() if _is_output_bias(name)}
+    sizes = ", ".join(f"{name} {value}" for name, value in delta.sizes.items())
+    print(f"bias terms   {', '.join(delta.roles)}")
+    print(f"contents     {_amount(delta)}")
+    for name, bias in heads.items():
+        print(f"head         {name}, {bias.numel()} output(s)")
+    print(f"base model   {sizes}")
+    print(f"trained in   {delta.precision}")
+    print(f"frozen part  sha256 {delta.fingerprint}")
+
+
+def _is_output_bias(name: str) -> bool:
+    return name.startswith(HEADS) and name.endswith(".out_proj.bias")
+
+
+def _amount(delta: Delta) -> str:
+    in_heads = sum(tensor.numel() for tensor in delta.tensors.values()) - delta.num_biases
+    share = 100 * delta.num_biases / delta.parameters
+    return (
+        f"{delta.num_biases:,} biases ({share:.3f} % of the model's {delta.parameters:,} "
+        f"parameters) and {in_heads:,} parameters of classification heads"
+    )
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a new file as a whole or not at all."""
+    if path.exists():
+        raise DeltaError(f"{path} exists already; give the name of a new file")
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        write(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""Heat map of how far fine-tuning moved each bias term, as in the BitFit paper.
+
+A cell is the mean of |b_0 - b_F| over the features of one role in one layer (arXiv 2106.10199,
+section 4): b_0 at the start of fine-tuning, b_F at the end. Read from the log of
+`--criterion bitfit`, or computed from two checkpoints, however the second was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..core.bitfit import ROLES, bias_terms, drift_of_metric, mean_drift
+from .fairseq_log import UnreadableLogError, read_log
+from .tupe_checkpoint import UnusableCheckpointError, read_checkpoint
+
+Drift = dict[tuple[str, str], float]
+"""(place, role) -> mean |b_0 - b_F|."""
+
+_DPI = 150
+_BEFORE_LAYERS, _AFTER_LAYERS = "embedding", "final"
+
+
+def read_drift(log: Path) -> tuple[Drift, int]:
+    """The drift at the last validation of a log that has one, and the number of updates by then.
+
+    Raises:
+        UnreadableLogError: the file is no log, or no validation in it has a drift.
+    """
+    for curve in read_log(log).valid.values():
+        for update, validation in sorted(curve.items(), reverse=True):
+            cells = {drift_of_metric(name): value for name, value in validation.items()}
+            drift = {cell: value for cell, value in cells.items() if cell is not None}
+            if drift:
+                return drift, update
+    raise UnreadableLogError(
+        f"{log}: no validation in it tells the drift of bias terms: train with --criterion bitfit "
+        "and --bitfit-terms, or give two checkpoints, the base and the tuned one"
+    )
+
+
+def compare_checkpoints(base: Path, tuned: Path) -> Drift:
+    """The drift of every bias term between two checkpoints.
+
+    Raises:
+        UnusableCheckpointError: one is no checkpoint of a tupe model, or they do not fit.
+    """
+    before, after = (read_checkpoint(path).encoder for path in (base, tuned))
+    terms = list(bias_terms(after))
+    if any(before[t.key].shape != after[t.key].shape if t.key in before else True for t in terms):
+        raise UnusableCheckpointError(f"{base} and {tuned} are models of different sizes")
+    return mean_drift(terms, before, after)
+
+
+def draw_drift(drift: Mapping[tuple[str, str], float], output: Path, *, title: str) -> None:
+    """Write the picture: a row for each role, a column for each place; no cell, no such term.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: its ending names no format of pictures.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    places = sorted({place for place, _ in drift}, key=_order)
+    roles = [role for role in ROLES if any(role == other for _, other in drift)]
+    values = [[drift.get((place, role), float("nan")) for place in places] for role in roles]
+    width, height = 2.6 + 0.55 * len(places), 1.7 + 0.4 * len(roles)
+    figure = Figure(figsize=(max(width, 5.0), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_title(title, fontsize="medium")
+    image = axes.imshow(values, cmap="Blues", vmin=0.0, aspect="auto", interpolation="nearest")
+    axes.set_facecolor("0.92")  # what is not there
+    axes.set_xticks(range(len(places)), [_label(place) for place in places], fontsize="small")
+    axes.set_yticks(range(len(roles)), [role.replace("_", " ") for role in roles])
+    axes.set_xlabel("layer")
+    axes.tick_params(length=0)
+    figure.colorbar(image, ax=axes).set_label(r"mean $|b_0 - b_F|$")
+    figure.savefig(output, dpi=_DPI)
+
+
+def _order(place: str) -> tuple[int, int]:
+    if place in (_BEFORE_LAYERS, _AFTER_LAYERS):
+        return (-1 if place == _BEFORE_LAYERS else 1, 0)
+    return (0, int(place))
+
+
+def _label(place: str) -> str:
+    return {_BEFORE_LAYERS: "emb.", _AFTER_LAYERS: "final"}.get(place, place)
