@@ -49,7 +49,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 DAMPING = 1e-6
 NORM = 1.0  # of a gradient
 SHIFT = 7919  # columns from one row's numbers to those of the next
-SPARE_BYTES = 2e9  # left to others beside a window
 
 
 # ---- what is compared
@@ -157,10 +156,11 @@ def window_bytes(dim: int, num_grads: int, dtype: str) -> int:
     return num_grads * dim * DTYPES[dtype].itemsize
 
 
-def fits(dim: int, num_grads: int, dtype: str, device: str) -> bool:
-    """Whether there is room for the window, with some to spare."""
-    free = available_bytes(torch.device(device))
-    return free is None or window_bytes(dim, num_grads, dtype) + SPARE_BYTES < free
+def fits(dim: int, num_grads: int, dtype: str, args: argparse.Namespace) -> bool:
+    """Whether there is room for the window, beside what is to be left to others."""
+    free = available_bytes(torch.device(args.device))
+    needed = window_bytes(dim, num_grads, dtype) + args.leave_free * 1e9
+    return free is None or needed < free
 
 
 def peak_bytes_after_sgd(params: Sequence[nn.Parameter]) -> int:
@@ -240,7 +240,7 @@ def spread(numerator: list[float], denominator: list[float]) -> str:
 def rows_of_comparison(args: argparse.Namespace) -> Iterator[str]:
     for dim in args.dims:
         for num_grads in args.num_grads:
-            dtypes = [t for t in args.dtypes if fits(dim, num_grads, t, args.device)]
+            dtypes = [t for t in args.dtypes if fits(dim, num_grads, t, args)]
             times = measure(dim, num_grads, dtypes, args)
             for dtype in args.dtypes:
                 gigabytes = window_bytes(dim, num_grads, dtype) / 1e9
@@ -296,8 +296,9 @@ def commit() -> str:
         )
         return done.stdout.strip()
 
-    measured = ("tupe_plugin/core", "benchmarks/bench_mfac.py", "tests/references/mfac.py")
-    changed = git("status", "--porcelain", *measured)
+    names = ("mfac", "fisher_window", "gradient_rows", "damped_gram", "worker_columns")
+    measured = [f"tupe_plugin/core/{name}.py" for name in names]
+    changed = git("status", "--porcelain", *measured, "benchmarks/bench_mfac.py")
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
@@ -344,6 +345,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         default=[1, 2, 4],
         help="share the first --dims x the first --num-grads out over so many; none leaves it out",
         **integers,
+    )
+    parser.add_argument(
+        "--leave-free",
+        type=float,
+        default=2.0,
+        metavar="GB",
+        help="memory for others; a window that would take it is left out (default %(default)s)",
     )
     parser.add_argument("--no-recursion", action="store_true", help="leave the slow arm out")
     parser.add_argument(

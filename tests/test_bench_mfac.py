@@ -83,9 +83,11 @@ def test_only_bias_terms_of_tupe_base_are_trained() -> None:
 def test_a_window_without_room_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench_mfac, "available_bytes", lambda device: 2e9 + 1009 * 13 * 3)
-    assert [dtype for dtype in DTYPES if fits(1009, 13, dtype, "cpu")] == ["bfloat16", "float16"]
-    assert main([*SMALL, "--workers", "--no-bias-terms"]) == 0
+    monkeypatch.setattr(bench_mfac, "available_bytes", lambda device: 5e9 + 1009 * 13 * 3)
+    options = [*SMALL, "--workers", "--no-bias-terms", "--leave-free", "5"]
+    kept = [dtype for dtype in DTYPES if fits(1009, 13, dtype, parse(options))]
+    assert kept == ["bfloat16", "float16"]
+    assert main(options) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 1,009 |")]
     assert ["left out: no room" in row for row in rows] == [True, False, False]
     assert len({row.count("|") for row in rows}) == 1
