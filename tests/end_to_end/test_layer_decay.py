@@ -1,0 +1,124 @@
+"""`--layer-decay` in real jobs: restarts, workers, precisions, hydra."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from .test_data_parallel import TWO_WORKERS, assert_same_parameters
+from .test_resume import KILLED_TRAIN, assert_same_result
+from .training_jobs import NO_DROPOUT, USER_DIR, fine_tuning, load_checkpoint, losses
+
+pytestmark = pytest.mark.slow
+
+JOB = ("--layer-decay", 0.5, "--max-epoch", 1, "--no-epoch-checkpoints")
+
+
+def decayed_job(corpus, pretrained, save_dir: Path, *options: object) -> list[str]:
+    """38 batches an epoch; 4 depths: embeddings, two layers, heads."""
+    model = ("--finetune-from-model", pretrained.checkpoints / "checkpoint_last.pt")
+    return fine_tuning(corpus.classification, save_dir, *JOB, *model, *options)
+
+
+def table(output: str) -> list[list[str]]:
+    """Depth, what it is, factor and rate of each row; there must be one table."""
+    (rows,) = re.findall(r"learning rates by depth\ndepth .*\n((?: +\d+  .*\n)+)", output)
+    return [
+        [depth, what.strip(), factor, rate]
+        for depth, what, factor, rate in re.findall(
+            r"^ +(\d+)  (.*?) +[\d,]+ +(\S+) +(\S+)$", rows, re.MULTILINE
+        )
+    ]
+
+
+def test_killed_and_resumed(corpus, pretrained, tmp_path, run_command):
+    options = ("--update-freq", 2, "--save-interval-updates", 5)
+    options += ("--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric")
+    whole = decayed_job(corpus, pretrained, tmp_path / "whole", *options)
+    finished = run_command("fairseq-train", *whole)
+    job = decayed_job(corpus, pretrained, tmp_path / "killed", *options)
+    killed = run_command("python", KILLED_TRAIN, "training", *job, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    resumed = run_command("fairseq-train", *job)
+    expected = losses(finished.stdout)
+    assert losses(resumed.stdout) == {update: expected[update] for update in range(11, 20)}
+    assert_same_result(tmp_path / "killed", tmp_path / "whole")
+
+    rows = [
+        ["0", "embeddings", "0.0625", "0.000313"],
+        ["1", "layer 0", "0.1250", "0.000625"],
+        ["2", "layer 1", "0.2500", "0.00125"],
+        ["4", "heads", "1.0000", "0.005"],
+    ]
+    assert table(finished.stdout) == table(resumed.stdout) == rows
+    checkpoint = load_checkpoint(tmp_path / "whole" / "checkpoint_last.pt")
+    assert checkpoint["cfg"]["optimizer"]["layer_decay"] == 0.5
+    assert len(checkpoint["last_optimizer_state"]["param_groups"]) == 1
+
+
+def test_two_workers_equal_one(corpus, pretrained, tmp_path, run_command):
+    one, two = (
+        decayed_job(
+            *(corpus, pretrained, tmp_path / name, *NO_DROPOUT, "--num-workers", 1),
+            *("--update-freq", update_freq),
+        )
+        for name, update_freq in (("one", 4), ("two", 2))
+    )
+    run_command("fairseq-train", *one)
+    both = run_command(
+        *TWO_WORKERS, *two, "--distributed-backend", "gloo", "--find-unused-parameters"
+    )
+    assert len(table(both.stdout)) == 4  # one worker prints it
+    assert_same_parameters(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--fp16", "--fp16-no-flatten-grads"),
+        ("--amp", "--bitfit-terms", "all", "--optimizer", "mfac", "--mfac-num-grads", 13),
+    ],
+    ids=["adam fp16", "mfac amp bitfit"],
+)
+def test_a_decay_towards_0_trains_the_heads_alone(flags, corpus, pretrained, tmp_path, run_command):
+    job = decayed_job(corpus, pretrained, tmp_path, *flags, "--layer-decay", 1e-9)
+    if "mfac" in flags:
+        start = job.index("--adam-eps")
+        job = job[:start] + job[start + 2 :]
+    run_command("fairseq-train", *job, "--max-update", 8)
+    before, after = (
+        load_checkpoint(folder / "checkpoint_last.pt")["model"]
+        for folder in (pretrained.checkpoints, tmp_path)
+    )
+    encoder = [name for name in after if name.startswith("encoder.sentence_encoder.")]
+    for name in encoder:
+        expected = before[name].half().float() if "--fp16" in flags else before[name]
+        assert torch.equal(after[name], expected), name
+    head = after["classification_heads.sentence_classification_head.out_proj.bias"]
+    assert head.abs().min() > 0  # it begins at 0
+
+
+def test_flat_fp16_is_refused_in_one_line(corpus, pretrained, tmp_path, run_command):
+    job = decayed_job(corpus, pretrained, tmp_path, "--fp16")
+    finished = run_command("fairseq-train", *job, check=False)
+    assert finished.returncode != 0
+    assert finished.stdout.splitlines()[-1] == (
+        "ValueError: --layer-decay 0.5: with --fp16 fairseq makes one flat parameter of all, which "
+        "can have one learning rate only; add --fp16-no-flatten-grads"
+    )
+
+
+def test_hydra(corpus, tmp_path, run_command):
+    finished = run_command(
+        *("fairseq-hydra-train", f"hydra.run.dir={tmp_path}", f"common.user_dir={USER_DIR}"),
+        *("task=masked_lm", f"task.data={corpus.pretraining}", "task.tokens_per_sample=32"),
+        *("criterion=masked_lm", "optimizer=adam", "+optimizer.layer_decay=0.5"),
+        *("lr_scheduler=fixed", "optimization.lr=[0.01]", "optimization.max_update=1"),
+        *("dataset.batch_size=8", "checkpoint.no_save=true", "dataset.disable_validation=true"),
+        *("+model._name=tupe_tiny", "+model.encoder_layers=1", "+model.max_positions=32"),
+    )
+    assert [row[0] for row in table(finished.stdout)] == ["0", "1", "3"]
