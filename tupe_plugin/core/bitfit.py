@@ -4,9 +4,9 @@
     h       = LN(a + x) with bias b^LN1             f = gelu(h W + b^m2) W + b^m3
     x'      = LN(f + h) with bias b^LN2             only the b are trained
 
-Source: BitFit (arXiv 2106.10199), section 3, and the authors' code.  Published: query and second
-MLP biases alone (0.04 % of the model) come close to all of them (0.09 %).  The key bias adds the
-same number to all logits of a query, so no softmax sees it.
+Source: BitFit (arXiv 2106.10199), section 3, and the authors' code.  Published: b_q and b_m2 alone,
+``query,intermediate`` (0.04 % of BERT), come close to all (0.09 %).  The key bias adds the same
+number to all logits of a query, so no softmax sees it.
 
 | paper          | role                  | parameter of a layer                         |
 |----------------|-----------------------|----------------------------------------------|

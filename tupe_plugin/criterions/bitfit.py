@@ -10,7 +10,7 @@ come back with it. fairseq lets no criterion without parameters near a checkpoin
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from fairseq.criterions import register_criterion
@@ -36,7 +36,7 @@ class BitFitCriterion(WholeSetCriterion):
         super().__init__(cfg, task)
         # What the encoder's state dict held before the first update; nothing in fairseq-validate.
         self.start: dict[str, torch.Tensor] = {}
-        self._drift: Optional[dict[tuple[str, str], float]] = None  # noqa: UP045
+        self._drift: dict[tuple[str, str], float] | None = None
 
     def forward(
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
@@ -47,15 +47,22 @@ class BitFitCriterion(WholeSetCriterion):
             self._log_drift(encoder_of(model))
         return super().forward(model, sample, reduce)
 
-    def start_from(self, model: BaseFairseqModel, saved: Optional[Mapping[str, Any]]) -> None:  # noqa: UP045
-        """Take the biases as they are now for the start, or those of the run that is resumed."""
+    def start_from(self, model: BaseFairseqModel, saved: Mapping[str, Any] | None) -> None:
+        """Take the biases as they are for the start, or ``saved`` ones of the run that goes on."""
         encoder = encoder_of(model)
         now = encoder.state_dict()
         keys = {term.key for term in trained_terms(encoder)}
-        if saved is not None and keys <= saved.keys():
-            self.start = {key: saved[key] for key in keys}
-        else:
-            self.start = {key: now[key].float().cpu().clone() for key in keys}
+        known = saved is not None and keys <= saved.keys()
+        if saved is not None and not known:
+            logger.warning(
+                "the checkpoint does not say where these bias terms started: their drift is "
+                "measured from here"
+            )
+        self._drift = None
+        self.start = {
+            key: saved[key] if saved is not None and known else now[key].float().cpu().clone()
+            for key in sorted(keys)
+        }
 
     def _log_drift(self, encoder: TupeEncoder) -> None:
         if self._drift is None:
@@ -131,7 +138,7 @@ def _then_start(load_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
         check_frozen(model)
         extra_state = load_checkpoint(trainer, filename, reset_optimizer, *rest, **named)
         resumed = extra_state is not None and not reset_optimizer
-        criterion.start_from(model, extra_state.get(_START) if resumed else None)
+        criterion.start_from(model, extra_state.get(_START, {}) if resumed else None)
         if trainer.is_data_parallel_master:
             logger.info(describe_training(model))
         return extra_state

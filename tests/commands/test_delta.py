@@ -1,0 +1,236 @@
+"""`tupe delta`: small, exact, and refused by any model but its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tupe_plugin.commands import delta
+from tupe_plugin.commands.bitfit_delta import read_delta
+
+HEAD = "sentence_classification_head"
+EMBED, FFN = 15, 7
+
+pytest.importorskip("fairseq")
+
+
+def call(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    delta.add_arguments(parser)
+    args = parser.parse_args([str(argument) for argument in arguments])
+    return delta.run(args)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Any]:
+    """Save a random tupe model in fairseq's form; returns the path."""
+    from argparse import Namespace
+
+    from fairseq.data import Dictionary
+    from omegaconf import OmegaConf
+
+    from tupe_plugin.models.tupe import TupeConfig, TupeModel
+
+    def build(
+        name: str,
+        *,
+        seed: int = 3,
+        head: int | None = None,
+        change: Callable[[TupeModel], None] | None = None,
+        dtype: torch.dtype = torch.float32,
+        words: int = 5,
+        **settings: object,
+    ) -> Path:
+        cfg = TupeConfig(
+            encoder_layers=2,
+            encoder_embed_dim=EMBED,
+            encoder_ffn_embed_dim=FFN,
+            encoder_attention_heads=3,
+            max_positions=11,
+            rel_pos=True,
+            embedding_normalize=True,
+        )
+        for key, value in settings.items():
+            setattr(cfg, key, value)
+        dictionary = Dictionary()
+        for number in range(words):
+            dictionary.add_symbol(f"w{number}")
+        model = TupeModel.build_model(cfg, Namespace(cfg=Namespace(), source_dictionary=dictionary))
+        if head is not None:
+            model.register_classification_head(HEAD, num_classes=head)
+        state = model.state_dict()
+        with torch.no_grad():
+            for key in sorted(state):  # in an order that does not depend on what is split
+                if not key.startswith("classification_heads."):
+                    state[key].normal_(generator=torch.Generator().manual_seed(seed))
+            model.load_state_dict(state)
+            if change is not None:
+                change(model)
+        history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 1}
+        checkpoint = {
+            "model": {key: v.to(dtype).float() for key, v in model.state_dict().items()},
+            "cfg": {
+                "model": {
+                    **OmegaConf.to_container(OmegaConf.structured(cfg), enum_to_str=True),
+                    "_name": "tupe",
+                },
+                "task": {"_name": "sentence_prediction", "data": str(tmp_path), "num_classes": 3},
+            },
+            "args": None,
+            "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1}},
+            "optimizer_history": [history],
+        }
+        path = tmp_path / name
+        torch.save(checkpoint, path)
+        return path
+
+    return build
+
+
+def learn(model: Any) -> None:
+    """Every trained parameter moves, by numbers that no half precision holds."""
+    generator = torch.Generator().manual_seed(7)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter += torch.randn(parameter.shape, generator=generator) / 3
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["model"]
+
+
+@pytest.mark.parametrize("terms", ["all", "query", "query,output", "key,value,layer_norm"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_applied_again_it_is_the_tuned_model_bit_for_bit(
+    make, tmp_path: Path, terms: str, dtype: torch.dtype
+) -> None:
+    base = make("base.pt", head=5)  # a head of the base's own is none of the delta's business
+    tuned = make("tuned.pt", head=3, bitfit_terms=terms, change=learn, dtype=dtype)
+    file, again = tmp_path / "d.safetensors", tmp_path / "again.pt"
+    assert call("save", base, tuned, "-o", file) == 0
+    assert call("apply", base, file, "-o", again) == 0
+    ours, theirs = weights(again), weights(tuned)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], value) for key, value in theirs.items())
+    made = torch.load(again, weights_only=True)["cfg"]
+    assert made["model"]["bitfit_terms"] == terms
+    assert made["task"] == {"_name": "sentence_prediction", "data": "", "num_classes": 3}
+    assert str(tmp_path) not in file.read_bytes().decode("latin-1")  # no place of this machine
+
+
+def test_it_holds_biases_and_head_alone(make, tmp_path: Path, capsys) -> None:
+    base = make("base.pt")
+    tuned = make("tuned.pt", head=3, bitfit_terms="query,output", change=learn)
+    file = tmp_path / "d.safetensors"
+    assert call("save", base, tuned, "-o", file) == 0
+    made = read_delta(file)
+    assert made.roles == ("query", "output")
+    assert made.num_biases == 2 * (EMBED + EMBED)
+    head = EMBED * EMBED + EMBED + 3 * EMBED + 3
+    assert sum(tensor.numel() for tensor in made.tensors.values()) == made.num_biases + head
+    own = weights(base)
+    tied = own.pop("encoder.lm_head.weight")
+    assert torch.equal(tied, own["encoder.sentence_encoder.embed_tokens.weight"])
+    assert made.parameters == sum(value.numel() for value in own.values())
+    capsys.readouterr()
+    assert call("info", file) == 0
+    told = capsys.readouterr().out
+    for text in (
+        "query, output",
+        f"60 biases ({100 * 60 / made.parameters:.3f} % of the model's {made.parameters:,} ",
+        f"{HEAD}, 3 output(s)",
+        "encoder_layers 2, encoder_embed_dim 15, encoder_ffn_embed_dim 7",
+        "position_scheme tupe-r",
+        made.fingerprint,
+    ):
+        assert text in told
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"seed": 4}, "has the sizes that d.safetensors wants, but other weights"),
+        ({"encoder_layers": 3}, "encoder_layers 3 in other.pt, 2 in d.safetensors"),
+        ({"words": 6}, "of other sizes: vocabulary"),
+        ({"encoder_ffn_embed_dim": 9}, "encoder_ffn_embed_dim 9 in other.pt, 7"),
+        ({"rel_pos": False}, "position_scheme tupe-a in other.pt, tupe-r in"),
+        ({"encoder_attention_heads": 5}, "encoder_attention_heads 5 in other.pt, 3 in"),
+        ({"max_positions": 13, "encoder_layers": 1}, "; max_positions 13 in other.pt, 11"),
+    ],
+    ids=str,
+)
+def test_another_base_is_refused(make, tmp_path: Path, capsys, other, message) -> None:
+    base, tuned = make("base.pt"), make("tuned.pt", head=3, bitfit_terms="all", change=learn)
+    file, again = tmp_path / "d.safetensors", tmp_path / "again.pt"
+    assert call("save", base, tuned, "-o", file) == 0
+    stranger = make("other.pt", **other)
+    assert call("apply", stranger, file, "-o", again) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("tupe delta: other.pt ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not again.exists()
+
+
+def test_a_base_of_which_one_number_differs_is_refused(make, tmp_path: Path, capsys) -> None:
+    tuned = make("tuned.pt", head=3, bitfit_terms="query", change=learn)
+    file = tmp_path / "d.safetensors"
+    assert call("save", make("base.pt"), tuned, "-o", file) == 0
+
+    def nudge(model: Any) -> None:  # a frozen third of a bias of which another third was trained
+        model.encoder.sentence_encoder.layers[1].self_attn.in_proj_bias[EMBED] += 1e-3
+
+    assert call("apply", make("near.pt", change=nudge), file, "-o", tmp_path / "again.pt") == 1
+    assert "other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tuned", "message"),
+    [
+        ({}, "not fine-tuned with --bitfit-terms"),
+        ({"bitfit_terms": "all", "seed": 4}, "frozen tensors of tuned.pt differ from base.pt"),
+        ({"bitfit_terms": "all", "words": 6}, "of other sizes: vocabulary"),
+        (
+            {"bitfit_terms": "all", "embedding_normalize": False},
+            "embedding_layer_norm.weight is (15,) in the former, absent in the latter",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_come_from_the_base_is_refused(
+    make, tmp_path: Path, capsys, tuned, message
+) -> None:
+    file = tmp_path / "d.safetensors"
+    assert call("save", make("base.pt"), make("tuned.pt", head=3, **tuned), "-o", file) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not file.exists()
+
+
+def test_files_that_are_no_delta(make, tmp_path: Path, capsys) -> None:
+    from safetensors.torch import save_file
+
+    base, file = make("base.pt"), tmp_path / "d.safetensors"
+    assert call("info", file) == 1
+    assert f"no such file: {file}" in capsys.readouterr().err
+    file.write_bytes(b"\x00" * 20)
+    assert call("info", file) == 1
+    assert "no safetensors file" in capsys.readouterr().err
+    save_file({"a": torch.zeros(2)}, file, metadata={"about": json.dumps("something else")})
+    assert call("apply", base, file, "-o", tmp_path / "again.pt") == 1
+    assert "not written by this version's `tupe delta save`" in capsys.readouterr().err
+    assert call("save", base, tmp_path / "none.pt", "-o", tmp_path / "new.safetensors") == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_no_file_is_overwritten(make, tmp_path: Path, capsys) -> None:
+    base, tuned = make("base.pt"), make("tuned.pt", head=3, bitfit_terms="all", change=learn)
+    assert call("save", base, tuned, "-o", tuned) == 1
+    assert "exists already" in capsys.readouterr().err
