@@ -5,13 +5,11 @@ of an optimizer is the attribute ``param_group`` of a parameter, which also reac
 copies of half-precision parameters; a tupe model leaves each parameter's depth there.
 """
 
-import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairseq import optim
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 from torch import nn
@@ -75,30 +73,3 @@ def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Se
     groups = decayed_groups(runs, decay)
     logger.info("%s: learning rates by depth\n%s", flag, format_table(runs, decay, lr=cfg.lr[0]))
     return groups
-
-
-def refuse_other_optimizers() -> None:
-    """Say it where an optimizer does not know ``layer_decay``, instead of training without it.
-
-    On fairseq-train's command line its parser does so. A configuration of hydra may hold the option
-    beside any optimizer, and fairseq drops what that one does not know without a word.
-    """
-    build_optimizer = optim.build_optimizer
-
-    @functools.wraps(build_optimizer)
-    def build_or_refuse(cfg: Any, params: Any, *rest: Any, **named: Any) -> Any:
-        name, decay = getattr(cfg, "_name", None), getattr(cfg, "layer_decay", None)
-        declared = optim.OPTIMIZER_DATACLASS_REGISTRY.get(name)
-        if decay not in (None, 1) and not (declared and issubclass(declared, LayerDecayConfig)):
-            knowing = " and ".join(
-                known
-                for known, options in optim.OPTIMIZER_DATACLASS_REGISTRY.items()
-                if issubclass(options, LayerDecayConfig)
-            )
-            raise ValueError(
-                f"optimizer {name} does not know layer_decay={decay}: {knowing} do; take one of "
-                "them, or leave layer_decay out"
-            )
-        return build_optimizer(cfg, params, *rest, **named)
-
-    optim.build_optimizer = build_or_refuse

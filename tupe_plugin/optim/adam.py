@@ -11,10 +11,9 @@ from fairseq.optim import OPTIMIZER_REGISTRY, adam, register_optimizer
 from torch import nn
 
 from ..core.layer_decay import keep_groups_out_of_states, scale_learning_rates
-from ._layer_decay import LayerDecayConfig, groups_by_depth, refuse_other_optimizers
+from ._layer_decay import LayerDecayConfig, groups_by_depth
 
 del OPTIMIZER_REGISTRY["adam"]
-refuse_other_optimizers()
 
 
 @dataclass
