@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tupe_plugin  # noqa: F401  before fairseq, where the start-up hook is not installed
+from tests.forked_commands import ENTRY_POINTS, run_forked
 
 ROOT = Path(__file__).resolve().parent.parent
 LAST_LINES = 60  # of a failed command's output
@@ -45,7 +46,8 @@ def run_command() -> RunCommand:
     `run_command("fairseq-train", "bin", "--max-update", 3, cwd=tmp_path)` returns the finished
     process; `.stdout` holds both streams. Arguments may be of any type. A failing exit status fails
     the test and shows the end of the output, unless `check=False`. `env` adds to the environment.
-    One thread for torch; no GPU, unless `gpu=True`.
+    One thread for torch; no GPU, unless `gpu=True`. fairseq's own commands are forked from a
+    process that has imported them (`forked_commands.py`), unless `env` or `gpu` is given.
     """
 
     def run(
@@ -62,16 +64,21 @@ def run_command() -> RunCommand:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
         if not gpu:
             environment["CUDA_VISIBLE_DEVICES"] = ""
-        finished = subprocess.run(
-            line,
-            cwd=cwd,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        if command in ENTRY_POINTS and not gpu and not env:
+            finished = run_forked(
+                command, line[1:], cwd=cwd, environment=environment, timeout=timeout
+            )
+        else:
+            finished = subprocess.run(
+                line,
+                cwd=cwd,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
         if check and finished.returncode != 0:
             tail = "\n".join(finished.stdout.splitlines()[-LAST_LINES:])
             pytest.fail(f"exit status {finished.returncode} from {' '.join(line)}\n{tail}")
