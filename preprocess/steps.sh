@@ -11,8 +11,29 @@ PYTHON=${PYTHON:-python3}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 
-# One text treatment for pre-training and fine-tuning: a word looks the same in both.
-CLEANING=normalize_punctuation,remove_nonprinting,tokenize_words,lowercase_text
+# One text treatment for pre-training and fine-tuning: a word looks the same in both. These steps keep
+# a line a line; pretrain.sh adds those of documents around them, between text and words.
+#
+# cleaning_steps TOKENIZER: sets CLEANING, and its two parts CLEANING_TEXT and CLEANING_WORDS.
+cleaning_steps() {
+  CLEANING_TEXT=replace_addresses,clean_punctuation,normalize_punctuation,remove_nonprinting
+  CLEANING_WORDS=tokenize_words,lowercase_text
+  case $1 in
+    moses) ;;
+    perl)
+      CLEANING_TEXT=${CLEANING_TEXT/normalize_punctuation/perl_normalize_punctuation}
+      CLEANING_TEXT=${CLEANING_TEXT/remove_nonprinting/perl_remove_nonprinting}
+      CLEANING_WORDS=perl_$CLEANING_WORDS
+      ;;
+    wordpiece) # BERT's own treatment of the text is a part of it
+      CLEANING_TEXT=""
+      CLEANING_WORDS=apply_wordpiece
+      ;;
+    *) usage_error "--tokenizer must be moses, perl or wordpiece, not '$1'" ;;
+  esac
+  CLEANING=${CLEANING_TEXT:+$CLEANING_TEXT,}$CLEANING_WORDS
+}
+cleaning_steps moses
 
 fail() {
   echo "$(basename "$0"): $1" >&2
@@ -45,8 +66,29 @@ need_file() {
   done
 }
 
+# need_source FILE_OR_FOLDER...
+need_source() {
+  local source
+  for source in "$@"; do
+    if [ -d "$source" ]; then
+      [ -r "$source" ] && [ -x "$source" ] || fail "not readable: $source"
+      [ -n "$(find "$source" -type f -print -quit)" ] || fail "no file in the folder: $source"
+    else
+      need_file "$source"
+    fi
+  done
+}
+
+# sha256 FILE_OR_FOLDER...: a line for each file, those of a folder sorted by their paths.
 sha256() {
-  if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi
+  local path
+  for path in "$@"; do
+    if [ -d "$path" ]; then find "$path" -type f -print0 | LC_ALL=C sort -z; else printf '%s\0' "$path"; fi
+  done | sha256_of_names
+}
+
+sha256_of_names() {
+  if command -v sha256sum >/dev/null; then xargs -0 sha256sum; else xargs -0 shasum -a 256; fi
 }
 
 # absolute PATH: the same spelling from every folder, so that a rerun finds its steps.
@@ -57,7 +99,7 @@ absolute() {
   esac
 }
 
-# start_steps FOLDER INPUT...: begins the record with the programs' versions and the inputs' hashes.
+# start_steps FOLDER INPUT...: takes the lock ($lock, if set: shards run side by side) and begins the record with the programs' versions and the inputs' hashes.
 start_steps() {
   local folder=$1
   shift
@@ -65,7 +107,12 @@ start_steps() {
   local versions
   versions=$("$PYTHON" -c '
 from importlib import metadata
-for name in ("sacremoses", "regex", "tokenizers", "tqdm", "fairseq"):
+import sys
+print("python", *sys.version_info[:2])
+for name in (
+    *("sacremoses", "regex", "tokenizers", "tqdm", "fairseq"),
+    *("mwparserfromhell", "numpy", "sentencex", "zstandard"),
+):
     try:
         print(name, metadata.version(name))
     except metadata.PackageNotFoundError:
@@ -73,14 +120,25 @@ for name in ("sacremoses", "regex", "tokenizers", "tqdm", "fairseq"):
 ' 2>&1) || fail "${versions##*$'\n'}"
   mkdir -p "$folder" || fail "cannot make the folder $folder"
   if command -v flock >/dev/null; then
-    exec 9>>"$folder/.lock"
+    exec 9>>"$folder/${lock:-.lock}" || fail "cannot write in $folder"
     flock -n 9 || fail "another run is at work in $folder"
   fi
   record=$versions$'\n'$(
     cd "$root/preprocess"
     sha256 ./*.sh filters/*.py ../tupe_plugin/commands/glue_tasks.*
   )
-  [ $# -eq 0 ] || record+=$'\n'$(sha256 "$@")
+  input_hashes=$(sha256 "$@")
+  record+=$'\n'$input_hashes
+}
+
+# need_step FOLDER MESSAGE COMMAND...: fails unless the step was made elsewhere from the same.
+need_step() {
+  local folder=$1 message=$2 shard_record
+  shift 2
+  shard_record=$record$'\n'"$*"
+  [ -f "$folder/stamp.txt" ] || fail "no $folder: $message"
+  [ "$(cat "$folder/stamp.txt")" = "$shard_record" ] ||
+    fail "$folder was made from other inputs, options or versions: $message"
 }
 
 # step FOLDER COMMAND...: the command writes into the folder that it is given as {}.
@@ -108,7 +166,7 @@ step() {
   set -e
   [ "$status" -lt 128 ] || fail "interrupted; run the same command again to go on" "$status"
   [ "$status" -eq 0 ] || fail "the step '$(basename "$folder")' failed (see above)" "$status"
-  printf '%s\n' "$record" >"$folder.part/stamp.txt"
+  printf '%s\n' "$record" >"$folder.part/stamp.txt" || fail "cannot write in $folder.part"
   rm -rf "$folder"
   mv "$folder.part" "$folder"
 }
@@ -125,6 +183,11 @@ map_lines() {
   filter map_lines --workers "$workers" "$@"
 }
 
+# clean_documents ARGUMENT...: the same.
+clean_documents() {
+  filter clean_documents --workers "$workers" "$@"
+}
+
 # binarize FOLDER ARGUMENT...: fairseq-preprocess of the same Python; its long log goes to a file.
 binarize() {
   local log=$1/fairseq-preprocess.log cores=$workers
@@ -135,7 +198,7 @@ binarize() {
   "$PYTHON" -m fairseq_cli.preprocess --only-source --workers "$cores" --destdir "$@" \
     >"$log" 2>&1 9>&- || {
     local status=$?
-    tail -n 5 "$log" >&2
+    echo "fairseq-preprocess: $(tail -n 1 "$log") (all it said: $log)" >&2
     return "$status"
   }
   rm -f "$1/preprocess.log"

@@ -184,7 +184,10 @@ title "1/6 Corpus: the documentation of Python's standard library"
 [ -f "$out/corpus.txt" ] || build_corpus
 
 title "2/6 preprocess/pretrain.sh: normalise, tokenise, learn BPE, binarise"
+# The corpus is a sentence a line and holds no copies; "os.path.join(a, b)" is a sentence here.
 "$root/preprocess/pretrain.sh" --bpe-merges 4000 --valid-ratio 0.1 --max-line-tokens 126 \
+  --wrapped no --dedup none \
+  --skip filter_paragraphs,replace_addresses,clean_punctuation,segment_sentences,merge_short_sentences \
   "$out/corpus.txt" "$out/corpus"
 
 title "3/6 Task: does a sentence run forward or backward? Each one appears both ways, so a bag of

@@ -4,25 +4,84 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+import zstandard
+
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+_CHUNK = 1 << 20
 
 
 class UnreadableTextError(Exception):
     """A file that cannot be read as text; the message names the file and the line."""
 
 
-def _decompressed(raw: BinaryIO, suffix: str) -> Iterable[bytes]:
+class _ZstdStream(io.RawIOBase):
+    """zstandard's own readers take a file that ends too early for one that ends; this one does not.
+
+    Files of several frames (`zstd -c a b`, `pzstd`) are read to the last one.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        # The largest window that `zstd --long=31` can write; the default refuses such archives.
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        self._frame = self._decompressor.decompressobj()
+        self._fresh = True  # no byte of this frame was read yet
+        self._input = b""
+        self._output = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._output:
+            data = self._input or self._raw.read(_CHUNK)
+            if not data:
+                if self._fresh:
+                    return 0
+                raise EOFError("the file ends within a zstd frame")
+            self._fresh = False
+            self._output = memoryview(self._frame.decompress(data))
+            self._input = b""
+            if self._frame.eof:
+                self._input = self._frame.unused_data
+                self._frame = self._decompressor.decompressobj()
+                self._fresh = not self._input
+        size = min(len(buffer), len(self._output))
+        buffer[:size] = self._output[:size]
+        self._output = self._output[size:]
+        return size
+
+
+def _decompressed(raw: BinaryIO, suffix: str) -> BinaryIO:
     if suffix == ".gz":
-        return gzip.GzipFile(fileobj=raw)
+        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
     if suffix == ".bz2":
-        return bz2.BZ2File(raw)
+        return bz2.BZ2File(raw)  # type: ignore[return-value]
     if suffix == ".xz":
-        return lzma.LZMAFile(raw)
+        return lzma.LZMAFile(raw)  # type: ignore[return-value]
+    if suffix == ".zst":
+        return io.BufferedReader(_ZstdStream(raw), _CHUNK)
     return raw
+
+
+@contextmanager
+def open_decompressed(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """The file's content, decompressed by its suffix, and the file itself, whose place tells how
+    far the reading is."""
+    with open(path, "rb") as raw:
+        yield _decompressed(raw, path.suffix), raw
+
+
+# What the standard library and zstandard raise for archives that are damaged or cut off.
+DAMAGED = (EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError, OSError)
 
 
 def drop_invalid_utf8(line: bytes) -> str:
@@ -30,27 +89,47 @@ def drop_invalid_utf8(line: bytes) -> str:
     return line.decode("utf-8", errors="ignore").removeprefix("\ufeff")
 
 
-def read_lines(
-    path: Path, *, on_progress: Callable[[int], object] = lambda _: None
+def decode_lines(
+    stream: Iterable[bytes], *, on_invalid: Callable[[int], object] = lambda _: None
 ) -> Iterator[str]:
     """Yield the lines without their ends (LF or CRLF); only `\\n` separates lines.
 
-    `on_progress` is called now and then with the bytes of the file (as on disk) read since before.
+    `on_invalid` is called with the number of dropped bytes of each line that is not UTF-8.
+    """
+    for raw_line in stream:
+        line = raw_line.rstrip(b"\n").removesuffix(b"\r")
+        try:
+            text = line.decode("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            text = drop_invalid_utf8(line)
+            on_invalid(len(line.removeprefix(b"\xef\xbb\xbf")) - len(text.encode("utf-8")))
+        yield text
+
+
+def read_lines(
+    path: Path,
+    *,
+    on_progress: Callable[[int], object] = lambda _: None,
+    on_invalid: Callable[[int], object] = lambda _: None,
+) -> Iterator[str]:
+    """Yield the lines of a file, plain or compressed, without their ends.
+
+    `on_progress` is called now and then with the bytes of the file (as on disk) read since before,
+    `on_invalid` as in `decode_lines`.
 
     Raises:
         UnreadableTextError: the archive is damaged or ends too early.
     """
     number = 0
-    with open(path, "rb") as raw:
+    with open_decompressed(path) as (stream, raw):
         told = 0
-        stream = _decompressed(raw, path.suffix)
         try:
-            for number, line in enumerate(stream, start=1):
-                yield drop_invalid_utf8(line.rstrip(b"\n").removesuffix(b"\r"))
+            for number, line in enumerate(decode_lines(stream, on_invalid=on_invalid), start=1):
+                yield line
                 if number % 1000 == 0:
                     on_progress(raw.tell() - told)
                     told = raw.tell()
-        except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+        except DAMAGED as error:
             raise UnreadableTextError(
                 f"{path}: cannot be read beyond line {number}: {error or type(error).__name__}; "
                 f"is the download complete?"

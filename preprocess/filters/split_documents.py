@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.filters.write_counts import write_counts
+
 
 @dataclass
 class Block:
@@ -102,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--valid-ratio", required=True, type=float)
     parser.add_argument("--block-lines", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--counts", type=Path, help="write what was counted into this file (JSON)")
     args = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     try:
@@ -113,6 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
             block_lines=args.block_lines,
             seed=args.seed,
         )
+        if args.counts is not None:
+            write_counts(args.counts, {"train blocks": train_blocks, "valid blocks": valid_blocks})
     except (ValueError, OSError) as error:
         parser.exit(1, f"split_documents: {error}\n")
     sys.stderr.write(f"{train_blocks} blocks for training, {valid_blocks} for validation\n")

@@ -1,4 +1,4 @@
-"""Cut a line of BPE tokens that is too long for one training sample, if possible at a sentence end.
+"""Cut a line of units that is too long for one training sample, if possible at a sentence end.
 
 fairseq's `--sample-break-mode complete` never cuts a line, so that a line longer than
 `--tokens-per-sample` would be refused; and paragraphs of books are often longer.
@@ -29,12 +29,17 @@ def split_long_line(line: str, *, max_tokens: int) -> str:
     return "\n".join(pieces)
 
 
+def _goes_on(unit: str, following: str) -> bool:
+    """Whether the two are of one word, in BPE (`un@@ do`) or in WordPiece (`un ##do`)."""
+    return unit.endswith("@@") or (following.startswith("##") and len(following) > 2)
+
+
 def _last_cut(tokens: list[str], start: int, limit: int) -> int:
     last_word_end = limit
     found_word = False
     for end in range(limit, start, -1):
         previous = tokens[end - 1]
-        if previous.endswith("@@") or tokens[end] in _CLOSING:
+        if _goes_on(previous, tokens[end]) or tokens[end] in _CLOSING:
             continue
         if not found_word:
             last_word_end, found_word = end, True

@@ -8,9 +8,9 @@ import lzma
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from preprocess.filters.map_lines import (
-    Chain,
     LineMapper,
     blocks_of_lines,
     main,
@@ -18,7 +18,24 @@ from preprocess.filters.map_lines import (
     map_files,
 )
 from preprocess.filters.open_text import UnreadableTextError, read_lines
+from preprocess.filters.step_chain import Chain
 
+
+def zstd_frames(content: bytes) -> bytes:
+    """Two frames, as `cat a.zst b.zst` gives them, the first of unknown size."""
+    compressor = zstandard.ZstdCompressor()
+    middle = len(content) // 2
+    stream = compressor.compressobj()
+    first = stream.compress(content[:middle]) + stream.flush()
+    return first + compressor.compress(content[middle:])
+
+
+COMPRESSED = [
+    (".gz", gzip.compress),
+    (".bz2", bz2.compress),
+    (".xz", lzma.compress),
+    (".zst", zstd_frames),
+]
 CLEANING = ("normalize_punctuation", "remove_nonprinting", "tokenize_words", "lowercase_text")
 
 
@@ -41,7 +58,7 @@ def test_a_line_that_lost_its_text_is_dropped_but_an_empty_one_is_kept():
 def test_any_number_of_workers_gives_the_same_lines_in_order(workers):
     lines = [f"Line {number}, “quoted”." for number in range(5000)]
     with LineMapper(Chain(steps=CLEANING), workers=workers) as mapper:
-        mapped = [line for block in mapper.map(lines) for line in block]
+        mapped = [line for block in mapper.map_lines(lines) for line in block]
     assert mapped == [f'line {number} , " quoted . "' for number in range(5000)]
 
 
@@ -55,15 +72,12 @@ def test_reading_is_never_far_ahead_of_writing():
             yield "word " * 1000
 
     with LineMapper(Chain(steps=("lowercase_text",)), workers=2) as mapper:
-        for _, _block in zip(range(20), mapper.map(endless_lines()), strict=False):
+        for _, _block in zip(range(20), mapper.map_lines(endless_lines()), strict=False):
             pass
     assert read < 500
 
 
-@pytest.mark.parametrize(
-    ("suffix", "compress"),
-    [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)],
-)
+@pytest.mark.parametrize(("suffix", "compress"), [("", bytes), *COMPRESSED])
 def test_compressed_files(tmp_path, suffix, compress):
     path = tmp_path / f"text{suffix}"
     path.write_bytes(compress("\ufeffone\r\ntwo\u2028still two\n\nlast, no newline".encode()))
@@ -73,16 +87,22 @@ def test_compressed_files(tmp_path, suffix, compress):
     assert sum(progress) == path.stat().st_size
 
 
-@pytest.mark.parametrize(
-    ("suffix", "compress"),
-    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)],
-)
-def test_a_truncated_archive_is_named(tmp_path, suffix, compress):
+@pytest.mark.parametrize(("suffix", "compress"), COMPRESSED)
+@pytest.mark.parametrize("share", [0.25, 0.75])
+def test_a_truncated_archive_is_named(tmp_path, suffix, compress, share):
     path = tmp_path / f"text{suffix}"
     whole = compress("".join(f"line {number}\n" for number in range(20_000)).encode())
-    path.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(UnreadableTextError, match=rf"text\{suffix}: cannot be read beyond line"):
         list(read_lines(path))
+
+
+def test_invalid_utf8_is_dropped_and_counted(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"\xef\xbb\xbfcaf\xc3\xa9\nbro\xffken \xc3\nwhole\n")
+    dropped = []
+    assert list(read_lines(path, on_invalid=dropped.append)) == ["café", "broken ", "whole"]
+    assert dropped == [2]
 
 
 def test_files_are_joined_by_an_empty_line(tmp_path):
@@ -99,7 +119,11 @@ def test_files_are_joined_by_an_empty_line(tmp_path):
     [
         (["--steps", "lowercase_text", "missing"], "No such file"),
         (["--steps", "no_such_step", "text"], "no step 'no_such_step'; the steps are"),
+        (["--steps", "segment_sentences", "text"], "a step of clean_documents, not of lines"),
+        (["--steps", "lowercase_text,lowercase_text", "text"], "a step is there twice"),
         (["--steps", "apply_bpe", "text"], "needs --bpe-codes"),
+        (["--steps", "apply_wordpiece", "text"], "needs --vocab"),
+        (["--steps", "apply_wordpiece", "--vocab", "text", "text"], "text: no [UNK]"),
         (["--steps", "split_long_lines", "text"], "--max-line-tokens of at least 1, not None"),
         (["--steps", "apply_bpe", "--bpe-codes", "text", "text"], "text:1: expected 'left right'"),
     ],

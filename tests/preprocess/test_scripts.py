@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -54,7 +59,8 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.suffix in {".bin", ".idx", ".codes", ".label"} or path.name == "dict.txt"
+        if path.suffix in {".bin", ".idx", ".codes", ".label", ".json", ".txt"}
+        and path.name != "stamp.txt"
     }
 
 
@@ -110,7 +116,7 @@ def test_a_rerun_does_nothing_and_a_changed_option_redoes_what_depends_on_it(
     said = succeed(
         "pretrain.sh", text_file, pretrained, "--bpe-merges", MERGES, "--valid-ratio", "0.1"
     )
-    assert said.count("done before") == 6
+    assert said.count("done before") == 7
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     copy = tmp_path / "out"
@@ -118,7 +124,7 @@ def test_a_rerun_does_nothing_and_a_changed_option_redoes_what_depends_on_it(
     succeed("pretrain.sh", *arguments, MERGES, "--workers", 1)
     assert digests(copy / "data-bin") == digests(pretrained / "data-bin")
     said = succeed("pretrain.sh", *arguments, 20)
-    assert said.count("done before") == 2  # clean and split
+    assert said.count("done before") == 3  # clean, text and split
     assert len((copy / "data-bin" / "bpe.codes").read_text("utf-8").splitlines()) == 21
 
 
@@ -208,7 +214,7 @@ def test_valid_text_dictionary_and_codes_can_be_given(pretrained, tmp_path):
     succeed(
         "pretrain.sh",
         *("text.txt", "out", "--valid", "valid.txt", "--bpe-codes", codes),
-        *("--authors-dict", "dict.txt"),
+        *("--authors-dict", "dict.txt", "--min-letters", 0, "--min-letter-share", 0),
         cwd=tmp_path,
     )
     from fairseq.data import Dictionary, data_utils
@@ -401,8 +407,8 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["pretrain.sh"], 2, "give at least one TEXT and OUT_DIR"),
-        (["pretrain.sh", "text"], 2, "give at least one TEXT and OUT_DIR"),
+        (["pretrain.sh"], 2, "give at least one SOURCE and OUT_DIR"),
+        (["pretrain.sh", "text"], 2, "give at least one SOURCE and OUT_DIR"),
         (["pretrain.sh", "text", "text"], 2, "OUT_DIR must be a folder"),
         (["pretrain.sh", "--bpe-merge", "5", "text", "out"], 2, "unknown option --bpe-merge"),
         (["pretrain.sh", "text", "out", "--bpe-merges"], 2, "--bpe-merges needs a value"),
@@ -411,7 +417,18 @@ def folder(tmp_path) -> Path:
         (["pretrain.sh", "text", "out", "--valid-ratio", "2"], 2, "between 0 and 1, not '2'"),
         (["pretrain.sh", "missing", "out"], 1, "no such file: "),
         (["pretrain.sh", "empty", "out"], 1, "the file is empty: "),
-        (["pretrain.sh", "glue", "out"], 1, "not a file: "),
+        (["pretrain.sh", "glue", "out"], 1, "no file in the folder: "),
+        (["pretrain.sh", "text", "out", "--shard", "4/3"], 2, "I/N with I from 1 to N, not '4/3'"),
+        (["pretrain.sh", "text", "out", "--shard", "1/2", "--merge", "2"], 2, "not both"),
+        (["pretrain.sh", "text", "out", "--merge", "2"], 1, "with --shard 1/2 instead of --merge"),
+        (["pretrain.sh", "text", "out", "--skip", "tokenize_words"], 2, "cannot be left out"),
+        (["pretrain.sh", "text", "out", "--skip", "nothing"], 2, "'nothing' cannot be left out"),
+        (["pretrain.sh", "text", "out", "--dedup", "words"], 2, "documents, lines or none"),
+        (["pretrain.sh", "text", "out", "--wrapped", "y"], 2, "must be auto, yes or no"),
+        (["pretrain.sh", "text", "out", "--min-letter-share", "2"], 2, "from 0 to 1, not '2'"),
+        (["pretrain.sh", "text", "out", "--tokenizer", "mosses"], 2, "or wordpiece, not 'mosses'"),
+        (["pretrain.sh", "text", "out", "--tokenizer", "wordpiece"], 2, "needs --vocab FILE"),
+        (["pretrain.sh", "text", "out", "--vocab", "text"], 2, "are for --tokenizer wordpiece"),
         (["pretrain.sh", "text", "out", "--dict", "no"], 1, "no such file: "),
         (["pretrain.sh", "text", "o", "--dict", "text", "--authors-dict", "text"], 2, "not both"),
         (["glue.sh", "glue", "CoLA"], 2, "give GLUE_DIR, TASK and OUT_DIR"),
@@ -448,6 +465,137 @@ def test_mistakes_give_one_clear_line(folder, arguments, status, message):
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not list(folder.glob("out/*-bin"))
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory) -> Path:
+    """A folder: wrapped text, compressed text, a dump; with a copy and bytes that are no UTF-8."""
+    folder = tmp_path_factory.mktemp("corpus") / "books"
+    (folder / "more").mkdir(parents=True)
+    text = made_up_text(60)
+    (folder / "a.txt.gz").write_bytes(
+        gzip.compress(text.encode() + b"\n\xff" + text[:2000].encode())
+    )
+    (folder / "b.txt").write_text(textwrap.fill(text, 72), encoding="utf-8")
+    pages = "".join(
+        f"<page><title>{n}</title><ns>0</ns><revision><text>'''Page''' {text[n * 300 :][:900]}"
+        f"[[File:x.jpg]]{{{{cite}}}}</text></revision></page>"
+        for n in range(40)
+    )
+    dump = f"<mediawiki>{pages}</mediawiki>".encode()
+    (folder / "more" / "wiki.xml.bz2").write_bytes(bz2.compress(dump))
+    return folder
+
+
+BOOK_OPTIONS = ("--bpe-merges", MERGES, "--valid-ratio", "0.1", "--min-letter-share", "0.5")
+
+
+@pytest.mark.slow
+def test_shards_merged_are_the_whole_byte_for_byte(books, tmp_path):
+    said = succeed("pretrain.sh", books, tmp_path / "whole", *BOOK_OPTIONS)
+    assert "b.txt: the lines are wrapped" in said
+    arguments = (books, tmp_path / "merged", *BOOK_OPTIONS)
+    shards = [
+        subprocess.Popen(
+            [
+                str(ROOT / "preprocess" / "pretrain.sh"),
+                *map(str, [*arguments, "--shard", f"{number}/2", "--workers", 1]),
+            ],
+            env=environment(),
+            stderr=subprocess.DEVNULL,
+        )
+        for number in (1, 2)  # side by side, in one folder
+    ]
+    assert [shard.wait(timeout=300) for shard in shards] == [0, 0]
+    succeed("pretrain.sh", *arguments, "--merge", 2)
+    whole = digests(tmp_path / "whole" / "data-bin")
+    assert digests(tmp_path / "merged" / "data-bin") == whole
+    assert {"manifest.json", "cleaning.txt", "train.bin", "bpe.codes"} <= set(whole)
+
+    manifest = json.loads((tmp_path / "whole" / "data-bin" / "manifest.json").read_text("utf-8"))
+    assert [source["name"] for source in manifest["inputs"]] == [
+        *("a.txt.gz", "b.txt", "wiki.xml.bz2"),
+    ]
+    counted = manifest["steps"]["clean"]["corpus"]
+    assert counted["articles"] == 40
+    assert counted["files with wrapped lines"] == 1
+    assert counted["bytes of invalid UTF-8 dropped"] == 1
+    assert manifest["steps"]["text"]["documents dropped"] >= 5  # text[:2000] begins as text does
+    train = tmp_path / "whole" / "data-bin" / "train.bin"
+    assert manifest["outputs"]["train.bin"]["sha256"] == whole["train.bin"]
+    assert manifest["outputs"]["train.bin"]["bytes"] == train.stat().st_size
+
+    result = run("pretrain.sh", *arguments, "--merge", 2, "--min-letters", 20)
+    assert result.returncode == 1
+    assert "was made from other inputs, options or versions" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_wordpiece_data_has_the_vocabularys_units(tmp_path):
+    (tmp_path / "text").write_text(made_up_text(50), encoding="utf-8")
+    syllables = ["ba", "ko", "ti", "lu", "me"]
+    units = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", '"', *syllables, "it"]
+    units += [f"##{syllable}" for syllable in syllables]
+    (tmp_path / "vocab.txt").write_text("".join(unit + "\n" for unit in units), encoding="utf-8")
+    succeed(
+        "pretrain.sh",
+        *("text", "out", "--tokenizer", "wordpiece", "--vocab", "vocab.txt"),
+        *("--valid-ratio", "0.1", "--max-line-tokens", "40"),
+        cwd=tmp_path,
+    )
+    from fairseq.data import Dictionary, data_utils
+
+    data = tmp_path / "out" / "data-bin"
+    words = Dictionary.load(str(data / "dict.txt"))
+    assert words.symbols[4:] == units[5:]
+    lines = [
+        words.string(ids).strip()
+        for ids in data_utils.load_indexed_dataset(str(data / "train"), words)
+    ]
+    assert max(len(line.split()) for line in lines) == 38  # 12 words of 3 units and ", so it's ."
+    assert all(line.split()[0] in syllables for line in lines if line)
+    assert (data / "vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
+    assert (data / "cleaning.txt").read_text("utf-8") == "apply_wordpiece\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("text.txt.gz", "text.txt.gz: cannot be read beyond line"),
+        ("wiki.xml.bz2", "wiki.xml.bz2: cannot be read from its start on"),
+    ],
+)
+def test_a_truncated_archive_stops_it_and_leaves_nothing(tmp_path, name, message):
+    compress = gzip.compress if name.endswith(".gz") else bz2.compress
+    text = "<mediawiki>" + made_up_text(300) if ".xml" in name else made_up_text(300)
+    (tmp_path / name).write_bytes(compress(text.encode())[:-500])
+    result = run("pretrain.sh", name, "out", cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "the step 'clean' failed" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "out" / "work" / "clean").exists()
+    assert not (tmp_path / "out" / "data-bin").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("blocks", "step"), [(50, "clean"), (260, "data-bin")])
+def test_a_full_disk_stops_it_and_leaves_nothing_half_written(longer_text, tmp_path, blocks, step):
+    # A limit on the size of a file fails as a full disk does: in the middle of a write.
+    command = " ".join(map(shlex.quote, pretrain_command(longer_text, tmp_path / "out")))
+    result = subprocess.run(
+        ["bash", "-c", f"ulimit -f {blocks}; {command} --max-line-tokens 10000"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode != 0
+    assert "File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out" / "work" / step).exists()
+    assert not (tmp_path / "out" / "data-bin").exists()
 
 
 def test_a_python_without_the_packages_is_named(folder):

@@ -1,0 +1,165 @@
+"""The steps by name, and a chain of them: what `--steps a,b,c` runs, in this order.
+
+A step is a pure function. Most map a line to a line and serve pre-training and GLUE alike; those of
+documents drop, cut or join lines, so only `clean_documents` runs them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from preprocess.filters.apply_bpe import BytePairEncoder, read_codes
+from preprocess.filters.apply_wordpiece import WordPieceEncoder, read_vocabulary
+from preprocess.filters.clean_punctuation import clean_punctuation
+from preprocess.filters.filter_paragraphs import Limits, fault_of
+from preprocess.filters.lowercase_text import lowercase_text
+from preprocess.filters.merge_short_sentences import merge_short_sentences
+from preprocess.filters.normalize_punctuation import normalize_punctuation
+from preprocess.filters.perl_scripts import run_perl_script, scripts_folder
+from preprocess.filters.remove_nonprinting import remove_nonprinting
+from preprocess.filters.replace_addresses import replace_addresses
+from preprocess.filters.segment_sentences import segment_sentences
+from preprocess.filters.split_hyphens import split_hyphens
+from preprocess.filters.split_long_lines import split_long_line
+from preprocess.filters.tokenize_words import tokenize_words
+
+# Passages (lists of lines) in, as many passages out; counts what it drops.
+Step = Callable[[list[list[str]], Counter[str]], list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Which steps run, in which order; picklable, so that every worker builds its own."""
+
+    steps: tuple[str, ...]
+    bpe_codes: Path | None = None
+    vocab: Path | None = None
+    cased: bool = False
+    max_line_tokens: int | None = None
+    language: str = "en"
+    min_sentence_words: int = 5
+    limits: Limits = field(default_factory=Limits)
+
+    def build(self) -> dict[str, Step]:
+        """The steps by name, in order.
+
+        Raises:
+            ValueError: a step that does not exist, is there twice, or lacks what it needs.
+        """
+        unknown = [step for step in self.steps if step not in STEPS]
+        if unknown:
+            raise ValueError(f"no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
+        if len(set(self.steps)) < len(self.steps):
+            raise ValueError(f"a step is there twice: {', '.join(self.steps)}")
+        return {step: STEPS[step](self) for step in self.steps}
+
+
+def each_line(function: Callable[[str], str]) -> Step:
+    """A step out of a function of one line."""
+
+    def step(passages: list[list[str]], counts: Counter[str]) -> list[list[str]]:
+        return [[function(line) for line in lines] for lines in passages]
+
+    return step
+
+
+def all_lines(function: Callable[[list[str]], list[str]]) -> Step:
+    """A step out of a function of many lines that keeps their number: one call for the block."""
+
+    def step(passages: list[list[str]], counts: Counter[str]) -> list[list[str]]:
+        mapped = iter(function([line for lines in passages for line in lines]))
+        return [[next(mapped) for _ in lines] for lines in passages]
+
+    return step
+
+
+def each_passage(function: Callable[[list[str]], list[str]]) -> Step:
+    """A step out of a function of one passage's lines."""
+
+    def step(passages: list[list[str]], counts: Counter[str]) -> list[list[str]]:
+        return [function(lines) for lines in passages]
+
+    return step
+
+
+def _filter_paragraphs(chain: Chain) -> Step:
+    def step(passages: list[list[str]], counts: Counter[str]) -> list[list[str]]:
+        kept: list[list[str]] = []
+        for lines in passages:
+            faults = [fault_of(line, chain.limits) for line in lines]
+            counts.update(f"paragraphs dropped: {fault}" for fault in faults if fault)
+            kept.append([line for line, fault in zip(lines, faults, strict=True) if not fault])
+        return kept
+
+    return step
+
+
+def _segment_sentences(chain: Chain) -> Step:
+    return each_passage(
+        lambda lines: [
+            sentence
+            for line in lines
+            for sentence in segment_sentences(line, language=chain.language)
+        ]
+    )
+
+
+def _merge_short_sentences(chain: Chain) -> Step:
+    return each_passage(
+        lambda lines: merge_short_sentences(
+            [line for line in lines if line], min_words=chain.min_sentence_words
+        )
+    )
+
+
+def _apply_bpe(chain: Chain) -> Step:
+    if chain.bpe_codes is None:
+        raise ValueError("apply_bpe needs --bpe-codes FILE")
+    return each_line(BytePairEncoder(read_codes(chain.bpe_codes)))
+
+
+def _apply_wordpiece(chain: Chain) -> Step:
+    if chain.vocab is None:
+        raise ValueError("apply_wordpiece needs --vocab FILE")
+    return each_line(WordPieceEncoder(read_vocabulary(chain.vocab), lowercase=not chain.cased))
+
+
+def _split_long_lines(chain: Chain) -> Step:
+    limit = chain.max_line_tokens
+    if limit is None or limit < 1:
+        raise ValueError(f"split_long_lines needs --max-line-tokens of at least 1, not {limit}")
+    return each_line(lambda line: split_long_line(line, max_tokens=limit))
+
+
+def _perl(script: str) -> Callable[[Chain], Step]:
+    def build(chain: Chain) -> Step:
+        scripts_folder()  # a script that is not there is said before any work is done
+        return all_lines(lambda lines: run_perl_script(script, lines))
+
+    return build
+
+
+LINE_STEPS: dict[str, Callable[[Chain], Step]] = {
+    "replace_addresses": lambda chain: each_line(replace_addresses),
+    "clean_punctuation": lambda chain: each_line(clean_punctuation),
+    "normalize_punctuation": lambda chain: each_line(normalize_punctuation),
+    "remove_nonprinting": lambda chain: each_line(remove_nonprinting),
+    "split_hyphens": lambda chain: each_line(split_hyphens),
+    "tokenize_words": lambda chain: each_line(tokenize_words),
+    "perl_normalize_punctuation": _perl("normalize-punctuation.perl"),
+    "perl_remove_nonprinting": _perl("remove-non-printing-char.perl"),
+    "perl_tokenize_words": _perl("tokenizer.perl"),
+    "lowercase_text": lambda chain: each_line(lowercase_text),
+    "apply_bpe": _apply_bpe,
+    "apply_wordpiece": _apply_wordpiece,
+    "split_long_lines": _split_long_lines,
+}
+DOCUMENT_STEPS: dict[str, Callable[[Chain], Step]] = {
+    "filter_paragraphs": _filter_paragraphs,
+    "segment_sentences": _segment_sentences,
+    "merge_short_sentences": _merge_short_sentences,
+}
+STEPS = {**LINE_STEPS, **DOCUMENT_STEPS}
