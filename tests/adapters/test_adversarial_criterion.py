@@ -1,0 +1,400 @@
+"""`--criterion adversarial` on a real model: passes, randomness, both tasks, every option."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from fairseq import metrics, options
+from fairseq.criterions.masked_lm import MaskedLmConfig, MaskedLmLoss
+from fairseq.criterions.sentence_prediction import SentencePredictionConfig
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.tasks.masked_lm import MaskedLMTask
+
+from tests.adapters import small_batches as small
+from tupe_plugin.criterions._adversarial_options import DEFAULTS, AdversarialConfig
+from tupe_plugin.criterions.adversarial import (
+    AdversarialCriterion,
+    AdversarialMaskedLM,
+    AdversarialSentencePrediction,
+)
+from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
+from tupe_plugin.criterions.sentence_prediction import WholeSetSentencePredictionCriterion
+
+TASKS = ("classification", "regression", "masked_lm")
+# (options, forwards, backwards with the trainer's)
+COSTS = [
+    ({"method": "attention"}, 3, 2),
+    ({"method": "attention", "site": "logits", "steps": 2}, 4, 3),
+    ({"method": "fgm"}, 2, 2),
+    ({"method": "pgd"}, 4, 4),
+    ({"method": "pgd", "init": "uniform"}, 5, 4),
+    ({"method": "freelb"}, 3, 3),
+    ({"method": "smart", "epsilon": 0.3, "step_size": 0.3}, 3, 2),  # its own are tiny
+]
+
+
+def named(cases: list) -> list[str]:
+    return [" ".join(map(str, case[0].values())) for case in cases]
+
+
+every_cost = pytest.mark.parametrize(("given", "forwards", "backwards"), COSTS, ids=named(COSTS))
+every_method = pytest.mark.parametrize("given", [case[0] for case in COSTS], ids=named(COSTS))
+every_task = pytest.mark.parametrize("task", TASKS)
+
+
+def config(task: str = "classification", alpha: float = 0.0, **given: Any) -> AdversarialConfig:
+    return AdversarialConfig(
+        regression_target=task == "regression",
+        rdrop_alpha=alpha,
+        tpu=False,
+        ddp_backend="c10d",
+        **{f"adv_{name}": value for name, value in given.items()},
+    )
+
+
+def adversarial(task: str = "classification", alpha: float = 0.0, **given: Any) -> Any:
+    make = AdversarialMaskedLM if task == "masked_lm" else AdversarialSentencePrediction
+    return make(config(task, alpha, **given), small.task(classes=classes(task))).train()
+
+
+def plain(task: str) -> Any:
+    made_for = small.task(classes=classes(task))
+    if task == "masked_lm":
+        return MaskedLmLoss(MaskedLmConfig(tpu=False), made_for).train()
+    cfg = SentencePredictionConfig(regression_target=task == "regression")
+    return WholeSetSentencePredictionCriterion(cfg, made_for).train()
+
+
+def classes(task: str) -> int:
+    return 1 if task == "regression" else 3
+
+
+def batch(task: str) -> dict[str, Any]:
+    return (
+        small.masked_tokens()
+        if task == "masked_lm"
+        else small.sentences(regression=task == "regression")
+    )
+
+
+def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same_gradients(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
+    """fairseq computes losses in float32, whatever the model's type is."""
+    got, expected = gradients(ours), gradients(theirs)
+    assert got.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@every_cost
+@pytest.mark.parametrize("alpha", [0.0, 0.5], ids=["", "rdrop"])
+def test_forwards_and_backwards(given, forwards, backwards, alpha, monkeypatch) -> None:
+    model, counted = small.model(), {"forward": 0, "backward": 0}
+    model.register_forward_pre_hook(lambda *_: counted.update(forward=counted["forward"] + 1))
+    for name in ("grad", "backward"):
+        original = getattr(torch.autograd, name)
+
+        def count(*args: Any, original: Any = original, **keywords: Any) -> Any:
+            counted["backward"] += 1
+            return original(*args, **keywords)
+
+        monkeypatch.setattr(torch.autograd, name, count)
+    adversarial(alpha=alpha, **given)(model, batch("classification"))[0].backward()
+    assert counted == {"forward": forwards, "backward": backwards}
+
+
+@every_task
+@every_method
+def test_zero_radius_trains_the_same_as_the_plain_criterion(task, given) -> None:
+    """With dropout: all passes draw the same masks."""
+    models = []
+    for criterion in (plain(task), adversarial(task, **{**given, "epsilon": 0.0})):
+        model = small.model(classes=classes(task))
+        torch.manual_seed(3)
+        loss, sample_size, log = criterion(model, batch(task))
+        loss.backward()
+        models.append((model, loss, sample_size, log, torch.get_rng_state()))
+    (model, loss, size, log, state), (our_model, our_loss, our_size, our_log, our_state) = models
+    assert our_loss.item() == pytest.approx(loss.item(), rel=1e-6)
+    assert our_size == size
+    assert {**our_log, "loss": 0}.items() >= {**log, "loss": 0}.items()
+    assert_same_gradients(our_model, model)
+    assert torch.equal(our_state, state)
+
+
+@every_task
+@every_method
+def test_noise_changes_the_gradient_and_neither_model_nor_randomness(task, given) -> None:
+    model, other = (small.model(classes=classes(task)) for _ in range(2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    states = []
+    for criterion, trained in ((plain(task), other), (adversarial(task, **given), model)):
+        torch.manual_seed(3)
+        loss = criterion(trained, batch(task))[0]
+        states.append(torch.get_rng_state())
+        assert not gradients(trained)
+        loss.backward()
+    assert torch.equal(states[0], states[1])
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert gradients(model).keys() == gradients(other).keys()
+    changes = [
+        (gradients(model)[name] - gradients(other)[name]).abs().max() for name in gradients(model)
+    ]
+    assert max(changes) > 1e-6
+    assert not model.encoder.sentence_encoder.embed_tokens._forward_hooks
+
+
+@every_task
+@every_method
+def test_a_step_can_be_repeated(task, given) -> None:
+    """The first noise depends on the seed, and on nothing else."""
+    losses = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        model = small.model(classes=classes(task), dropout=0.0)
+        torch.manual_seed(seed)
+        losses.append(adversarial(task, **given)(model, batch(task))[0].item())
+    assert losses[0] == losses[1]
+    if given.get("init", DEFAULTS[given["method"]].get("init", "zero")) == "zero":
+        assert losses[0] == losses[2]
+
+
+@every_task
+@every_method
+def test_validation_is_the_plain_criterions(task, given) -> None:
+    model = small.model(classes=classes(task)).eval()
+    results = []
+    for criterion in (plain(task), adversarial(task, **given)):
+        with torch.no_grad():
+            loss, _, log = criterion.eval()(model, batch(task))
+        with metrics.aggregate() as meters:
+            criterion.reduce_metrics([log])
+        results.append((loss, log.keys(), meters.get_smoothed_values()))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1:] == results[1][1:]
+
+
+@every_task
+@every_method
+def test_frozen_parameters(task, given) -> None:
+    """Noise on embeddings that are frozen, as with --bitfit-terms."""
+    models = [small.model(classes=classes(task)) for _ in range(2)]
+    for model in models:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.endswith("bias"))
+    for model, changed in zip(models, ({}, {"epsilon": 0.0}), strict=True):
+        torch.manual_seed(3)
+        adversarial(task, **{**given, **changed})(model, batch(task))[0].backward()
+    assert all(name.endswith("bias") for name in gradients(models[0]))
+    assert any(
+        not torch.allclose(gradients(models[0])[name], gradients(models[1])[name], atol=1e-6)
+        for name in gradients(models[0])
+    )
+
+
+@every_method
+@pytest.mark.parametrize("task", ["classification", "masked_lm"])
+def test_padding_changes_nothing(task, given) -> None:
+    """The same batch with more padding; noise that is drawn would be another draw."""
+    if given.get("init", DEFAULTS[given["method"]].get("init", "zero")) != "zero":
+        given = {**given, "init_size": 1e-7}
+    losses = []
+    for extra in (0, 4):
+        sample = batch(task)
+        net_input = sample["net_input"]
+        padding = torch.full((small.BATCH, extra), small.PAD)
+        net_input["src_tokens"] = torch.cat([net_input["src_tokens"], padding], 1)
+        if task == "masked_lm":
+            sample["target"] = torch.cat([sample["target"], padding], 1)
+        model = small.model(dropout=0.0)
+        losses.append(adversarial(task, **given)(model, sample)[0].item())
+    # the divergence's slope at (nearly) no noise is that of its curvature: any draw may decide
+    exact = given["method"] in ("fgm", "pgd", "freelb")
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4 if exact else 0.2)
+
+
+def test_both_tasks_get_their_criterion() -> None:
+    for task, made in (
+        ("classification", AdversarialSentencePrediction),
+        ("masked_lm", AdversarialMaskedLM),
+    ):
+        of_fairseq = small.task()
+        if task == "masked_lm":
+            of_fairseq = MaskedLMTask.__new__(MaskedLMTask)
+            of_fairseq.dictionary = small.dictionary()
+        assert type(AdversarialCriterion.build_criterion(config(task), of_fairseq)) is made
+
+
+@every_method
+def test_a_masked_lm_batch_without_masks_weighs_nothing(given) -> None:
+    model = small.model()
+    loss, sample_size, _ = adversarial("masked_lm", **given)(
+        model, small.masked_tokens(masked=False)
+    )
+    loss.backward()
+    assert loss == 0
+    assert sample_size == 0
+    assert all(gradient.abs().max() == 0 for gradient in gradients(model).values())
+
+
+# ---- together with R-Drop
+
+
+@every_method
+def test_zero_radius_with_rdrop_is_rdrop(given) -> None:
+    models = []
+    rdrop = RDropCriterion(RDropConfig(rdrop_alpha=0.5), small.task()).train()
+    for criterion in (rdrop, adversarial(alpha=0.5, **{**given, "epsilon": 0.0})):
+        model = small.model()
+        torch.manual_seed(3)
+        loss, sample_size, log = criterion(model, batch("classification"))
+        loss.backward()
+        models.append((model, loss.item(), sample_size))
+        assert log["rdrop_divergence"] > 0
+    assert models[1][1] == pytest.approx(models[0][1], rel=1e-6)
+    assert models[0][2] == models[1][2] == small.BATCH
+    assert_same_gradients(models[1][0], models[0][0])
+
+
+@pytest.mark.parametrize("method", ["fgm", "pgd"])
+def test_rdrop_without_dropout_changes_nothing(method) -> None:
+    """Both copies are alike then, and so is their noise."""
+    models = []
+    for alpha in (0.0, 0.5):
+        model = small.model(dropout=0.0)
+        adversarial(alpha=alpha, method=method)(model, batch("classification"))[0].backward()
+        models.append(model)
+    assert_same_gradients(*models)
+
+
+@pytest.mark.parametrize("method", ["attention", "smart"])
+def test_the_divergence_is_averaged_over_the_copies(method, monkeypatch) -> None:
+    """Without dropout and with the same first noise in both copies."""
+
+    def same(empty: torch.Tensor, *, generator: Any) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1)
+        one = torch.randn(small.BATCH, *empty.shape[1:], generator=generator, dtype=empty.dtype)
+        return empty.copy_(one.repeat(len(empty) // small.BATCH, *[1] * (empty.dim() - 1)))
+
+    model, logs = small.model(dropout=0.0), []
+    monkeypatch.setattr(torch.Tensor, "normal_", same)
+    for alpha in (0.0, 0.5):
+        logs.append(adversarial(alpha=alpha, method=method)(model, batch("classification"))[2])
+    assert logs[0]["adversarial_loss"] > 0
+    torch.testing.assert_close(logs[0]["adversarial_loss"], logs[1]["adversarial_loss"])
+
+
+# ---- options
+
+
+def parsed(*flags: str, task: str = "masked_lm") -> Any:
+    parser = options.get_training_parser(default_task=task)
+    line = ["data", "--task", task, "--criterion", "adversarial", "--arch", "tupe_tiny", *flags]
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, line))
+
+
+@pytest.mark.parametrize("task", ["sentence_prediction", "masked_lm"])
+def test_options_arrive_with_both_tasks(task) -> None:
+    flags = {
+        "--adv-method": "smart",
+        "--adv-epsilon": "0.3",
+        "--adv-step-size": "0.2",
+        "--adv-steps": "4",
+        "--adv-norm": "l2",
+        "--adv-weight": "0.7",
+        "--adv-init": "uniform",
+        "--adv-init-size": "0.1",
+        "--adv-site": "logits",
+        "--adv-layers": "0,1",
+        "--rdrop-alpha": "0.4",
+    }
+    cfg = parsed(*[word for pair in flags.items() for word in pair], task=task)
+    for flag, value in flags.items():
+        arrived = getattr(cfg.criterion, flag[2:].replace("-", "_"))
+        assert str(arrived) == value, flag
+    assert cfg.criterion.ddp_backend == "pytorch_ddp"
+    if task == "sentence_prediction":
+        assert cfg.task.classification_head_name == small.HEAD
+
+
+OPTIONS = {
+    "epsilon": 0.3,
+    "step_size": 0.2,
+    "steps": 3,
+    "norm": "l2",
+    "weight": 0.7,
+    "init": "uniform",
+    "init_size": 0.1,
+    "site": "logits",
+    "layers": "0",
+}
+
+
+@pytest.mark.parametrize("method", list(DEFAULTS))
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_an_option_is_used_or_refused(method, name) -> None:
+    """Used: another value makes another loss."""
+    given = {name: OPTIONS[name]}
+    if name not in DEFAULTS[method]:
+        flag = f"--adv-{name.replace('_', '-')}"
+        with pytest.raises(ValueError, match=f"{flag} is not used by --adv-method {method}: leave"):
+            adversarial(method=method, **given)
+        return
+    # Noise large enough to be seen, and not all of it thrown back to the radius.
+    base = {"epsilon": 5.0, "step_size": 0.5, "init_size": 0.3, "steps": 2, "norm": "linf"}
+    base = {key: value for key, value in base.items() if key in DEFAULTS[method]}
+    if method == "pgd":
+        base["init"] = "normal"
+    if (method, name) == ("pgd", "epsilon") or method in ("freelb", "smart"):
+        given = {name: {"epsilon": 0.05}.get(name, OPTIONS[name])}
+    if (method, name) == ("freelb", "init"):
+        given = {"init": "normal"}
+    model, losses = small.model(), []
+    for options_ in (base, {**base, **given}):
+        torch.manual_seed(3)
+        criterion = adversarial(method=method, **options_)
+        losses.append(criterion(model, batch("classification"))[0].item())
+    assert losses[0] != pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epsilon": -1.0}, "--adv-epsilon -1.0: give a number from 0 on"),
+        ({"weight": float("nan")}, "--adv-weight nan"),
+        ({"steps": 0}, "--adv-steps 0: give at least 1"),
+        ({"init": "zero"}, "--adv-init zero: --adv-method attention follows the slope"),
+        ({"method": "smart", "init": "zero"}, "--adv-init zero: --adv-method smart"),
+        ({"method": "pgd", "init_size": 0.1}, "--adv-init-size is not used with --adv-init zero"),
+        ({"alpha": -0.1}, "--rdrop-alpha -0.1"),
+    ],
+)
+def test_impossible_options_are_refused(given, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        adversarial(**given)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [("2", "--adv-layers 2: there is no layer 2"), ("0,x", "--adv-layers '0,x': give all, or")],
+)
+def test_impossible_layers_are_refused(layers, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        adversarial(layers=layers)(small.model(), batch("classification"))
+
+
+def test_other_models_and_sharded_ones_are_refused() -> None:
+    with pytest.raises(ValueError, match="Linear is no model of this plug-in"):
+        adversarial()(torch.nn.Linear(2, 2), batch("classification"))
+    cfg = config()
+    cfg.ddp_backend = "fully_sharded"
+    with pytest.raises(ValueError, match="--ddp-backend fully_sharded"):
+        AdversarialSentencePrediction(cfg, small.task())
+    with pytest.raises(ValueError, match="--regression-target does not go with --task masked_lm"):
+        AdversarialMaskedLM(config("regression"), small.task())

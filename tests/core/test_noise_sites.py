@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tests.core.random_parameters import randomized
+from tupe_plugin.core.attention import explicit_attention
+from tupe_plugin.core.encoder import TupeEncoder
+from tupe_plugin.core.noise_sites import AttentionNoise, WordNoise, logit_noise, weight_noise
+from tupe_plugin.core.position_scheme import POSITION_SCHEMES
+
+BATCH, SEQ, HEADS, EMBED, LAYERS, PAD = 3, 7, 3, 15, 2, 1
+LENGTHS = (7, 5, 1)
+
+
+def encoder(dropout: float = 0.0) -> TupeEncoder:
+    made = TupeEncoder(
+        23,
+        PAD,
+        num_layers=LAYERS,
+        embed_dim=EMBED,
+        ffn_embed_dim=11,
+        num_heads=HEADS,
+        max_positions=13,
+        scheme=POSITION_SCHEMES["tupe-r"],
+        dropout=dropout,
+        attention_dropout=dropout,
+    )
+    return randomized(made, std=0.2).train()
+
+
+def tokens() -> Tensor:
+    made = torch.randint(4, 23, (BATCH, SEQ), generator=torch.Generator().manual_seed(2))
+    for row, length in enumerate(LENGTHS):
+        made[row, length:] = PAD
+    return made
+
+
+def sites(model: TupeEncoder):
+    return {
+        "words": WordNoise(model),
+        "weights": AttentionNoise(model, weight_noise),
+        "logits": AttentionNoise(model, logit_noise),
+    }
+
+
+def some_noise(site, seed: int = 4) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return site.space(tokens()).draw(lambda e, _: e.normal_(generator=generator) * 0.3)
+
+
+every_site = pytest.mark.parametrize("name", ["words", "weights", "logits"])
+
+
+@every_site
+def test_noise_has_a_place_for_every_word_and_none_for_padding(name) -> None:
+    space = sites(encoder())[name].space(tokens())
+    assert space.dtype == torch.float64
+    if name == "words":
+        (allowed,) = space.allowed
+        assert allowed.shape == (BATCH, SEQ, EMBED)
+        assert [int(x) for x in allowed.sum((1, 2))] == [EMBED * n for n in LENGTHS]
+    else:
+        assert [mask.shape for mask in space.allowed] == [(BATCH, HEADS, SEQ, SEQ)] * LAYERS
+        for mask in space.allowed:
+            assert [int(x) for x in mask.sum((1, 2, 3))] == [HEADS * n * n for n in LENGTHS]
+
+
+@every_site
+def test_zero_noise_is_none_and_the_model_is_left_as_it_was(name) -> None:
+    model = encoder(dropout=0.2)
+    site = sites(model)[name]
+    attentions = [layer.self_attn.attention for layer in model.layers]
+    outputs = []
+    for noise in (None, site.space(tokens()).zeros(), some_noise(site)):
+        torch.manual_seed(5)
+        with site.entering(noise):
+            outputs.append(model(tokens())[-1])
+    torch.manual_seed(5)
+    outputs.append(model(tokens())[-1])
+    plain, zero, noisy, after = outputs
+    torch.testing.assert_close(zero, plain, rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(noisy, plain, atol=1e-3)
+    assert torch.equal(after, plain)
+    assert [layer.self_attn.attention for layer in model.layers] == attentions
+    assert not model.embed_tokens._forward_hooks
+
+
+@every_site
+def test_the_model_is_left_as_it_was_after_an_error(name) -> None:
+    model = encoder()
+    site = sites(model)[name]
+    plain = model(tokens())[-1]
+    with pytest.raises(ZeroDivisionError), site.entering(some_noise(site)):
+        1 / 0  # noqa: B018
+    assert torch.equal(model(tokens())[-1], plain)
+
+
+@every_site
+def test_padding_changes_nothing(name) -> None:
+    """A sentence by itself, with its part of the noise, gives what it gives in the batch."""
+    model = encoder()
+    site = sites(model)[name]
+    noise = some_noise(site)
+    with site.entering(noise):
+        together = model(tokens())[-1]
+    for row, length in enumerate(LENGTHS):
+        own = [n[row : row + 1] for n in noise]
+        if name == "words":
+            own = [n[:, :length] for n in own]
+        else:
+            own = [n[:, :, :length, :length] for n in own]
+        with site.entering(tuple(own)):
+            alone = model(tokens()[row : row + 1, :length])[-1]
+        torch.testing.assert_close(together[row, :length], alone[0], rtol=1e-10, atol=1e-10)
+
+
+def test_word_noise_moves_the_words_and_not_the_tied_output() -> None:
+    model = encoder()
+    site = WordNoise(model)
+    (noise,) = some_noise(site)
+    with site.entering((noise,)):
+        states = model(tokens())
+    embedded = model.embed_tokens(tokens()) + noise
+    expected = embedded.masked_fill(tokens().eq(PAD).unsqueeze(-1), 0.0)
+    torch.testing.assert_close(states[0], expected)
+
+
+def attention_parts() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(6)
+    shape = (BATCH, HEADS, SEQ, 5)
+    query, key, value = torch.randn(3, *shape, dtype=torch.float64, generator=generator)
+    noise = torch.randn(BATCH, HEADS, SEQ, SEQ, dtype=torch.float64, generator=generator)
+    bias = torch.randn(HEADS, SEQ, SEQ, dtype=torch.float64, generator=generator)
+    return query, key, value, noise, bias
+
+
+@pytest.mark.parametrize("attention", [F.scaled_dot_product_attention, explicit_attention])
+def test_weights_and_logits_have_the_noise_of_the_equation(attention) -> None:
+    query, key, value, noise, bias = attention_parts()
+    for b in range(BATCH):
+        for h in range(HEADS):
+            logits = 0.3 * query[b, h] @ key[b, h].T + bias[h]
+            weights = torch.softmax(logits, -1) + noise[b, h]
+            options = {"attn_mask": bias.unsqueeze(0), "scale": 0.3}
+            ours = weight_noise(attention, noise, query, key, value, **options)
+            torch.testing.assert_close(ours[b, h], weights @ value[b, h])
+            weights = torch.softmax(logits + noise[b, h], -1)
+            ours = logit_noise(attention, noise, query, key, value, **options)
+            torch.testing.assert_close(ours[b, h], weights @ value[b, h])
+    unbiased = logit_noise(attention, noise, query, key, value, scale=0.3)
+    expected = torch.softmax(0.3 * query @ key.transpose(-1, -2) + noise, -1) @ value
+    torch.testing.assert_close(unbiased, expected)
+
+
+@pytest.mark.parametrize("with_noise", [weight_noise, logit_noise])
+def test_chosen_layers_only(with_noise) -> None:
+    model = encoder()
+    site = AttentionNoise(model, with_noise, layers=[1])
+    noise = some_noise(site)
+    assert len(noise) == 1
+    plain = model(tokens())
+    with site.entering(noise):
+        noisy = model(tokens())
+    assert torch.equal(plain[1], noisy[1])
+    assert not torch.allclose(plain[2], noisy[2], atol=1e-3)
+
+
+def test_a_layer_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="no layer 2: the encoder's are 0 to 1"):
+        AttentionNoise(encoder(), weight_noise, layers=[0, 2])
+
+
+@every_site
+def test_frozen_parameters_let_the_gradient_through_to_the_noise(name) -> None:
+    model = encoder().requires_grad_(False)
+    site = sites(model)[name]
+    noise = some_noise(site)
+    with site.entering(noise):
+        loss = model(tokens())[-1][:, 0].square().sum()
+    gradients = torch.autograd.grad(loss, noise)
+    for gradient, allowed in zip(gradients, site.space(tokens()).allowed, strict=True):
+        assert gradient[allowed].abs().max() > 0

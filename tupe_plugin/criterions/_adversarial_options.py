@@ -1,0 +1,251 @@
+# ruff: noqa: UP045  (fairseq reads Optional[...] of a config dataclass, not X | None)
+"""The options `--adv-*`: what each method takes, what it takes by default, what it refuses."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from fairseq.criterions.sentence_prediction import SentencePredictionConfig
+from fairseq.dataclass import ChoiceEnum
+from omegaconf import II
+
+from ..core.adversarial import FGM, PGD, SMART, Adversary, AttentionAdversary, FreeLB
+from ..core.divergence import Divergence
+from ..core.encoder import TupeEncoder
+from ..core.noise_sites import AttentionNoise, NoiseSite, WordNoise, logit_noise, weight_noise
+from ..core.perturbation import (
+    BALLS,
+    Init,
+    Leap,
+    Normal,
+    SteepestStep,
+    Uniform,
+    UnitStep,
+    zero,
+)
+
+SENTENCE, LAST_AXIS = 1, -1  # first axis of the vectors whose length counts
+
+# An option that is missing here is not used by the method, and refused.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "attention": {
+        "epsilon": {"weights": 0.1, "logits": 1.0},
+        "steps": 1,
+        "norm": "l2",
+        "weight": 1.0,
+        "init": "normal",
+        "init_size": {"weights": 0.01, "logits": 0.1},
+        "site": "weights",
+        "layers": "all",
+    },
+    "fgm": {"epsilon": 1.0, "norm": "l2", "weight": 1.0},
+    "pgd": {
+        "epsilon": 1.0,
+        "step_size": 0.3,
+        "steps": 3,
+        "norm": "l2",
+        "weight": 1.0,
+        "init": "zero",
+        "init_size": 1.0,
+    },
+    "freelb": {
+        "epsilon": 0.6,
+        "step_size": 0.1,
+        "steps": 3,
+        "norm": "l2",
+        "init": "uniform",
+        "init_size": 0.2,
+    },
+    "smart": {
+        "epsilon": 1e-3,
+        "step_size": 1e-3,
+        "steps": 1,
+        "norm": "linf",
+        "weight": 1.0,
+        "init": "normal",
+        "init_size": 1e-5,
+    },
+}
+NAMES = sorted({name for defaults in DEFAULTS.values() for name in defaults})
+
+
+def _default(name: str) -> str:
+    """The defaults of an option, as they stand in its help text."""
+    values = {method: of[name] for method, of in DEFAULTS.items() if name in of}
+    told = [
+        f"{method} {' or '.join(f'{v} ({k})' for k, v in value.items())}"
+        if isinstance(value, dict)
+        else f"{method} {value}"
+        for method, value in values.items()
+    ]
+    others = [method for method in DEFAULTS if name not in values]
+    refused = f"; not used by {', '.join(others)}" if others else ""
+    return f" (default: {', '.join(told)}{refused})"
+
+
+@dataclass
+class AdversarialConfig(SentencePredictionConfig):
+    adv_method: ChoiceEnum(list(DEFAULTS)) = field(  # type: ignore[valid-type]
+        default="attention",
+        metadata={
+            "help": "noise in the attention whose divergence is added (attention), or on the word "
+            "embeddings: one step (fgm), several (pgd), the mean loss over the steps (freelb), a "
+            "small one whose divergence is added (smart)"
+        },
+    )
+    adv_epsilon: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "radius: length of the noise of a sentence (fgm, pgd, freelb), of a token "
+            "(smart), or of a query's attention (attention); 0 is plain training"
+            + _default("epsilon")
+        },
+    )
+    adv_step_size: Optional[float] = field(
+        default=None,
+        metadata={"help": "length of a step towards more loss" + _default("step_size")},
+    )
+    adv_steps: Optional[int] = field(
+        default=None,
+        metadata={"help": "steps; each costs a forward and a backward" + _default("steps")},
+    )
+    adv_norm: Optional[ChoiceEnum(list(BALLS))] = field(  # type: ignore[valid-type]
+        default=None,
+        metadata={"help": "how noise is measured" + _default("norm")},
+    )
+    adv_weight: Optional[float] = field(
+        default=None,
+        metadata={"help": "weight of what the noise adds to the loss" + _default("weight")},
+    )
+    adv_init: Optional[ChoiceEnum(["zero", "uniform", "normal"])] = field(  # type: ignore[valid-type]
+        default=None,
+        metadata={"help": "noise before the first step" + _default("init")},
+    )
+    adv_init_size: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "size of the first noise: the largest length (uniform) or the standard "
+            "deviation of an entry (normal)" + _default("init_size")
+        },
+    )
+    adv_site: Optional[ChoiceEnum(["weights", "logits"])] = field(  # type: ignore[valid-type]
+        default=None,
+        metadata={"help": "noise behind or before the softmax" + _default("site")},
+    )
+    adv_layers: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "layers whose attention has noise, from 0 on, such as 0,5,11"
+            + _default("layers")
+        },
+    )
+    rdrop_alpha: float = field(
+        default=0.0,
+        metadata={
+            "help": "add R-Drop: every pass is made over the doubled batch, and its plain loss is "
+            "R-Drop's with this weight; 0 leaves it out"
+        },
+    )
+    tpu: bool = II("common.tpu")
+    ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
+
+
+def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
+    """Every option that the method uses, with its default where none is given.
+
+    Raises:
+        ValueError: an option is given that the method does not use, or is out of range.
+    """
+    method = str(cfg.adv_method)
+    given = {name: getattr(cfg, f"adv_{name}") for name in NAMES}
+    given = {name: value for name, value in given.items() if value is not None}
+    defaults = DEFAULTS[method]
+    for name in given:
+        if name not in defaults:
+            raise ValueError(
+                f"{_flag(name)} is not used by --adv-method {method}: leave it out "
+                f"({method} takes {', '.join(map(_flag, defaults))})"
+            )
+    settings = {**defaults, **given}
+    for name in ("norm", "init", "site"):
+        if name in settings:
+            settings[name] = str(settings[name])
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            settings[name] = value[settings["site"]]
+    _check(method, settings, given)
+    return settings
+
+
+def _check(method: str, settings: dict[str, Any], given: dict[str, Any]) -> None:
+    for name in ("epsilon", "step_size", "weight", "init_size"):
+        if name in settings and not 0 <= settings[name] < math.inf:
+            raise ValueError(f"{_flag(name)} {settings[name]}: give a number from 0 on")
+    if settings.get("steps", 1) < 1:
+        raise ValueError(f"--adv-steps {settings['steps']}: give at least 1")
+    if settings.get("init") == "zero" and method in ("attention", "smart"):
+        raise ValueError(
+            f"--adv-init zero: --adv-method {method} follows the slope of a divergence, which has "
+            "none where there is no noise; give normal or uniform"
+        )
+    if settings.get("init") == "zero" and "init_size" in given:
+        raise ValueError("--adv-init-size is not used with --adv-init zero: leave one of them out")
+
+
+def _flag(name: str) -> str:
+    return f"--adv-{name.replace('_', '-')}"
+
+
+def make_adversary(
+    method: str, settings: dict[str, Any], *, kl: Divergence, symmetric: Divergence
+) -> Adversary:
+    """The core object of the method, with the divergences that fit the task."""
+    first_axis = LAST_AXIS if method in ("attention", "smart") else SENTENCE
+    ball = BALLS[settings["norm"]](settings["epsilon"], first_axis)
+    if method == "fgm":
+        return FGM(ascent=Leap(ball), weight=settings["weight"])
+    init = _init(settings, first_axis)
+    steps = settings["steps"]
+    if method == "freelb":
+        ascent = UnitStep(ball, settings["step_size"])
+        return FreeLB(init=init, ball=ball, ascent=ascent, steps=steps)
+    weight = settings["weight"]
+    if method == "pgd":
+        climb = SteepestStep(ball, settings["step_size"])
+        return PGD(init=init, ball=ball, ascent=climb, weight=weight, steps=steps)
+    if method == "attention":
+        return AttentionAdversary(
+            init=init, ascent=Leap(ball), divergence=kl, weight=weight, steps=steps
+        )
+    small_step = UnitStep(ball, settings["step_size"])
+    return SMART(init=init, ascent=small_step, divergence=symmetric, weight=weight, steps=steps)
+
+
+def _init(settings: dict[str, Any], first_axis: int) -> Init:
+    size = settings["init_size"]
+    inits: dict[str, Init] = {
+        "zero": zero,
+        "uniform": Uniform(BALLS[settings["norm"]](size, first_axis)),
+        "normal": Normal(size),
+    }
+    return inits[settings["init"]]
+
+
+def make_site(settings: dict[str, Any], encoder: TupeEncoder) -> NoiseSite:
+    """Where the noise of the method enters this encoder.
+
+    Raises:
+        ValueError: `--adv-layers` names no layers, or some that the encoder lacks.
+    """
+    if "site" not in settings:
+        return WordNoise(encoder)
+    with_noise = {"weights": weight_noise, "logits": logit_noise}[settings["site"]]
+    text = settings["layers"]
+    try:
+        layers = None if text == "all" else sorted({int(number) for number in text.split(",")})
+    except ValueError:
+        raise ValueError(f"--adv-layers {text!r}: give all, or numbers such as 0,5,11") from None
+    try:
+        return AttentionNoise(encoder, with_noise, layers=layers)
+    except ValueError as error:
+        raise ValueError(f"--adv-layers {text}: {error}") from None

@@ -1,0 +1,126 @@
+"""A training step with adversarial noise, out of any plain criterion of fairseq.
+
+The criterion computes the loss of each pass; `core/adversarial.py` decides which passes there are.
+"""
+
+from typing import Any
+
+import torch
+
+from ..core.adversarial import Pass, Passes
+from ..core.divergence import (
+    Divergence,
+    kl_divergence,
+    squared_difference,
+    symmetric_kl_divergence,
+)
+from ..core.encoder import TupeEncoder
+from ..core.perturbation import Noise
+from ..core.rdrop import twice
+from ..core.replayed_randomness import ReplayedRandomness
+from ._adversarial_options import AdversarialConfig, make_adversary, make_site, settings_of
+from ._answering_model import AnsweringModel
+from ._doubled_batch import PlainLoss, doubled_batch_loss
+
+
+class AdversarialStep:
+    """Turns a plain criterion's training step into an adversarial one.
+
+    Raises:
+        ValueError: an option is out of range, or not used by the method.
+    """
+
+    def __init__(self, cfg: AdversarialConfig, *, regression: bool) -> None:
+        if not 0 <= cfg.rdrop_alpha < float("inf"):
+            raise ValueError(f"--rdrop-alpha {cfg.rdrop_alpha}: give a number from 0 on")
+        if str(cfg.ddp_backend) == "fully_sharded":
+            raise ValueError(
+                "--criterion adversarial does not go with --ddp-backend fully_sharded: its inner "
+                "passes need the whole model on each worker; use c10d or legacy_ddp"
+            )
+        self._alpha = cfg.rdrop_alpha
+        self._copies = 2 if cfg.rdrop_alpha else 1
+        self._rdrop_divergence: Divergence = squared_difference if regression else kl_divergence
+        symmetric: Divergence = squared_difference if regression else symmetric_kl_divergence
+        self._settings = settings_of(cfg)
+        self._adversary = make_adversary(
+            str(cfg.adv_method),
+            self._settings,
+            kl=self._for_each_copy(self._rdrop_divergence),
+            symmetric=self._for_each_copy(symmetric),
+        )
+
+    def loss(
+        self, plain: PlainLoss, model: Any, sample: dict[str, Any]
+    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
+        """What the criterion `plain` would return, with the adversarial loss."""
+        bare = _unwrapped(model)
+        site = make_site(self._settings, _encoder_of(bare))
+        tokens = sample["net_input"]["src_tokens"]
+        if self._copies == 2:
+            tokens = twice(tokens)
+        randomness = ReplayedRandomness(tokens.device)
+        reported: list[tuple[Any, dict[str, Any]]] = []
+
+        def run(through: Any, noise: Noise | None) -> Pass:
+            predictions: list[torch.Tensor] = []
+
+            def answer(**arguments: Any) -> tuple[torch.Tensor, Any]:
+                with site.entering(noise):
+                    prediction, extra = through(**arguments)
+                wide = torch.promote_types(prediction.dtype, torch.float32)
+                predictions.append(prediction.to(wide))
+                return predictions[0], extra
+
+            with randomness.replay():
+                loss, *report = self._plain(plain, AnsweringModel(bare, answer), sample)
+            reported.append((report[0], report[1]))
+            return Pass(predictions[0], loss)
+
+        loss = self._adversary(
+            Passes(inner=lambda noise: run(bare, noise), last=lambda noise: run(model, noise)),
+            site.space(tokens),
+            randomness.separate_generator(),
+        )
+        sample_size, log = reported[0]
+        terms = {"adversarial_loss": loss.adversarial.data}
+        if loss.task is not None:
+            terms["task_loss"] = loss.task.data
+        # A masked-LM batch without a masked token predicts all tokens, and none of them counts.
+        total = loss.total * (sample_size > 0)
+        return total, sample_size, {**log, "loss": total.data, **terms}
+
+    def _for_each_copy(self, divergence: Divergence) -> Divergence:
+        """Averaged over R-Drop's copies of the batch, as the plain losses are."""
+        return lambda p, q: divergence(p, q) / self._copies
+
+    def _plain(
+        self, plain: PlainLoss, model: Any, sample: dict[str, Any]
+    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
+        if not self._alpha:
+            return plain(model, sample)
+        return doubled_batch_loss(
+            plain, model, sample, alpha=self._alpha, divergence=self._rdrop_divergence
+        )
+
+
+def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model itself, without the wrappers that reduce gradients over workers."""
+    while "module" in model._modules:
+        model = model._modules["module"]  # type: ignore[assignment]
+    return model
+
+
+def _encoder_of(model: torch.nn.Module) -> TupeEncoder:
+    """The encoder that noise enters.
+
+    Raises:
+        ValueError: the model has none of this package.
+    """
+    for module in model.modules():
+        if isinstance(module, TupeEncoder):
+            return module
+    raise ValueError(
+        f"--criterion adversarial: {type(model).__name__} is no model of this plug-in; "
+        "give an --arch tupe_..."
+    )

@@ -1,0 +1,76 @@
+"""``--criterion adversarial``: sentence prediction or masked LM with adversarial noise.
+
+The methods are in ``core/adversarial.py``, the options in ``_adversarial_options.py``.  The task
+decides which of fairseq's losses is made adversarial; validation is that loss as it is.
+"""
+
+from typing import Any
+
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions.masked_lm import MaskedLmLoss
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks.masked_lm import MaskedLMTask
+
+from ._adversarial_options import AdversarialConfig
+from ._adversarial_step import AdversarialStep
+from ._loss_terms import log_loss_terms
+from ._whole_set_criterion import WholeSetCriterion
+
+
+class AdversarialSentencePrediction(WholeSetCriterion):
+    """Sentence prediction: classification, or regression with `--regression-target`."""
+
+    def __init__(self, cfg: AdversarialConfig, task: Any):
+        super().__init__(cfg, task)
+        self._step = AdversarialStep(cfg, regression=cfg.regression_target)
+
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
+        if not self.training:
+            return super().forward(model, sample, reduce)
+        return self._step.loss(super().forward, model, sample)
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        WholeSetCriterion.reduce_metrics(logging_outputs)
+        log_loss_terms(logging_outputs)
+
+
+class AdversarialMaskedLM(MaskedLmLoss):
+    """Masked language modelling; a masked token is a row of the divergences."""
+
+    def __init__(self, cfg: AdversarialConfig, task: Any):
+        super().__init__(cfg, task)
+        if cfg.regression_target:
+            raise ValueError("--regression-target does not go with --task masked_lm: leave it out")
+        self._step = AdversarialStep(cfg, regression=False)
+
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
+        if not self.training:
+            return super().forward(model, sample, reduce)
+        return self._step.loss(super().forward, model, sample)
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+        MaskedLmLoss.reduce_metrics(logging_outputs)
+        log_loss_terms(logging_outputs)
+
+
+@register_criterion("adversarial", dataclass=AdversarialConfig)
+class AdversarialCriterion(FairseqCriterion):
+    """The name on the command line; builds the criterion that fits the task.
+
+    fairseq's sentence-prediction task reads its head's name from the criterion's options, so these
+    are the same for both tasks.
+    """
+
+    @classmethod
+    def build_criterion(cls, cfg: AdversarialConfig, task: Any) -> FairseqCriterion:
+        """Make a criterion for the task."""
+        if isinstance(task, MaskedLMTask):
+            return AdversarialMaskedLM(cfg, task)
+        return AdversarialSentencePrediction(cfg, task)
