@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,9 @@ class Predictor:
         from fairseq import utils
         from tqdm import tqdm
 
+        for index in sorted(self.data.glob(f"*/{split}.idx")):
+            if _is_cut_off(index):
+                raise PredictionError(f"{index} is cut off: the split {split} cannot be read")
         with self._readable(f"the split {split}"):
             dataset = self._task.load_dataset(split)
             lengths = np.array([dataset.num_tokens(row) for row in range(len(dataset))])
@@ -244,6 +248,19 @@ class Predictor:
             raise PredictionError(
                 f"{self.data}: {what} cannot be read ({reason}); is the data whole?"
             ) from error
+
+
+def _is_cut_off(index: Path) -> bool:
+    """Whether an index of fairseq's mmap format lacks its end (fairseq says so twice, at length).
+
+    It is a magic word (9 bytes), version (8), type (1), number of rows (8), and for each row its
+    length (4) and its place (8).
+    """
+    with open(index, "rb") as file:
+        header = file.read(26)
+    if not b"MMIDIDX\0\0".startswith(header[:9]):
+        return False
+    return len(header) < 26 or index.stat().st_size < 26 + 12 * struct.unpack("<Q", header[18:])[0]
 
 
 def list_splits(data: Path) -> list[str]:
