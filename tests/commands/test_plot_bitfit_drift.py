@@ -93,7 +93,7 @@ def test_layers_stand_in_their_order(tmp_path: Path) -> None:
     drift = {(str(layer), "query"): float(layer) for layer in range(12)}
     draw_drift(drift, tmp_path / "a.png", title="")
     image = pixels(tmp_path / "a.png")
-    middle = image[image.shape[0] // 2, :, 2]  # blue falls with the drift
+    middle = image[image.shape[0] // 2, :, 0]  # red falls with the drift
     cells = middle[len(middle) // 5 : 7 * len(middle) // 10]
     assert cells[0] - cells[-1] > 0.3
     assert (cells[1:] <= cells[:-1] + 0.02).all()
