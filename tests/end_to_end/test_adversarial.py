@@ -12,6 +12,10 @@ from .training_jobs import NO_DROPOUT, fine_tuning, logged, losses, pretraining
 pytestmark = pytest.mark.slow
 
 SHORT = ("--max-epoch", 1, "--no-epoch-checkpoints")
+FREELB = (  # the small model's sentences have embeddings of length 0.3
+    *("--adv-method", "freelb", "--adv-epsilon", 0.05, "--adv-step-size", 0.02),
+    *("--adv-init-size", 0.02, "--rdrop-alpha", 0.5, "--amp"),
+)
 
 
 def made_adversarial(job: list[str]) -> list[str]:
@@ -25,9 +29,7 @@ def made_adversarial(job: list[str]) -> list[str]:
     [
         ("--fp16",),
         ("--fp16", "--adv-method", "smart", "--adv-epsilon", 0.1, "--adv-step-size", 0.1),
-        # the small model's sentences have embeddings of length 0.3
-        ("--adv-method", "freelb", "--adv-epsilon", 0.05, "--adv-step-size", 0.02)
-        + ("--adv-init-size", 0.02, "--rdrop-alpha", 0.5, "--amp"),
+        FREELB,
     ],
     ids=["attention fp16", "smart fp16", "freelb rdrop amp"],
 )
