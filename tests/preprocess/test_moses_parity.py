@@ -31,9 +31,9 @@ LINES = [
     "50 % of ( 3 ) ; and : so ,, ``quoted''",
     "Mr. Smith met Dr. Who at 5 p.m. sharp; No. 7, pp. 5-7.",
     "the last stage of a Saturn V.",
-    "see <url>, <email> and </s>. a<b",
+    "see <url>, <email> and </s> now. A<b",
     "well-known (and/or) $3.50, the boys' '90s... can't",
-    "zero\u200bwidth tab\there né à Zürich 東京",
+    "zero\u200bwidth tab\there né à Zürich",
 ]
 
 
