@@ -3,10 +3,10 @@
     python benchmarks/bench_preprocess.py [--text TEXT] [--dump DUMP.xml.bz2] [--megabytes 2]
 
 Times are processor seconds, which other jobs on the machine change less than the clock's; MB are
-millions of bytes of UTF-8 that go into the step. The whole is `clean_documents` with all steps, with
-one worker and with two: the processor seconds of all its processes, and the wall clock's. BPE is
-compared with subword-nmt on the same codes, on different words (so neither's cache of words helps)
-and on running text (so both help). Writes tables in Markdown to the standard output.
+millions of bytes of UTF-8 that go into the step. The whole is `clean_documents` with all steps,
+with one worker and with two: the processor seconds of all its processes, and the wall clock's. BPE
+is compared with subword-nmt on the same codes, on different words (so neither's cache of words
+helps) and on running text (so both help). Writes tables in Markdown to the standard output.
 """
 
 from __future__ import annotations

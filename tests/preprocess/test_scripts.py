@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -336,6 +337,39 @@ def test_a_task_of_ones_own(pretrained, glue_dir):
     assert (data / "index" / "test.index").read_text("utf-8") == "k9\n"
 
 
+@pytest.mark.slow
+def test_chinese_tasks_in_wordpiece_units(tmp_path):
+    units = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "地", "图", "app", "##s"]
+    (tmp_path / "vocab.txt").write_text("".join(f"{unit}\n" for unit in units), encoding="utf-8")
+    rows = ('{"label": "10", "sentence": "地图Apps"}', '{"label": "9", "sentence": "图"}')
+    for name in ("train", "dev"):
+        write_table(tmp_path / "clue" / "iflytek" / f"{name}.json", *rows)
+    write_table(tmp_path / "clue" / "iflytek" / "test.json", '{"id": 5, "sentence": "地，"}')
+    clue = ("--format", "jsonl", "--text-columns", "sentence", "--index-column", "id")
+    wordpiece = ("--tokenizer", "wordpiece", "--vocab", tmp_path / "vocab.txt")
+    succeed("glue.sh", *clue, *wordpiece, tmp_path / "clue", "iflytek", tmp_path / "out")
+    data = tmp_path / "out" / "iflytek-bin"
+    dictionary = data / "input0" / "dict.txt"
+    assert dictionary.read_text("utf-8") == "地 1\n图 1\napp 1\n##s 1\n"
+    assert decoded(data / "input0" / "train", dictionary) == ["地 图 app ##s", "图"]
+    assert decoded(data / "input0" / "test", dictionary) == ["地 <unk>"]
+    assert labels_of(data, "train") == ["10", "9"]
+    assert (data / "label" / "dict.txt").read_text("utf-8") == "9 1\n10 1\n"
+    assert (data / "index" / "test.index").read_text("utf-8") == "5\n"
+
+
+@pytest.mark.slow
+def test_glue_text_goes_through_the_steps_of_the_pretraining(pretrained, glue_dir, tmp_path):
+    data_bin = tmp_path / "data-bin"
+    data_bin.mkdir()
+    for name in ("bpe.codes", "dict.txt"):
+        shutil.copy(pretrained / "data-bin" / name, data_bin)
+    (data_bin / "cleaning.txt").write_text("tokenize_words\n", encoding="utf-8")
+    succeed("glue.sh", "--data-bin", data_bin, glue_dir, "CoLA", tmp_path / "out")
+    text = (tmp_path / "out" / "work" / "CoLA" / "bpe" / "train.input0").read_text("utf-8")
+    assert text.replace("@@ ", "").splitlines()[0] == '" Batiko lume .'
+
+
 def test_check_compares_and_makes_nothing(tmp_path):
     write_table(tmp_path / "RTE" / "train.tsv", "index\tsentence1\tsentence2\tlabel")
     result = run("glue.sh", "--check", tmp_path, "RTE")
@@ -432,6 +466,14 @@ def folder(tmp_path) -> Path:
         (["pretrain.sh", "text", "out", "--dict", "no"], 1, "no such file: "),
         (["pretrain.sh", "text", "o", "--dict", "text", "--authors-dict", "text"], 2, "not both"),
         (["glue.sh", "glue", "CoLA"], 2, "give GLUE_DIR, TASK and OUT_DIR"),
+        (["glue.sh", "glue", "CoLA", "o", "--tokenizer", "wordpiece", "--dict", "x"], 2, "--vocab"),
+        (["glue.sh", "glue", "CoLA", "o", "--vocab", "x"], 2, "are for --tokenizer wordpiece"),
+        (
+            ["glue.sh", "glue", "CoLA", "o", "--data-bin", "x", "--cased"],
+            2,
+            "is that of --data-bin",
+        ),
+        (["glue.sh", "glue", "CoLA", "o", "--tokenizer", "no", "--vocab", "x"], 2, "not 'no'"),
         (["glue.sh", "--check", "glue"], 2, "give --check GLUE_DIR TASK"),
         (["glue.sh", "--check", "none", "CoLA"], 1, "no such folder: none"),
         (["glue.sh", "glue", "X", "o", "--data-bin", "x", "--format", "csv"], 2, "not 'csv'"),
