@@ -31,7 +31,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
-	@echo "Everything is installed into $(VENV) first (about 2 minutes and 1.1 GB with a CPU torch)."
+	@echo "Everything is installed into $(VENV) first (about 2 minutes and 1.8 GB with a CPU torch)."
 
 .PHONY: install
 install: $(INSTALLED) ## make the environment in .venv and install into it
