@@ -121,9 +121,10 @@ class TupeModel(FairseqEncoderModel):
         self.args = cfg
         self.classification_heads = nn.ModuleDict()
         self.apply(init_bert_params)
-        if cfg.bitfit_terms is not None:  # heads are registered later, and train
+        bitfit_terms = getattr(cfg, "bitfit_terms", None)  # older checkpoints do not have it
+        if bitfit_terms is not None:  # heads are registered later, and train
             self.requires_grad_(False)
-            train_only_biases(encoder.sentence_encoder, parse_roles(cfg.bitfit_terms))
+            train_only_biases(encoder.sentence_encoder, parse_roles(bitfit_terms))
         self._tell_depths()
 
     @classmethod
