@@ -12,6 +12,7 @@ COMMANDS = {  # name -> (module of this package, one line of help)
     "plot": ("plot", "pictures: learning curves, learned positions, drift of bias terms"),
     "delta": ("delta", "what BitFit learned of a task, as a small file: save, apply, info"),
     "predict": ("predict", "predictions of fine-tuned models; the zip for the GLUE server"),
+    "average": ("average", "one model out of several fine-tuned ones: their mean, or a greedy one"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (
         "convert_checkpoint",

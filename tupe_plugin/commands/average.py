@@ -1,0 +1,235 @@
+"""`tupe average A.pt B.pt ... -o OUT.pt`: one model out of several fine-tuned ones.
+
+The mean of all, or with `--greedy DATA` of those that do not lower a dev metric; see
+`core/averaging.py`. OUT holds the model, the first input's configuration and no optimizer state:
+`fairseq-validate` takes it, and `fairseq-train --restore-file` begins a new run with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.averaging import GreedyAverage, greedy_average, uniform_average
+from .dev_scores import LOWER_IS_BETTER, DevSet
+
+# Options of the model that change how it is trained, not what it computes. So do all real numbers.
+TRAINING_ONLY = frozenset({"_name", "load_checkpoint_heads", "bitfit_terms"})
+
+Loader = Callable[[], Mapping[str, Tensor]]
+
+
+class AverageError(ValueError):
+    """The inputs or the output cannot be used; the message says which and why."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="fine-tuned models"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="the checkpoint to write"
+    )
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--greedy",
+        type=Path,
+        metavar="DATA",
+        help="from the best model to the worst, take in those that do not lower the dev metric",
+    )
+    data.add_argument(
+        "--evaluate", type=Path, metavar="DATA", help="take all, and show every model's dev metric"
+    )
+    parser.add_argument(
+        "--metric",
+        help="such as accuracy, mcc, pearson, f1; more is better, only of "
+        f"{', '.join(sorted(LOWER_IS_BETTER))} less is (default: what the training of the first "
+        "checkpoint chose its best one by)",
+    )
+    parser.add_argument("--subset", default="valid", help="the dev set (default: valid)")
+    parser.add_argument("--batch-size", type=int, help="sentences (default: as in training)")
+    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        for line in average(args):
+            print(line)
+    except (ValueError, OSError) as error:
+        print(f"tupe average: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def average(args: argparse.Namespace) -> list[str]:
+    """Write the average; returns the table and what was written.
+
+    Raises:
+        AverageError: an input cannot be read or is given twice, or the output is one of them.
+        DevSetError: the data or the metric cannot be used.
+        MismatchError: two models cannot be averaged.
+        ValueError: a model's metric is not a number.
+    """
+    paths: list[Path] = args.checkpoints
+    _check_paths(paths, args.output)
+    first = _read(paths[0])
+    for path in paths[1:]:
+        _check_same_model(first, paths[0], _read(path), path)
+    models: dict[str, Loader] = {str(path): partial(_weights, path) for path in paths}
+    data = args.greedy or args.evaluate
+    if data is None:
+        if args.metric:
+            raise AverageError(f"--metric {args.metric} needs --greedy DATA or --evaluate DATA")
+        state, lines, chosen = uniform_average(models), [], list(models)
+    else:
+        dev = DevSet(paths[0], data, subset=args.subset, batch_size=args.batch_size, cpu=args.cpu)
+        metric = args.metric or dev.metric
+        if args.greedy:
+            result = greedy_average(models, lambda weights: dev.score(weights, metric))
+            state, lines, chosen = result.state, _greedy_table(result, metric), [*result.chosen]
+        else:
+            state, chosen = uniform_average(models), list(models)
+            scores = {name: dev.score(load(), metric) for name, load in models.items()}
+            scores[f"average of {len(models)}"] = dev.score(state, metric)
+            lines = _uniform_table(scores, metric)
+    _write(args.output, _checkpoint(first, state, chosen))
+    return [*lines, f"wrote {args.output}: the average of {len(chosen)} of {len(models)} models"]
+
+
+def _check_paths(paths: Sequence[Path], output: Path) -> None:
+    if len(paths) < 2:
+        raise AverageError(f"{paths[0]} alone is no average: give two checkpoints or more")
+    for path in paths:
+        if not path.is_file():
+            raise AverageError(f"no such checkpoint: {path}")
+    for position, path in enumerate(paths):
+        if any(path.samefile(other) for other in paths[:position]):
+            raise AverageError(f"{path} is given twice and would count twice")
+        if output.exists() and path.samefile(output):
+            raise AverageError(f"-o {output} is one of the inputs; give another name")
+    if not output.parent.is_dir():
+        raise AverageError(f"-o {output}: there is no folder {output.parent}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint as it lies in the file, without running code from it."""
+    from ..compat.checkpoint_loading import UnsafeCheckpointError, load
+
+    try:
+        state = load(path, map_location="cpu")
+    except UnsafeCheckpointError as error:
+        raise AverageError(str(error)) from error
+    except (EOFError, KeyError, OSError, RuntimeError, ValueError, pickle.PickleError) as error:
+        raise AverageError(
+            f"{path} ({path.stat().st_size:,} bytes) is no checkpoint, or an incomplete one"
+        ) from error
+    weights = state.get("model") if isinstance(state, dict) else None
+    if isinstance(state, dict):
+        state.pop("last_optimizer_state", None)  # twice the model's size, and of no use here
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, Tensor) for value in weights.values()
+    ):
+        raise AverageError(f"{path} is no checkpoint of fairseq-train: it has no model in it")
+    if state.get("criterion"):
+        raise AverageError(
+            f"{path}: its criterion has parameters of its own, which are not averaged here"
+        )
+    return state
+
+
+def _weights(path: Path) -> Mapping[str, Tensor]:
+    return _read(path)["model"]
+
+
+def _check_same_model(
+    first: dict[str, Any], first_path: Path, other: dict[str, Any], path: Path
+) -> None:
+    """Refuse models of equal shapes that compute differently, such as with other heads."""
+    ours, theirs = (_model_options(state) for state in (first, other))
+    for name in ours.keys() & theirs.keys() - TRAINING_ONLY:
+        if ours[name] != theirs[name] and not isinstance(ours[name], float):
+            flag = f"--{name.replace('_', '-')}"
+            raise AverageError(
+                f"{first_path} was trained with {flag} {ours[name]}, and {path} with {flag} "
+                f"{theirs[name]}: their average would be neither"
+            )
+
+
+def _model_options(state: dict[str, Any]) -> Mapping[str, Any]:
+    options = (state.get("cfg") or {}).get("model")
+    return options if isinstance(options, Mapping) else {}
+
+
+def _checkpoint(
+    first: dict[str, Any], weights: dict[str, Tensor], chosen: Sequence[str]
+) -> dict[str, Any]:
+    """What fairseq wants to find in a checkpoint; an average is at the beginning of a run."""
+    last = (first.get("optimizer_history") or [{}])[-1]
+    history = {**last, "lr_scheduler_state": {}, "num_updates": 0}
+    return {
+        "args": first.get("args"),
+        "cfg": first.get("cfg"),
+        "model": weights,
+        "criterion": None,
+        "optimizer_history": [history],
+        "task_state": first.get("task_state", {}),
+        "extra_state": {
+            "train_iterator": {
+                "version": 2,
+                "epoch": 1,
+                "iterations_in_epoch": 0,
+                "shuffle": True,
+            },
+            "averaged": list(chosen),
+        },
+    }
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """As a whole or not at all, and readable by the rules by which it will be read."""
+    from ..compat.checkpoint_loading import load
+
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        torch.save(state, unfinished)
+        load(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _greedy_table(result: GreedyAverage, metric: str) -> list[str]:
+    rows = [
+        (
+            trial.name,
+            _shown(trial.alone, metric),
+            _shown(trial.together, metric),
+            "yes" if trial.chosen else "no",
+        )
+        for trial in result.trials
+    ]
+    total = (f"average of {len(result.chosen)}", _shown(result.score, metric), "", "")
+    return _markdown((f"model, best {metric} first", metric, "average with it", "in"), *rows, total)
+
+
+def _uniform_table(scores: Mapping[str, float], metric: str) -> list[str]:
+    rows = ((name, _shown(score, metric)) for name, score in scores.items())
+    return _markdown(("model", metric), *rows)
+
+
+def _shown(score: float, metric: str) -> str:
+    return f"{-score if metric in LOWER_IS_BETTER else score:.4f}"
+
+
+def _markdown(titles: Sequence[str], *rows: Sequence[str]) -> list[str]:
+    table = [titles, ["---"] * len(titles), *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in table]
