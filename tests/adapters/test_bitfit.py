@@ -20,6 +20,8 @@ from tupe_plugin.criterions.bitfit import BitFitCriterion
 
 from .test_tupe_model import HEAD, build, sentences, small
 
+LAYERS = "encoder.sentence_encoder.layers"
+
 
 def with_head(*flags: str) -> Any:
     model = small(*flags)
@@ -46,9 +48,8 @@ def sample() -> dict[str, Any]:
 
 def test_terms_and_heads_train_whenever_the_head_comes() -> None:
     model = small("--rel-pos", "--embedding-normalize", "--bitfit-terms", "query,output")
-    layers = "encoder.sentence_encoder.layers"
-    biases = {f"{layers}.{i}.fc2.bias" for i in range(2)} | {
-        f"{layers}.{i}.self_attn.parametrizations.in_proj_bias.original0" for i in range(2)
+    biases = {f"{LAYERS}.{i}.fc2.bias" for i in range(2)} | {
+        f"{LAYERS}.{i}.self_attn.parametrizations.in_proj_bias.original0" for i in range(2)
     }
     assert trained_names(model) == biases
     model.register_classification_head(HEAD, num_classes=2)
@@ -58,6 +59,15 @@ def test_terms_and_heads_train_whenever_the_head_comes() -> None:
     model.register_classification_head(HEAD, num_classes=5)  # another in its place
     assert trained_names(model) == biases | head
     assert trained_names(with_head()) == {name for name, _ in with_head().named_parameters()}
+
+
+def test_layer_decay_finds_the_depth_of_every_trained_parameter() -> None:
+    model = with_head("--bitfit-terms", "query,output")
+    levels = {n: p.param_group.depth.level for n, p in model.named_parameters() if p.requires_grad}
+    assert {n: level for n, level in levels.items() if "parametrizations" in n} == {
+        f"{LAYERS}.{i}.self_attn.parametrizations.in_proj_bias.original0": i + 1 for i in range(2)
+    }
+    assert set(levels.values()) == {1, 2, 4}
 
 
 def test_a_head_of_a_checkpoint_trains_too() -> None:
