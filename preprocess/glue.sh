@@ -23,11 +23,16 @@ a task of your own, in GLUE_DIR/TASK (splits train, valid, test):
   --index-column I        the column or key that predictions of test rows are listed by
   --regression            labels are numbers
 
-the pre-training's merges and dictionary, one of:
-  --data-bin DIR          a folder that pretrain.sh made (DIR/bpe.codes and DIR/dict.txt)
+the pre-training's text treatment, units and dictionary, one of:
+  --data-bin DIR          a folder that pretrain.sh made: DIR/cleaning.txt, bpe.codes (or vocab.txt)
+                          and dict.txt are used
   --bpe-codes FILE --dict FILE
                           the two files themselves; with --authors-dict FILE for a dictionary of
-                          the original TUPE code (see pretrain.sh --help)
+                          the original TUPE code (see pretrain.sh --help); with --tokenizer perl
+                          for the Perl scripts of Moses
+  --tokenizer wordpiece --vocab FILE
+                          WordPiece units of a BERT checkpoint; --cased keeps case and accents;
+                          with --dict FILE for another dictionary than the vocabulary's own
 other:
   --skip-malformed        drop and count malformed training rows (always so for QQP, whose official
                           file has some); default: stop and name file and line
@@ -39,6 +44,7 @@ END
 }
 
 data_bin="" bpe_codes="" dict="" authors_dict="" workers=0 skip_malformed=()
+tokenizer="" vocab="" cased="" passed=()
 format=glue check="" text_columns="" label_column="" index_column="" regression=""
 arguments=()
 while [ $# -gt 0 ]; do
@@ -47,21 +53,24 @@ while [ $# -gt 0 ]; do
       usage
       exit 0
       ;;
-    --data-bin | --bpe-codes | --dict | --authors-dict | --workers | \
+    --data-bin | --bpe-codes | --dict | --authors-dict | --tokenizer | --vocab | --workers | \
       --format | --text-columns | --label-column | --index-column)
       need_value "$1" $#
       [ "$1" != --workers ] || need_number "$1" "$2" 0
       name=${1#--}
       printf -v "${name//-/_}" %s "$2"
+      passed+=("$1" "$2")
       shift 2
       ;;
     --skip-malformed)
       skip_malformed=(--skip-malformed)
+      passed+=("$1")
       shift
       ;;
-    --check | --regression)
+    --check | --regression | --cased)
       name=${1#--}
       printf -v "$name" %s "$1"
+      passed+=("$1")
       shift
       ;;
     -*) usage_error "unknown option $1" ;;
@@ -80,14 +89,31 @@ fi
 
 [ ${#arguments[@]} -eq 3 ] || usage_error "give GLUE_DIR, TASK and OUT_DIR"
 glue_dir=$(absolute "${arguments[0]}") task=${arguments[1]} out=$(absolute "${arguments[2]}")
-data_bin=$(absolute "$data_bin") bpe_codes=$(absolute "$bpe_codes")
+data_bin=$(absolute "$data_bin") bpe_codes=$(absolute "$bpe_codes") vocab=$(absolute "$vocab")
 dict=$(absolute "$dict") authors_dict=$(absolute "$authors_dict")
 [ ! -e "$out" ] || [ -d "$out" ] || usage_error "OUT_DIR must be a folder, but $out is a file"
+[ -n "$data_bin$bpe_codes$vocab" ] ||
+  usage_error "give --data-bin, or --bpe-codes and --dict, or --tokenizer wordpiece and --vocab"
+cleaning_steps "${tokenizer:-moses}"
 if [ -n "$data_bin" ]; then
-  bpe_codes=${bpe_codes:-$data_bin/bpe.codes}
+  [ -z "$tokenizer$vocab$cased" ] || usage_error "the tokenizer is that of --data-bin"
+  if [ -e "$data_bin/cleaning.txt" ]; then CLEANING=$(cat "$data_bin/cleaning.txt"); fi
+  if [ -e "$data_bin/vocab.txt" ]; then
+    tokenizer=wordpiece vocab=$data_bin/vocab.txt
+    ! grep -qs '"cased": "yes"' "$data_bin/manifest.json" || cased=--cased
+  else
+    bpe_codes=${bpe_codes:-$data_bin/bpe.codes}
+  fi
   [ -n "$dict$authors_dict" ] || dict=$data_bin/dict.txt
 fi
-[ -n "$bpe_codes" ] && [ -n "$dict$authors_dict" ] || usage_error "give --data-bin, or --bpe-codes and --dict"
+if [ "$tokenizer" = wordpiece ]; then
+  [ -n "$vocab" ] || usage_error "--tokenizer wordpiece needs --vocab FILE, a BERT vocab.txt"
+  [ -z "$bpe_codes$authors_dict" ] || usage_error "WordPiece takes its units from --vocab, not from BPE codes"
+else
+  [ -z "$vocab$cased" ] || usage_error "--vocab and --cased are for --tokenizer wordpiece"
+  [ -n "$bpe_codes" ] && [ -n "$dict$authors_dict" ] || usage_error "give --data-bin, or --bpe-codes and --dict"
+  CLEANING+=,apply_bpe
+fi
 [ -z "$dict" ] || [ -z "$authors_dict" ] || usage_error "give --dict or --authors-dict, not both"
 [ -d "$glue_dir" ] || fail "no such folder: $glue_dir"
 own=()
@@ -108,12 +134,10 @@ if [ "$format" != glue ]; then
   [ -z "$index_column" ] || own+=(--index-column "$index_column")
   [ -z "$regression" ] || own+=(--regression)
 elif [ "$task" = ALL ]; then
-  options=(--bpe-codes "$bpe_codes" --workers "$workers" "${skip_malformed[@]}")
-  if [ -n "$dict" ]; then options+=(--dict "$dict"); else options+=(--authors-dict "$authors_dict"); fi
   tasks=$("$PYTHON" -m preprocess.filters.read_glue --list) || exit 1
   for task in $tasks; do
     if [ -d "$glue_dir/$task" ]; then
-      "$0" "${options[@]}" "$glue_dir" "$task" "$out"
+      "$0" "${passed[@]}" "$glue_dir" "$task" "$out"
     else
       echo "== $task: not in $glue_dir, left out" >&2
     fi
@@ -129,20 +153,30 @@ fi
 work=$out/work/$task
 tables=$("$PYTHON" -m "preprocess.filters.${read_rows[0]}" "${read_rows[@]:1}" --files) || exit 1
 mapfile -t tables <<<"$tables"
-need_file "$bpe_codes" "$dict$authors_dict" "${tables[@]}"
-start_steps "$work" "$bpe_codes" "$dict$authors_dict" "${tables[@]}"
+inputs=("${tables[@]}")
+for file in "$bpe_codes" "$vocab" "$dict" "$authors_dict"; do
+  [ -z "$file" ] || inputs+=("$file")
+done
+need_file "${inputs[@]}"
+start_steps "$work" "${inputs[@]}"
 
 if [ -n "$authors_dict" ]; then
   step "$work/dict" complete_authors_dict "$authors_dict" {}/dict.txt
   dict=$work/dict/dict.txt
+elif [ -z "$dict" ]; then
+  step "$work/dict" filter apply_wordpiece --vocab "$vocab" --dict {}/dict.txt
+  dict=$work/dict/dict.txt
 fi
 step "$work/rows" filter "${read_rows[@]}" --output {} "${skip_malformed[@]}"
 
+unit_options=(--steps "$CLEANING")
+[ -z "$bpe_codes" ] || unit_options+=(--bpe-codes "$bpe_codes")
+[ -z "$vocab" ] || unit_options+=(--vocab "$vocab")
+[ -z "$cased" ] || unit_options+=("$cased")
 encode_texts() {
-  map_lines --steps "$CLEANING,apply_bpe" "$work"/rows/*.input? --bpe-codes "$bpe_codes" \
-    --output-dir "$1"
+  map_lines "${unit_options[@]}" "$work"/rows/*.input? --output-dir "$1"
 }
-step "$work/bpe" encode_texts {}
+step "$work/bpe" encode_texts {} "${unit_options[@]}"
 
 # prefixes FOLDER COLUMN: fairseq-preprocess's options for the splits that are there.
 prefixes() {
