@@ -8,8 +8,8 @@ The mean of all, or with `--greedy DATA` of those that do not lower a dev metric
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
     try:
         for line in average(args):
             print(line)
@@ -128,7 +129,7 @@ def _read(path: Path) -> dict[str, Any]:
         state = load(path, map_location="cpu")
     except UnsafeCheckpointError as error:
         raise AverageError(str(error)) from error
-    except (EOFError, KeyError, OSError, RuntimeError, ValueError, pickle.PickleError) as error:
+    except (EOFError, LookupError, OSError, RuntimeError, ValueError) as error:
         raise AverageError(
             f"{path} ({path.stat().st_size:,} bytes) is no checkpoint, or an incomplete one"
         ) from error

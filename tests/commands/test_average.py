@@ -1,0 +1,281 @@
+"""`tupe average`: what is written, what is refused, and the tables."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tupe_plugin.commands import average, main
+
+OPTIONS = {"_name": "tupe_tiny", "encoder_attention_heads": 2, "dropout": 0.1}
+
+
+def weights(seed: int, *, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    made = {"weight": torch.randn(3, 5, generator=generator).to(dtype)}
+    return {**made, "bias": torch.full((7,), float(seed), dtype=dtype), "table": torch.arange(11)}
+
+
+def write_checkpoint(path: Path, model: Any, **parts: Any) -> Path:
+    """A checkpoint as fairseq-train writes it, after 19 updates."""
+    history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {"a": 1}, "num_updates": 19}
+    state = {
+        "args": None,
+        "cfg": {"model": OPTIONS, "task": {"data": str(path)}},
+        "model": model,
+        "criterion": None,
+        "optimizer_history": [{}, {**history, "criterion_name": "Some"}],
+        "task_state": {"some": 1},
+        "extra_state": {"train_iterator": {"epoch": 3}, "best": 1.0, "metrics": []},
+        "last_optimizer_state": {"state": {0: torch.ones(1000)}},
+    }
+    torch.save({**state, **parts}, path)
+    return path
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    """Three models, whose bias is 0, 1 and 2."""
+    return [write_checkpoint(tmp_path / f"{seed}.pt", weights(seed)) for seed in range(3)]
+
+
+def read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+class DevSetOfBiases:
+    """In the place of a dev set: the accuracy is 100 - |bias - 0.4|, the loss bias."""
+
+    metric = "accuracy"
+
+    def __init__(self, checkpoint: Path, data: Path, **options: object) -> None:
+        assert checkpoint.is_file()
+        assert data.name == "bin"
+
+    def score(self, model: dict[str, Tensor], metric: str) -> float:
+        bias = float(model["bias"][0])
+        return {"accuracy": 100 - abs(bias - 0.4), "loss": -bias}[metric]
+
+
+@pytest.fixture
+def dev_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(average, "DevSet", DevSetOfBiases)
+
+
+def call(*arguments: object) -> int:
+    return main(["average", *map(str, arguments)])
+
+
+# ---- what is written
+
+
+def test_uniform_mean_of_the_models(models: list[Path], tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out.pt"
+    assert call(*models, "-o", out) == 0
+    assert capsys.readouterr().out == f"wrote {out}: the average of 3 of 3 models\n"
+    written = read(out)
+    assert torch.equal(written["model"]["bias"], torch.ones(7))
+    assert torch.equal(written["model"]["table"], torch.arange(11))
+    expected = torch.stack([read(path)["model"]["weight"] for path in models]).double().mean(0)
+    assert torch.equal(written["model"]["weight"], expected.float())
+
+
+def test_configuration_is_the_first_ones_and_the_run_begins_anew(
+    models: list[Path], tmp_path: Path
+) -> None:
+    call(models[2], models[0], "-o", tmp_path / "out.pt")
+    written = read(tmp_path / "out.pt")
+    assert written["cfg"] == read(models[2])["cfg"]
+    assert written["task_state"] == {"some": 1}
+    assert "last_optimizer_state" not in written
+    assert written["optimizer_history"] == [
+        {
+            "optimizer_name": "FairseqAdam",
+            "criterion_name": "Some",
+            "lr_scheduler_state": {},
+            "num_updates": 0,
+        }
+    ]
+    extra = written["extra_state"]
+    assert (extra["train_iterator"]["epoch"], "best" in extra) == (1, False)
+    assert extra["averaged"] == [str(models[2]), str(models[0])]
+
+
+def test_halves_stay_halves(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_checkpoint(tmp_path / f"{seed}.pt", weights(seed + 2048, dtype=torch.float16))
+    assert call(*(tmp_path / f"{seed}.pt" for seed in range(3)), "-o", tmp_path / "out.pt") == 0
+    bias = read(tmp_path / "out.pt")["model"]["bias"]
+    # 2048, 2048 (for 2049) and 2050: their sum is no float16, their mean is rounded once.
+    assert torch.equal(bias, torch.full((7,), (2048 + 2048 + 2050) / 3).half())
+
+
+def test_real_numbers_among_the_options_may_differ(models: list[Path], tmp_path: Path) -> None:
+    other = {"model": {**OPTIONS, "dropout": 0.3, "bitfit_terms": "all", "_name": "tupe"}}
+    write_checkpoint(models[1], weights(1), cfg=other)
+    assert call(*models, "-o", tmp_path / "out.pt") == 0
+
+
+def test_output_is_replaced_as_a_whole(models: list[Path], tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "out.pt"
+    out.write_text("before")
+
+    def full_disk(state: object, path: Path) -> None:
+        path.write_text("half of it")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full_disk)
+        assert call(*models, "-o", out) == 1
+    assert out.read_text() == "before"
+    assert {path.name for path in tmp_path.iterdir()} == {"0.pt", "1.pt", "2.pt", "out.pt"}
+    assert call(*models, "-o", out) == 0
+    assert read(out)["model"]["bias"][0] == 1
+
+
+# ---- the tables
+
+
+@pytest.mark.usefixtures("dev_set")
+class TestTables:
+    def test_greedy(self, models: list[Path], tmp_path: Path, capsys) -> None:
+        """0 (99.6), 1 (99.4): their mean 0.5 is better; with 2 it is 1, worse."""
+        out = tmp_path / "out.pt"
+        assert call(models[2], models[1], models[0], "-o", out, "--greedy", "bin") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:-1]] == [
+            [str(models[0]), "99.6000", "99.6000", "yes"],
+            [str(models[1]), "99.4000", "99.9000", "yes"],
+            [str(models[2]), "98.4000", "99.4000", "no"],
+            ["average of 2", "99.9000", "", ""],
+        ]
+        assert lines[-1] == f"wrote {out}: the average of 2 of 3 models"
+        assert read(out)["model"]["bias"][0] == 0.5
+        assert read(out)["extra_state"]["averaged"] == [str(models[0]), str(models[1])]
+
+    def test_less_of_a_loss_is_better(self, models: list[Path], tmp_path: Path, capsys) -> None:
+        options = ("--greedy", "bin", "--metric", "loss")
+        assert call(*models, "-o", tmp_path / "out.pt", *options) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[2] == f"| {models[0]} | 0.0000 | 0.0000 | yes |"
+        assert lines[3] == f"| {models[1]} | 1.0000 | 0.5000 | no |"
+        assert read(tmp_path / "out.pt")["model"]["bias"][0] == 0
+
+    def test_uniform(self, models: list[Path], tmp_path: Path, capsys) -> None:
+        assert call(*models, "-o", tmp_path / "out.pt", "--evaluate", "bin") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "| model | accuracy |"
+        assert lines[2:6] == [
+            f"| {models[0]} | 99.6000 |",
+            f"| {models[1]} | 99.4000 |",
+            f"| {models[2]} | 98.4000 |",
+            "| average of 3 | 99.4000 |",
+        ]
+
+    def test_a_score_that_is_no_number(self, models, tmp_path: Path, monkeypatch, capsys) -> None:
+        monkeypatch.setattr(DevSetOfBiases, "score", lambda *_: float("nan"))
+        assert call(*models, "-o", tmp_path / "out.pt", "--greedy", "bin") == 1
+        assert "score of" in capsys.readouterr().err
+        assert not (tmp_path / "out.pt").exists()
+
+
+# ---- what is refused
+
+
+def refuse(capsys, *arguments: object) -> str:
+    """The one line of the error."""
+    assert call(*arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("tupe average: ")
+    assert captured.err.count("\n") == 1
+    return captured.err.removeprefix("tupe average: ").rstrip()
+
+
+def test_bad_paths(models: list[Path], tmp_path: Path, capsys) -> None:
+    before = [path.read_bytes() for path in models]
+    out = tmp_path / "out.pt"
+    link = tmp_path / "link.pt"
+    os.link(models[1], link)
+    assert "alone is no average" in refuse(capsys, models[0], "-o", out)
+    missing = tmp_path / "missing.pt"
+    assert refuse(capsys, models[0], missing, "-o", out) == f"no such checkpoint: {missing}"
+    assert (
+        refuse(capsys, *models, link, "-o", out) == f"{link} is given twice and would count twice"
+    )
+    for place in (models[1], link, tmp_path / ".." / tmp_path.name / "1.pt"):
+        assert "is one of the inputs" in refuse(capsys, *models, "-o", place)
+    assert "there is no folder" in refuse(capsys, *models, "-o", tmp_path / "absent" / "out.pt")
+    assert "needs --greedy DATA or" in refuse(capsys, *models, "-o", out, "--metric", "mcc")
+    assert not out.exists()
+    assert [path.read_bytes() for path in models] == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bias": torch.ones(5)}, "bias is 7 in {0} and 5 in {1}"),
+        ({"weight": torch.ones(5, 3)}, "weight is 3 x 5 in {0} and 5 x 3 in {1}"),
+        ({"more": torch.ones(5)}, "{1} has more, and {0} has not"),
+        ({"bias": torch.ones(7).half()}, "bias is torch.float32 in {0} and torch.float16 in {1}"),
+    ],
+)
+def test_mismatches_name_file_key_and_shapes(change, message, models, tmp_path, capsys) -> None:
+    write_checkpoint(models[1], {**weights(1), **change})
+    error = refuse(capsys, *models, "-o", tmp_path / "out.pt")
+    assert error == message.format(*models)
+
+
+def test_models_that_compute_differently(models: list[Path], tmp_path: Path, capsys) -> None:
+    """The same shapes, other heads."""
+    write_checkpoint(
+        models[2], weights(2), cfg={"model": {**OPTIONS, "encoder_attention_heads": 4}}
+    )
+    assert refuse(capsys, *models, "-o", tmp_path / "out.pt") == (
+        f"{models[0]} was trained with --encoder-attention-heads 2, and {models[2]} with "
+        "--encoder-attention-heads 4: their average would be neither"
+    )
+
+
+class RunsCode:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_no_code_of_a_checkpoint_is_run(models: list[Path], tmp_path: Path, capsys) -> None:
+    trace = tmp_path / "trace"
+    write_checkpoint(models[1], weights(1), task_state=RunsCode(trace))
+    error = refuse(capsys, *models, "-o", tmp_path / "out.pt")
+    assert f"checkpoint {models[1]} was not loaded" in error
+    assert "tupe convert-checkpoint --trust" in error
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("contents", [b"", pickle.dumps(1)[:3]])
+def test_damaged_files(contents: bytes, models: list[Path], tmp_path: Path, capsys) -> None:
+    models[1].write_bytes(contents)
+    error = refuse(capsys, *models, "-o", tmp_path / "out.pt")
+    assert error == (f"{models[1]} ({len(contents)} bytes) is no checkpoint, or an incomplete one")
+
+
+def test_half_a_checkpoint(models: list[Path], tmp_path: Path, capsys) -> None:
+    whole = models[1].read_bytes()
+    models[1].write_bytes(whole[: len(whole) // 2])
+    assert "or an incomplete one" in refuse(capsys, *models, "-o", tmp_path / "out.pt")
+
+
+def test_files_of_something_else(models: list[Path], tmp_path: Path, capsys) -> None:
+    for state in ([1, 2], {"weight": torch.ones(1)}, {"model": {"weight": 1}}):
+        torch.save(state, models[1])
+        assert "has no model in it" in refuse(capsys, *models, "-o", tmp_path / "out.pt")
+    write_checkpoint(models[1], weights(1), criterion={"weight": torch.ones(1)})
+    assert "its criterion has parameters" in refuse(capsys, *models, "-o", tmp_path / "out.pt")
