@@ -124,6 +124,15 @@ def test_a_class_of_another_task_is_refused() -> None:
         all_submissions()["RTE.tsv"].text(["1"] * 3000)
 
 
+def test_mnli_makes_three_files_with_the_diagnostic_set() -> None:
+    splits = {
+        (entry.task.name, entry.file.split): name for name, entry in all_submissions().items()
+    }
+    of_mnli = {split: name for (task, split), name in splits.items() if task == "MNLI"}
+    assert of_mnli == {"test": "MNLI-m.tsv", "test1": "MNLI-mm.tsv", "test2": "AX.tsv"}
+    assert len(splits) == len(SERVER)
+
+
 def test_rows_in_another_order_are_refused() -> None:
     order = [str(row) for row in reversed(range(146))]
     with pytest.raises(SubmissionError, match=r"WNLI\.tsv:2: index '145' where 0 should be"):
