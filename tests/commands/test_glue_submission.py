@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import zipfile
 from pathlib import Path
@@ -88,6 +89,23 @@ def test_a_missing_file_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match=r"missing: AX\.tsv, RTE\.tsv"):
         write_zip(texts, tmp_path / "glue.zip")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "glue.zip"
+    target.write_bytes(b"old")
+    texts = {name: entry.constant_text() for name, entry in all_submissions().items()}
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*glue\.zip'"):
+        write_zip(texts, target)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,19 @@ def test_half_precision_agrees(tasks, tmp_path):
     assert half != full
 
 
+@pytest.mark.gpu
+def test_the_gpu_agrees(tasks, tmp_path):
+    checkpoint = str(tasks["MRPC"].checkpoint)
+    assert predict(checkpoint, "-o", tmp_path / "cpu", "--splits", "valid") == 0
+    out = str(tmp_path / "gpu")
+    assert commands.main(["predict", checkpoint, "-o", out, "--splits", "valid"]) == 0
+    cpu, gpu = (
+        [float(row["probability_1"]) for row in table(tmp_path / device / "MRPC" / "valid.tsv")]
+        for device in ("cpu", "gpu")
+    )
+    assert gpu == pytest.approx(cpu, abs=2e-3)  # TF32 may be on
+
+
 def test_a_task_of_ones_own_keeps_its_indices(tasks, tmp_path):
     data = tmp_path / "own-bin"
     shutil.copytree(tasks["MRPC"].data, data)

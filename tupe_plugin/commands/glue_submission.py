@@ -10,13 +10,13 @@ all eleven files in one zip.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .glue_tasks import GlueFile, GlueTask, load_tasks
+from .whole_file import whole_file
 
 HEADER = "index\tprediction"
 HIGHEST_SCORE = 5.0  # of STS-B; the lowest is 0
@@ -147,13 +147,13 @@ def write_zip(texts: Mapping[str, str], target: Path) -> None:
     missing = missing_submissions(texts)
     if missing:
         raise SubmissionError(f"the server wants all its files; missing: {', '.join(missing)}")
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Not compressed: what a compressor makes depends on its version. All files are about 5 MB.
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+    # Not compressed: what a compressor makes depends on its version. All files are about 4 MB.
+    with (
+        whole_file(target) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for name in all_submissions():
             entry = zipfile.ZipInfo(name, date_time=_EPOCH)
             entry.create_system = 3  # Unix, wherever it is made
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, texts[name].encode("utf-8"))
-    os.replace(unfinished, target)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from .glue_submission import (
     write_zip,
 )
 from .glue_tasks import GlueTask, load_tasks
+from .whole_file import whole_file
 
 if TYPE_CHECKING:
     from .predict_runs import PredictionRun
@@ -269,11 +269,8 @@ def _shown(value: str | float) -> str:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """The file is there whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(unfinished, path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _pack(folder: Path, target: Path, *, fill_missing: bool) -> None:
