@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -260,11 +259,10 @@ def test_no_code_of_a_checkpoint_is_run(models: list[Path], tmp_path: Path, caps
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("contents", [b"", pickle.dumps(1)[:3]])
-def test_damaged_files(contents: bytes, models: list[Path], tmp_path: Path, capsys) -> None:
-    models[1].write_bytes(contents)
+def test_an_empty_file(models: list[Path], tmp_path: Path, capsys) -> None:
+    models[1].write_bytes(b"")
     error = refuse(capsys, *models, "-o", tmp_path / "out.pt")
-    assert error == (f"{models[1]} ({len(contents)} bytes) is no checkpoint, or an incomplete one")
+    assert error == f"{models[1]} (0 bytes) is no checkpoint, or an incomplete one"
 
 
 def test_half_a_checkpoint(models: list[Path], tmp_path: Path, capsys) -> None:

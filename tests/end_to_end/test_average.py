@@ -1,0 +1,71 @@
+"""Two seeds fine-tuned with layer decay, averaged, validated, and trained on: the real commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tupe_plugin.commands.fairseq_log import read_log
+
+from .test_examples import run_script
+from .training_jobs import load_checkpoint, logged, losses
+
+pytestmark = pytest.mark.slow
+
+AVERAGE = ROOT / "examples" / "finetune" / "average.sh"
+SETTINGS = {"SEEDS": "1 2", "EPOCHS": "1", "ARCH": "tupe_tiny", "MAX_POSITIONS": "64", "LR": "2e-4"}
+
+
+@pytest.fixture(scope="module")
+def averaged(corpus, tmp_path_factory) -> tuple[Path, str]:
+    """The folder of the example, and what it printed."""
+    folder = tmp_path_factory.mktemp("averaged")
+    options = ("--cpu", "--layer-decay", "0.5")
+    done = run_script(
+        *(AVERAGE, "RTE", corpus.classification, "none", folder, *options), **SETTINGS
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_table_says_what_training_and_fairseq_validate_say(averaged):
+    folder, output = averaged
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in output.splitlines()
+        if line.startswith("| ")
+    ]
+    assert rows[0] == ["model, best accuracy first", "accuracy", "average with it", "in"]
+    for seed in (1, 2):
+        (trained,) = read_log(folder / f"seed{seed}" / "train.log").valid["valid"].values()
+        (row,) = [row for row in rows if row[0].endswith(f"seed{seed}/checkpoint_best.pt")]
+        assert float(row[1]) == pytest.approx(trained["accuracy"], abs=1e-3)
+    (validated,) = logged(output, "valid")
+    assert float(rows[-1][1]) == pytest.approx(validated["accuracy"], abs=1e-3)
+    assert float(rows[-1][1]) >= max(float(row[1]) for row in rows[2:-1])
+
+
+def test_training_goes_on_from_an_average_as_a_new_run(averaged, corpus, tmp_path, run_command):
+    folder, _ = averaged
+    models = [folder / f"seed{seed}" / "checkpoint_best.pt" for seed in (1, 2)]
+    run_command("tupe", "average", *models, "-o", tmp_path / "average.pt")
+    states = [load_checkpoint(path)["model"] for path in models]
+    mean = load_checkpoint(tmp_path / "average.pt")["model"]
+    for name, value in mean.items():
+        assert torch.equal(value, ((states[0][name].double() + states[1][name]) / 2).float()), name
+
+    finished = run_command(
+        *("fairseq-train", corpus.classification, "--user-dir", ROOT / "tupe_plugin", "--cpu"),
+        *("--task", "sentence_prediction", "--criterion", "sentence_prediction"),
+        *("--num-classes", 2, "--arch", "tupe_tiny", "--rel-pos"),
+        *("--embedding-normalize", "--max-positions", 64, "--init-token", 0, "--batch-size", 8),
+        *("--separator-token", 2, "--optimizer", "adam", "--lr", 0, "--lr-scheduler", "fixed"),
+        *("--max-update", 3, "--save-dir", tmp_path, "--restore-file", tmp_path / "average.pt"),
+        *("--log-format", "json", "--log-interval", 1, "--num-workers", 0),
+    )
+    assert list(losses(finished.stdout)) == [1, 2, 3]
+    after = load_checkpoint(tmp_path / "checkpoint_last.pt")["model"]
+    assert all(torch.equal(value, after[name]) for name, value in mean.items())
