@@ -78,12 +78,15 @@ class BytePairEncoder:
     def _encode(self, word: str) -> str:
         if word in PROTECTED_WORDS:
             return word
-        # The slices of the word, not the names of the units: a character that no merge mentions
-        # has no name of its own. Offsets count bytes.
-        raw = word.encode("utf-8")
-        pieces = [
-            raw[slice(*token.offsets)].decode("utf-8") for token in self._model.tokenize(word)
-        ]
+        tokens = self._model.tokenize(word)
+        pieces = [token.value for token in tokens]
+        if _UNKNOWN in pieces:
+            # A character that no merge mentions has no name of its own: take the slices of the
+            # word, not the names of the units. Offsets count bytes.
+            raw = word.encode("utf-8")
+            pieces = [raw[slice(*token.offsets)].decode("utf-8") for token in tokens]
+        else:
+            pieces[-1] = pieces[-1].removesuffix(END_OF_WORD)
         encoded = f"{CONTINUED} ".join(pieces)
         if len(self._cache) >= _CACHED_WORDS:
             self._cache.clear()
