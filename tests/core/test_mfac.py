@@ -381,11 +381,14 @@ def test_group_after_the_first_step_is_refused() -> None:
         ({"num_grads": 0}, "num_grads=0"),
         ({"damping": 0.0}, "damping=0.0"),
         ({"damping": -1e-6}, "damping=-1e-06"),
+        ({"damping": float("inf")}, "damping=inf"),
         ({"lr": -1.0}, "lr=-1.0"),
         ({"momentum": 1.0}, "momentum=1.0"),
         ({"weight_decay": -0.1}, "weight_decay=-0.1"),
         ({"decoupled_weight_decay": -0.1}, "decoupled_weight_decay=-0.1"),
         ({"window_dtype": torch.int64}, "int64"),
+        ({"window_device": "abacus"}, r"'abacus' \(--mfac-device\) cannot be used here"),
+        ({"window_device": "meta"}, "'meta'"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:

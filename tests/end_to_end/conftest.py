@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,3 +58,22 @@ def pretrained(corpus, tmp_path_factory, run_command) -> Pretrained:
         *("--tensorboard-logdir", folder / "tensorboard"),
     )
     return Pretrained(folder / "checkpoints", finished.stdout, folder / "tensorboard")
+
+
+@pytest.fixture
+def last_line(monkeypatch, capsys):
+    """Run `fairseq-train` with arguments of which it complains."""
+    from fairseq_cli import train
+
+    def run(arguments):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.setattr(sys, "argv", ["fairseq-train", *map(str, arguments)])
+        with pytest.raises((Exception, SystemExit)) as caught:
+            train.cli_main()
+        if isinstance(caught.value, SystemExit):
+            return capsys.readouterr().err.splitlines()[-1]
+        lines = "".join(traceback.format_exception_only(caught.value)).splitlines()
+        assert len(lines) == 1
+        return lines[0]
+
+    return run

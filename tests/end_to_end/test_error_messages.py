@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import traceback
 
 import pytest
 
@@ -15,25 +13,6 @@ from .sentence_task import write_sentence_task
 from .training_jobs import fine_tuning, pretraining
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def last_line(monkeypatch, capsys):
-    """Run `fairseq-train` with arguments of which it complains."""
-    from fairseq_cli import train
-
-    def run(arguments):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        monkeypatch.setattr(sys, "argv", ["fairseq-train", *map(str, arguments)])
-        with pytest.raises((Exception, SystemExit)) as caught:
-            train.cli_main()
-        if isinstance(caught.value, SystemExit):
-            return capsys.readouterr().err.splitlines()[-1]
-        lines = "".join(traceback.format_exception_only(caught.value)).splitlines()
-        assert len(lines) == 1
-        return lines[0]
-
-    return run
 
 
 def test_fewer_positions_than_the_checkpoint(last_line, corpus, pretrained, tmp_path):

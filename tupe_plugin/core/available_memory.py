@@ -1,4 +1,4 @@
-"""Bytes that can still be allocated on a device: asked before training starts."""
+"""Whether a device is there, and how many bytes it has left: asked before training starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ from pathlib import Path
 import torch
 
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_device(name: torch.device | str) -> torch.device:
+    """The window's device of that name, after putting a number there and taking it back.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ValueError(
+            f"window_device={str(name)!r} (--mfac-device) cannot be used here: {reason}; give "
+            "cpu, or leave it out to keep the window with the parameters"
+        ) from None
+    return device
 
 
 def available_bytes(device: torch.device) -> int | None:

@@ -272,10 +272,10 @@ def check_window_settings(num_grads: int, damping: float, dtype: torch.dtype) ->
     """Raise ValueError for settings that cannot make a window."""
     if num_grads < 1:
         raise ValueError(f"num_grads={num_grads}: the window must hold at least 1 gradient")
-    if not damping > 0:
+    if not 0 < damping < math.inf:
         raise ValueError(
-            f"damping={damping}: must be above 0, or the Fisher matrix has no inverse (1e-6 is "
-            "the published value)"
+            f"damping={damping}: must be above 0 and finite, or the Fisher matrix has no inverse "
+            "(1e-6 is the published value)"
         )
     if dtype not in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"{dtype}: a window holds float64, float32, bfloat16 or float16")

@@ -31,7 +31,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .available_memory import available_bytes, format_bytes
+from .available_memory import available_bytes, format_bytes, usable_device
 from .fisher_window import FisherWindow, check_window_settings
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class MFAC(torch.optim.Optimizer):
         save_window: whether ``state_dict`` holds the window's gradients.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range, or ``window_device`` is not there.
         MemoryError: the window does not fit; says how many bytes it takes and what lowers them.
     """
 
@@ -94,7 +94,7 @@ class MFAC(torch.optim.Optimizer):
         self.num_grads = num_grads
         self.damping = damping
         self.window_dtype = window_dtype
-        self.window_device = None if window_device is None else torch.device(window_device)
+        self.window_device = None if window_device is None else usable_device(window_device)
         self.process_group = process_group
         self.save_window = save_window
         self.window: FisherWindow | None = None  # made by the first step
