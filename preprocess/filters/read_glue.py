@@ -9,6 +9,7 @@ tasks, `--files GLUE_DIR TASK` the files of a task that are there.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -75,6 +76,13 @@ def extract_split(
     )
 
 
+def ends_with_newline(path: Path) -> bool:
+    """Whether the last line is whole; the official files all end so, a broken download seldom."""
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
 def list_files(glue_dir: Path, task: GlueTask) -> list[Path]:
     """The files that make the task's data: all of train and dev, the test sets that are there."""
     paths = [(file, file.find(glue_dir / task.name)) for file in task.files]
@@ -86,7 +94,7 @@ def extract_task(glue_dir: Path, task: GlueTask, output: Path, *, skip_malformed
 
     Raises:
         MalformedTableError: a file or a row is not as it should be, or a test set is missing before
-            one that is there, whose number in fairseq would then be another.
+            one that is there, whose number in fairseq would then be another; a file is cut off.
     """
     tests = [(file, file.find(glue_dir / task.name)) for file in task.files if file.is_test]
     for (_, before), (_, after) in pairwise(tests):
@@ -99,6 +107,11 @@ def extract_task(glue_dir: Path, task: GlueTask, output: Path, *, skip_malformed
             continue
         skip = skip_malformed or task.skip_malformed
         counts = extract_split(path, file, task, output, skip_malformed=skip)
+        if counts.rows + counts.dropped < file.rows and not ends_with_newline(path):
+            raise MalformedTableError(
+                f"{path} is cut off: its last line has no end, and it has {counts.rows} rows of "
+                f"{file.rows}; download it again"
+            )
         official = "" if counts.rows == file.rows else f" (the official file has {file.rows})"
         rows, separator, dropped = str(counts).partition(";")
         sys.stderr.write(f"{task.name} {file.split}: {rows}{official}{separator}{dropped}\n")

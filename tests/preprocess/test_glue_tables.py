@@ -246,6 +246,19 @@ def test_a_set_after_a_missing_one_is_refused(tmp_path):
         extract_task(tmp_path, load_task("MNLI"), tmp_path, skip_malformed=False)
 
 
+def test_a_file_that_is_cut_off_inside_a_text_is_refused(tmp_path):
+    table = "sentence\tlabel\ngood\t1\nbad\t0\n"
+    folder, output = tmp_path / "SST-2", tmp_path / "rows"
+    folder.mkdir()
+    output.mkdir()
+    for name in ("train", "dev"):
+        (folder / f"{name}.tsv").write_text(table, encoding="utf-8")
+    extract_task(tmp_path, load_task("SST-2"), output, skip_malformed=False)
+    (folder / "test.tsv").write_text("index\tsentence\n0\tfine\n1\tnot fi", encoding="utf-8")
+    with pytest.raises(MalformedTableError, match=r"test\.tsv is cut off: .* 2 rows of 1821"):
+        extract_task(tmp_path, load_task("SST-2"), output, skip_malformed=False)
+
+
 def test_check_says_what_is_off(tmp_path):
     def checked(task_name, split, content):
         task, file = split_of(task_name, split)

@@ -34,7 +34,7 @@ def run(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Complet
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
@@ -183,7 +183,7 @@ def test_interrupted_and_run_again_gives_the_same_bytes(
         os.killpg(process.pid, number)
     else:
         filters = subprocess.run(
-            ["pgrep", "-g", str(process.pid), "-f", "preprocess.filters.map_lines"],
+            ["pgrep", "-g", str(process.pid), "-f", "preprocess.filters.clean_documents"],
             capture_output=True,
             text=True,
         )
@@ -548,7 +548,7 @@ def test_shards_merged_are_the_whole_byte_for_byte(books, tmp_path):
         )
         for number in (1, 2)  # side by side, in one folder
     ]
-    assert [shard.wait(timeout=300) for shard in shards] == [0, 0]
+    assert [shard.wait(timeout=900) for shard in shards] == [0, 0]
     succeed("pretrain.sh", *arguments, "--merge", 2)
     whole = digests(tmp_path / "whole" / "data-bin")
     assert digests(tmp_path / "merged" / "data-bin") == whole
@@ -631,7 +631,7 @@ def test_a_full_disk_stops_it_and_leaves_nothing_half_written(longer_text, tmp_p
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert result.returncode != 0
     assert "File too large" in result.stderr
