@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from subword_nmt.apply_bpe import BPE as SubwordNmt
 
@@ -116,6 +116,7 @@ def test_equals_subword_nmt_on_the_text_it_was_learned_from_and_on_other_text(me
         assert ours(line) == theirs.process_line(line)
 
 
+@settings(deadline=None)  # of a busy machine it would say nothing
 @given(
     st.lists(st.text("abc", min_size=1, max_size=1), min_size=2, max_size=2, unique=True),
     st.lists(st.text("abcd", min_size=1, max_size=12), max_size=8),

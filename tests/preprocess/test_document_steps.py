@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.filters.filter_paragraphs import Limits, fault_of
@@ -67,6 +67,7 @@ def test_where_sentences_end(paragraph, sentences):
     assert segment_sentences(paragraph) == sentences
 
 
+@settings(deadline=None)  # of a busy machine it would say nothing
 @given(st.text(st.sampled_from("aB. !?\"')é東\u2003"), max_size=60))
 def test_segmentation_loses_nothing_but_space(paragraph):
     sentences = segment_sentences(paragraph)
@@ -103,6 +104,7 @@ def test_short_sentences_join_their_neighbours(before, after):
     assert merge_short_sentences(before, min_words=5, max_words=10) == expected
 
 
+@settings(deadline=None)  # of a busy machine it would say nothing
 @given(st.lists(st.integers(1, 9), max_size=30), st.integers(0, 6), st.integers(6, 20))
 def test_merging_keeps_the_words_and_the_limits(sizes, min_words, max_words):
     words = iter(range(1000))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.filters.clean_punctuation import clean_punctuation
@@ -130,6 +130,7 @@ def test_protected_words_survive_the_whole_cleaning(word):
     assert line.split().count(word) == 2
 
 
+@settings(deadline=None)  # of a busy machine it would say nothing
 @given(st.text())
 def test_cleaning_never_makes_a_second_line_nor_fails(text):
     line = text.replace("\n", " ")
@@ -173,6 +174,7 @@ def test_split_long_line(before, max_tokens, after):
     assert split_long_line(before, max_tokens=max_tokens) == after
 
 
+@settings(deadline=None)  # of a busy machine it would say nothing
 @given(
     st.lists(st.sampled_from(["a", "b@@", ".", '"', "!", "word"]), max_size=60),
     st.integers(min_value=1, max_value=13),
