@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.conftest import ROOT
 
 from .test_data_parallel import TWO_WORKERS, assert_same_parameters
 from .test_resume import KILLED_TRAIN, assert_same_result
@@ -15,6 +19,7 @@ from .training_jobs import NO_DROPOUT, USER_DIR, fine_tuning, load_checkpoint, l
 
 pytestmark = pytest.mark.slow
 
+EXAMPLE = ROOT / "examples" / "finetune" / "layer_decay.sh"
 JOB = ("--layer-decay", 0.5, "--max-epoch", 1, "--no-epoch-checkpoints")
 
 
@@ -122,3 +127,19 @@ def test_hydra(corpus, tmp_path, run_command):
         *("+model._name=tupe_tiny", "+model.encoder_layers=1", "+model.max_positions=32"),
     )
     assert [row[0] for row in table(finished.stdout)] == ["0", "1", "3"]
+
+
+def test_example(tmp_path):
+    """It is glue.sh with one option more."""
+    (tmp_path / "bin").mkdir()
+    for name, script in (("tupe", "echo here"), ("fairseq-train", 'printf "%s\\n" "$@"')):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    done = subprocess.run(
+        [EXAMPLE, "RTE", "data", "none", tmp_path / "run", "--seed", "3"],
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-4:] == ["--seed", "3", "--layer-decay", "0.95"]
