@@ -105,7 +105,7 @@ def test_before_and_after(function, before, after):
                 "no address",
                 "e.g. 3.14 of node.py, foo@bar, a.b",
                 "It ended.Committee",
-                "/home/thesis.txt or data/thesis.txt",
+                "/srv/thesis.txt or data/thesis.txt",
                 "see <url> <email> <file>",
                 "the .com boom",
             )
