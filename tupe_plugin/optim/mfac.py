@@ -59,8 +59,8 @@ class MfacConfig(LayerDecayConfig):
     mfac_dtype: ChoiceEnum(WINDOW_DTYPES) = field(  # type: ignore[valid-type]
         default="float32",
         metadata={
-            "help": "type of the gradients in the window; the halves take half the memory, and on a "
-            "CPU more time"
+            "help": "type of the gradients in the window; the halves take half the memory, and on "
+            "a CPU more time"
         },
     )
     mfac_device: Optional[str] = field(
