@@ -562,7 +562,7 @@ def test_shards_merged_are_the_whole_byte_for_byte(books, tmp_path):
     assert counted["articles"] == 40
     assert counted["files with wrapped lines"] == 1
     assert counted["bytes of invalid UTF-8 dropped"] == 1
-    assert manifest["steps"]["text"]["documents dropped"] >= 5  # text[:2000] begins as text does
+    assert manifest["steps"]["text"]["documents dropped"] == 4  # text[:2000] begins as text does
     train = tmp_path / "whole" / "data-bin" / "train.bin"
     assert manifest["outputs"]["train.bin"]["sha256"] == whole["train.bin"]
     assert manifest["outputs"]["train.bin"]["bytes"] == train.stat().st_size
@@ -582,7 +582,7 @@ def test_wordpiece_data_has_the_vocabularys_units(tmp_path):
     succeed(
         "pretrain.sh",
         *("text", "out", "--tokenizer", "wordpiece", "--vocab", "vocab.txt"),
-        *("--valid-ratio", "0.1", "--max-line-tokens", "40"),
+        *("--valid-ratio", "0.1", "--max-line-tokens", "50"),
         cwd=tmp_path,
     )
     from fairseq.data import Dictionary, data_utils
@@ -594,7 +594,7 @@ def test_wordpiece_data_has_the_vocabularys_units(tmp_path):
         words.string(ids).strip()
         for ids in data_utils.load_indexed_dataset(str(data / "train"), words)
     ]
-    assert max(len(line.split()) for line in lines) == 38  # 12 words of 3 units and ", so it's ."
+    assert max(len(line.split()) for line in lines) == 44  # 12 words of 3 units and 8 more
     assert all(line.split()[0] in syllables for line in lines if line)
     assert (data / "vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
     assert (data / "cleaning.txt").read_text("utf-8") == "apply_wordpiece\n"
