@@ -176,6 +176,13 @@ def test_options_of_adam_are_fairseqs() -> None:
     assert cfg.use_old_adam
 
 
+@both_optimizers
+def test_help_shows_the_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        configuration(name, "--help")
+    assert "--layer-decay LAYER_DECAY" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamax", "nag"])
 def test_other_optimizers_do_not_know_the_flag(name: str, capsys) -> None:
     with pytest.raises(SystemExit):

@@ -53,6 +53,17 @@ def test_bf16_does_not_mean_tpu(flags: list[str], tpu: bool) -> None:
     assert (args.bf16, args.tpu) == (True, True)
 
 
+def test_help_has_the_options_of_the_chosen_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    own = ("--adam-betas", "--criterion", "--encoder-embed-dim")
+    arguments = ["--optimizer", "adam", "--help"]
+    for chosen, shown in ((["--arch", "roberta_base", "--task", "masked_lm"], 3), ([], 1)):
+        with pytest.raises(SystemExit) as ended:
+            options.parse_args_and_arch(options.get_training_parser(), [*chosen, *arguments])
+        assert ended.value.code == 0
+        text = capsys.readouterr().out
+        assert sum(f"  {flag} " in text for flag in own) == shown
+
+
 def test_fp16_parameters_on_cpu_are_flat_and_synchronised() -> None:
     mixin = fairseq.optim.fp16_optimizer._FP16OptimizerMixin
     half = [nn.Parameter(torch.ones(2, 3).half()), nn.Parameter(torch.full((5,), 2.0).half())]

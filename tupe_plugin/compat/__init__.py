@@ -18,7 +18,7 @@ import sys
 from .checkpoint_errors import refuse_unusable_files, say_why_a_checkpoint_does_not_fit
 from .checkpoint_loading import load_checkpoint_files_safely, load_own_broadcast
 from .checkpoint_writing import copy_checkpoints_whole
-from .command_line import keep_bf16_off_tpu
+from .command_line import keep_bf16_off_tpu, show_options_of_chosen_parts
 from .compiled_extensions import StandInFinder
 from .cpu_training import (
     autocast_on_the_device_in_use,
@@ -54,6 +54,7 @@ CURES = (
     ("fairseq.optim.amp_optimizer", unscale_amp_gradients_once),
     ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
     ("fairseq.options", keep_bf16_off_tpu),
+    ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
     ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
     ("fairseq.trainer", survive_overflow_on_cpu),

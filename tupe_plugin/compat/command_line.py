@@ -27,3 +27,36 @@ def keep_bf16_off_tpu(options: Any) -> None:
         return parsed
 
     options.parse_args_and_arch = parse_args_and_arch
+
+
+def show_options_of_chosen_parts(options: Any) -> None:
+    """No message: `--help` lacks every option of the chosen model, task, criterion or optimizer.
+
+    Where: fairseq/options.py:138: the first of two passes over the command line prints the help and
+    ends, and only after it the parts add their options.
+    When: `fairseq-train ... --arch tupe_tiny --optimizer adam --help`.
+    Cure: the first pass does not see `--help`. Without `--arch` there is no second, and the help is
+    the one that it was.
+    """
+    original = options.parse_args_and_arch
+    asking = ("-h", "--help")
+
+    @functools.wraps(original)
+    def parse_args_and_arch(parser: Any, input_args: Any = None, *rest: Any, **named: Any) -> Any:
+        words = list(sys.argv[1:] if input_args is None else input_args)
+        if not set(asking) & set(words):
+            return original(parser, input_args, *rest, **named)
+        parse_known_args = parser.parse_known_args
+
+        def first_pass(*_: Any) -> Any:
+            parser.parse_known_args = parse_known_args
+            args, unknown = parse_known_args([word for word in words if word not in asking])
+            if getattr(args, "arch", "") is None:
+                parser.print_help()
+                parser.exit()
+            return args, unknown
+
+        parser.parse_known_args = first_pass
+        return original(parser, input_args, *rest, **named)
+
+    options.parse_args_and_arch = parse_args_and_arch
