@@ -127,7 +127,8 @@ for name in (
     cd "$root/preprocess"
     sha256 ./*.sh filters/*.py ../tupe_plugin/commands/glue_tasks.*
   )
-  input_hashes=$(sha256 "$@")
+  input_hashes=""
+  [ $# -eq 0 ] || input_hashes=$(sha256 "$@")
   record+=$'\n'$input_hashes
 }
 
