@@ -139,7 +139,9 @@ def test_ascents_take_the_step_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "init", [zero, Normal(0.3), Uniform(L2Ball(0.3)), Uniform(LInfBall(0.3))], ids=repr
+    "init",
+    [zero, Normal(0.3), Uniform(L2Ball(0.3)), Uniform(LInfBall(0.3))],
+    ids=["zero", "normal", "uniform-l2", "uniform-linf"],
 )
 def test_first_noise_spares_the_padding_and_is_open_for_a_gradient(init) -> None:
     (first,) = init(space(torch.float32), torch.Generator().manual_seed(1))
