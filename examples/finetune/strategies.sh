@@ -49,7 +49,13 @@ for name in $averaged; do
     for seed in $SEEDS; do
         run=$save_dir/$name/lr$lr/seed$seed
         [ -d "$run" ] || continue
+        if [ ! -f "$run/average.txt" ]; then
+            rm -f "$run/average.pt"
+            tupe average "$run"/checkpoint[2-9].pt -o "$run/average.pt" --evaluate "$data" \
+                >"$run/average.part"
+            mv "$run/average.part" "$run/average.txt"
+        fi
         echo
-        tupe average "$run"/checkpoint[2-9].pt -o "$run/average.pt" --evaluate "$data"
+        cat "$run/average.txt"
     done
 done
