@@ -145,8 +145,9 @@ def measure(
                 taken = seconds(run, args)
                 if number:
                     times.setdefault(name, []).append(taken)
-            del optimizer, arms, run
-            gc.collect()  # the next window takes this one's room
+            del optimizer, arms, run  # the next window takes this one's room
+            if not number:
+                gc.collect()  # torch's imports at its first step hold the first optimizer
         told = ", ".join(f"{name} {taken[-1]:.3f} s" for name, taken in times.items())
         print(f"{dim:,} x {num_grads}, round {number} of {args.rounds}: {told}", file=sys.stderr)
     return times
