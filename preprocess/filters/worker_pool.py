@@ -9,6 +9,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from preprocess.filters.step_chain import Chain, Step
@@ -47,6 +48,22 @@ def _work(work: Work, block: Any) -> tuple[Any, Counter[str]]:
     return work(_worker_steps, block, counts), counts
 
 
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment, and from processes started meanwhile for good.
+
+    A worker that has not come as far as `_start_worker` would answer it with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class WorkerPool:
     """Worker processes that each hold the chain; use it in a `with` statement."""
 
@@ -76,7 +93,8 @@ class WorkerPool:
             return result
 
         for block in blocks:
-            pending.append(self._pool.submit(_work, work, block))
+            with _ctrl_c_waits():  # submitting starts workers
+                pending.append(self._pool.submit(_work, work, block))
             if len(pending) > self._workers * _BLOCKS_AHEAD:
                 yield first_result()
         while pending:
