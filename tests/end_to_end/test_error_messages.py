@@ -104,3 +104,14 @@ def test_unknown_architecture(last_line, corpus, tmp_path):
 def test_number_of_classes_missing(last_line, corpus, tmp_path):
     job = fine_tuning(corpus.classification, tmp_path, "--max-epoch", 1, "--num-classes", -1)
     assert last_line(job) == "AssertionError: Must set task.num_classes"
+
+
+def test_criterion_forgotten(last_line, corpus, tmp_path):
+    job = fine_tuning(corpus.classification, tmp_path)
+    at = job.index("--criterion")
+    del job[at : at + 2]
+    assert last_line(job) == (
+        "ValueError: --task sentence_prediction does not go with --criterion cross_entropy, which "
+        "has no option classification_head_name: give the task's own, such as --criterion "
+        "sentence_prediction"
+    )

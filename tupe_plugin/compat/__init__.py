@@ -18,7 +18,11 @@ import sys
 from .checkpoint_errors import refuse_unusable_files, say_why_a_checkpoint_does_not_fit
 from .checkpoint_loading import load_checkpoint_files_safely, load_own_broadcast
 from .checkpoint_writing import copy_checkpoints_whole
-from .command_line import keep_bf16_off_tpu, show_options_of_chosen_parts
+from .command_line import (
+    keep_bf16_off_tpu,
+    name_the_option_that_a_task_wants_of_its_criterion,
+    show_options_of_chosen_parts,
+)
 from .compiled_extensions import StandInFinder
 from .cpu_training import (
     autocast_on_the_device_in_use,
@@ -44,6 +48,7 @@ CURES = (
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.dataclass.utils", silence_hydra_about_fairseq),
+    ("fairseq.dataclass.utils", name_the_option_that_a_task_wants_of_its_criterion),
     ("fairseq.data.iterators", stop_prefetching_at_exit),
     ("fairseq.data.iterators", silence_pinned_memory_on_cpu),
     ("fairseq.distributed.utils", load_own_broadcast),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from typing import Any
 
@@ -60,3 +61,30 @@ def show_options_of_chosen_parts(options: Any) -> None:
         return original(parser, input_args, *rest, **named)
 
     options.parse_args_and_arch = parse_args_and_arch
+
+
+def name_the_option_that_a_task_wants_of_its_criterion(dataclass_utils: Any) -> None:
+    """`InterpolationKeyError: Interpolation key 'criterion.classification_head_name' not found`.
+
+    Where: fairseq/dataclass/utils.py:408: the options of one part refer to those of another.
+    When: `--task sentence_prediction` without `--criterion`, which is then `cross_entropy`.
+    Cure: the error says which criterion was taken, and what to give.
+    """
+    from omegaconf.errors import InterpolationKeyError  # this module must not need omegaconf
+
+    original = dataclass_utils.convert_namespace_to_omegaconf
+
+    @functools.wraps(original)
+    def convert_namespace_to_omegaconf(args: Any) -> Any:
+        try:
+            return original(args)
+        except InterpolationKeyError as error:
+            option = re.search(r"key 'criterion\.(\w+)' not found", str(error))
+            if option is None:
+                raise
+            raise ValueError(
+                f"--task {args.task} does not go with --criterion {args.criterion}, which has no "
+                f"option {option[1]}: give the task's own, such as --criterion {args.task}"
+            ) from None
+
+    dataclass_utils.convert_namespace_to_omegaconf = convert_namespace_to_omegaconf
