@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from ..core.averaging import GreedyAverage, greedy_average, uniform_average
 from .dev_scores import LOWER_IS_BETTER, DevSet
+from .whole_file import whole_file
 
 # Options of the model that change how it is trained, not what it computes. So do all real numbers.
 TRAINING_ONLY = frozenset({"_name", "load_checkpoint_heads", "bitfit_terms"})
@@ -199,13 +199,9 @@ def _write(path: Path, state: dict[str, Any]) -> None:
     """As a whole or not at all, and readable by the rules by which it will be read."""
     from ..compat.checkpoint_loading import load
 
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
+    with whole_file(path) as unfinished:
         torch.save(state, unfinished)
         load(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _greedy_table(result: GreedyAverage, metric: str) -> list[str]:

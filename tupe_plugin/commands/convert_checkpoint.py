@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .whole_file import whole_file
+
 SCALARS = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -73,10 +75,9 @@ def convert(source: Path, target: Path, *, trust: bool, drop: tuple[str, ...] = 
     except (ImportError, AttributeError, pickle.UnpicklingError, EOFError) as error:
         raise ConversionError(f"{source} cannot be unpickled: {error}") from error
     plain = to_plain(state, drop=drop)
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    torch.save(plain, unfinished)
-    load(unfinished)  # what was written can be read by the rules that it was written for
-    os.replace(unfinished, target)
+    with whole_file(target) as unfinished:
+        torch.save(plain, unfinished)
+        load(unfinished)  # what was written can be read by the rules that it was written for
 
 
 def to_plain(value: Any, *, drop: tuple[str, ...] = (), key: str = "") -> Any:

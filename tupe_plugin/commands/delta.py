@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from .bitfit_delta import (
     read_delta,
 )
 from .tupe_checkpoint import HEADS, UnusableCheckpointError, read_checkpoint
+from .whole_file import whole_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,9 +98,5 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
     """Write a new file as a whole or not at all."""
     if path.exists():
         raise DeltaError(f"{path} exists already; give the name of a new file")
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
+    with whole_file(path) as unfinished:
         write(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -147,6 +147,7 @@ def write_zip(texts: Mapping[str, str], target: Path) -> None:
     missing = missing_submissions(texts)
     if missing:
         raise SubmissionError(f"the server wants all its files; missing: {', '.join(missing)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
     # Not compressed: what a compressor makes depends on its version. All files are about 4 MB.
     with (
         whole_file(target) as unfinished,

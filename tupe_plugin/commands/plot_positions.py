@@ -8,7 +8,6 @@ column 0 are [CLS], which has a value of its own in each direction. All layers s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 from torch import Tensor, no_grad
 
 from ..core.position_scheme import POSITION_SCHEMES, PositionEncoding
+from .tupe_checkpoint import read_checkpoint
 
 DEFAULT_LENGTH = 64
-_PREFIX = "encoder.sentence_encoder.positions."
+_PREFIX = "positions."
 _COLUMNS = 4
 _DPI = 150
 
@@ -39,10 +39,12 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
     """Read a checkpoint of `fairseq-train` or of the TUPE authors; no dictionary is needed.
 
     Raises:
-        NoPositionsError: it is no (whole, safe) checkpoint of a tupe model, its scheme
-            adds nothing to the logits, or it has fewer positions than `length`.
+        UnusableCheckpointError: it is no (whole, safe) checkpoint of a tupe model.
+        NoPositionsError: its scheme adds nothing to the logits, or it has fewer positions than
+            `length`.
     """
-    weights, settings = _load(checkpoint)
+    read = read_checkpoint(checkpoint)
+    settings = read.model
     scheme = POSITION_SCHEMES[str(settings.get("position_scheme", "tupe-a"))]
     if settings.get("rel_pos"):
         scheme = scheme.with_relative()
@@ -65,39 +67,17 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
         num_bins=int(settings.get("rel_pos_bins", 32)),
         max_distance=int(settings.get("max_rel_pos", 128)),
     )
-    encoding.load_state_dict(weights)
+    encoding.load_state_dict(
+        {
+            key.removeprefix(_PREFIX): value
+            for key, value in read.encoder.items()
+            if key.startswith(_PREFIX)
+        }
+    )
     with no_grad():
         attn_bias = encoding.attn_bias(length)
     assert attn_bias is not None
     return LearnedPositions(scheme.name, attn_bias)
-
-
-def _load(checkpoint: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """The parameters of the positions, in our names, and the model's settings."""
-    import fairseq  # noqa: F401  -- its arrival makes tupe_plugin register and mend it
-    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-
-    from ..compat.checkpoint_errors import DamagedCheckpointError
-    from ..compat.checkpoint_loading import UnsafeCheckpointError
-    from ..models import _tupe_2021
-
-    if not checkpoint.is_file():
-        raise NoPositionsError(f"no such file: {checkpoint}")
-    try:
-        state = load_checkpoint_to_cpu(str(checkpoint))
-    except (DamagedCheckpointError, UnsafeCheckpointError) as error:
-        raise NoPositionsError(str(error)) from error
-    weights, settings = state["model"], state["cfg"]["model"]
-    settings = settings if isinstance(settings, Mapping) else vars(settings)
-    if _tupe_2021.is_authors_format(weights):
-        weights = _tupe_2021.from_authors(weights)
-    elif "position_scheme" not in settings:
-        raise NoPositionsError(f"{checkpoint}: not a checkpoint of a tupe model")
-    return {
-        key.removeprefix(_PREFIX): value
-        for key, value in weights.items()
-        if key.startswith(_PREFIX)
-    }, settings
 
 
 def draw_positions(attn_bias: Tensor, output: Path, *, title: str) -> None:

@@ -15,7 +15,6 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: as raised in the block (a full disk ...), but with the name of the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         yield unfinished
