@@ -16,12 +16,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,13 +29,21 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, too
 
 from benchmarks.copied_bias import forward_with_copied_bias  # noqa: E402
+from benchmarks.measurement import (  # noqa: E402
+    DTYPES,
+    add_device_and_clock,
+    commit,
+    hardware,
+    rounds,
+    share,
+    status_mebibytes,
+)
 from tupe_plugin.core.encoder import TupeEncoder  # noqa: E402
 from tupe_plugin.core.initialization import init_bert_params  # noqa: E402
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES  # noqa: E402
 
 VOCAB, PAD = 30_000, 1
 EMBED, FFN, HEADS = 768, 3072, 12  # tupe_base
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 # ---- what is compared
@@ -76,10 +82,16 @@ def build_encoder(scheme: str, *, layers: int, length: int) -> TupeEncoder:
 def make_batch(batch_size: int, length: int, padding: float) -> Tensor:
     """Random tokens ``(batch, seq)``; lengths fall evenly, the share ``padding`` is padding."""
     tokens = torch.randint(4, VOCAB, (batch_size, length))
+    pad_evenly(tokens, padding)
+    return tokens
+
+
+def pad_evenly(tokens: Tensor, padding: float) -> None:
+    """Turn the ends of sentences ``(batch, seq)`` into padding, of each more than of the last."""
+    batch_size, length = tokens.shape
     for row, sentence in enumerate(tokens):
         shortening = 2 * padding * row / max(1, batch_size - 1)
         sentence[max(1, round(length * (1 - shortening))) :] = PAD
-    return tokens
 
 
 def make_steps(names: list[str], length: int, args: argparse.Namespace) -> dict[str, Callable]:
@@ -103,25 +115,6 @@ def make_steps(names: list[str], length: int, args: argparse.Namespace) -> dict[
 # ---- measuring
 
 
-def seconds(step: Callable[[], None], args: argparse.Namespace) -> float:
-    clock = time.process_time if args.cpu_time else time.perf_counter
-    if args.device == "cuda":
-        torch.cuda.synchronize()
-    start = clock()
-    step()
-    if args.device == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-def rounds(steps: dict[str, Callable], args: argparse.Namespace) -> Iterator[dict[str, float]]:
-    """Seconds of one step of each variant, in turns; a first round is not told."""
-    for number in range(args.repeats + 1):
-        times = {name: seconds(step, args) for name, step in steps.items()}
-        if number:
-            yield times
-
-
 def peak_mebibytes(name: str, length: int, args: argparse.Namespace) -> float | None:
     """Peak memory of a step beyond what lay there before it; None where it cannot be told."""
     if args.device == "cuda":
@@ -143,48 +136,19 @@ def peak_mebibytes(name: str, length: int, args: argparse.Namespace) -> float | 
 
 def own_peak_mebibytes(step: Callable[[], None]) -> float:
     """The same in this process, which must be fresh: its peak so far is what it holds now."""
-    before = _high_water_mebibytes()
+    before = status_mebibytes("VmHWM")
     for _ in range(2):
         step()
-    return _high_water_mebibytes() - before
-
-
-def _high_water_mebibytes() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("/proc/self/status has no VmHWM line")
+    return status_mebibytes("VmHWM") - before
 
 
 # ---- telling
 
 
-def hardware(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return f"{model}, {torch.get_num_threads()} threads"
-
-
-def commit() -> str:
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "tupe_plugin", "benchmarks")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
-
-
 def print_heading(args: argparse.Namespace) -> None:
     print("# One training step of the encoder: TUPE-R against its alternatives\n")
     print(f"- hardware: {hardware(args.device)}; torch {torch.__version__}, {args.dtype}")
-    print(f"- date {datetime.date.today()}, commit {commit()}, seed 1")
+    print(f"- date {datetime.date.today()}, commit {commit('tupe_plugin', 'benchmarks')}, seed 1")
     print(
         f"- encoder of tupe_base's width ({EMBED}, {HEADS} heads), {args.layers} layers; batch "
         f"{args.batch_size}, {args.padding:.0%} padding; dropout and attention dropout 0.1"
@@ -210,21 +174,9 @@ def print_rows(length: int, times: list[dict[str, float]], peaks: dict[str, floa
         print(f"| {length} | {against} | {spread} | {memory} |", flush=True)
 
 
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 0.5:
-        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 0.5")
-    return value
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--device",
-        choices=["cpu", "cuda"],
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="default here: %(default)s",
-    )
+    add_device_and_clock(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the whole encoder")
     parser.add_argument("--batch-size", type=int, help="sentences (default: 2; 32 on a GPU)")
     parser.add_argument("--layers", type=int, default=12, help="default: %(default)s")
@@ -232,11 +184,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help="rounds (default: 5; 20 on a GPU)")
     parser.add_argument(
         "--padding", type=share, default=0.0, help="share of the tokens that are padding, 0 to 0.5"
-    )
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count CPU time, not wall-clock time: for a busy machine, with OMP_NUM_THREADS=1",
     )
     parser.add_argument("--measure-memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

@@ -22,7 +22,6 @@ import argparse
 import datetime
 import gc
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -39,13 +38,19 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, too
 
+from benchmarks.measurement import (  # noqa: E402
+    DTYPES,
+    add_device_and_clock,
+    commit,
+    hardware,
+    seconds,
+)
 from tests.references.mfac import CoefficientRecursion  # noqa: E402
 from tupe_plugin.core.available_memory import available_bytes  # noqa: E402
 from tupe_plugin.core.encoder import TupeEncoder  # noqa: E402
 from tupe_plugin.core.mfac import MFAC  # noqa: E402
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES  # noqa: E402
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DAMPING = 1e-6
 NORM = 1.0  # of a gradient
 SHIFT = 7919  # columns from one row's numbers to those of the next
@@ -110,18 +115,6 @@ def recursion(optimizer: MFAC) -> Callable[[], Tensor]:
 
 
 # ---- measuring
-
-
-def seconds(run: Callable[[], object], args: argparse.Namespace) -> float:
-    """What one call takes."""
-    clock = time.process_time if args.cpu_time else time.perf_counter
-    if args.device == "cuda":
-        torch.cuda.synchronize()
-    start = clock()
-    run()
-    if args.device == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
 
 
 def measure(
@@ -279,35 +272,13 @@ def row_of_bias_terms() -> str:
     return f"| {numbers:,} | 1024 | {numbers * 4096 / 1e9:.2f} | {memory / 1e9:.2f} | {taken:.3f} |"
 
 
-def hardware(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return f"{model}, {torch.get_num_threads()} thread(s)"
-
-
-def commit() -> str:
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
-
-    names = ("mfac", "fisher_window", "gradient_rows", "damped_gram", "worker_columns")
-    measured = [f"tupe_plugin/core/{name}.py" for name in names]
-    changed = git("status", "--porcelain", *measured, "benchmarks/bench_mfac.py")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
-
-
 def report(args: argparse.Namespace) -> Iterator[str]:
     clock = "CPU time of the process" if args.cpu_time else "wall-clock time"
+    names = ("mfac", "fisher_window", "gradient_rows", "damped_gram", "worker_columns")
+    measured = [f"tupe_plugin/core/{name}.py" for name in names]
     yield "# M-FAC: an update against its floor\n"
     yield f"- hardware: {hardware(args.device)}; torch {torch.__version__}"
-    yield f"- date {datetime.date.today()}, commit {commit()}, seed 1"
+    yield f"- date {datetime.date.today()}, commit {commit(*measured, 'benchmarks')}, seed 1"
     yield f"- {args.rounds} rounds in turns, {clock}, medians; below 1 is in favour of the update\n"
     yield (
         "| d | m | window | GB | floor s | update s | update / floor: min | median | max "
@@ -334,12 +305,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dims", default=[1_000_000, 4_400_000], help="parameters", **integers)
     parser.add_argument("--num-grads", default=[512, 1024], help="window sizes", **integers)
     parser.add_argument("--dtypes", default=list(DTYPES), choices=DTYPES, nargs="+")
-    parser.add_argument(
-        "--device",
-        choices=["cpu", "cuda"],
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="default here: %(default)s",
-    )
+    add_device_and_clock(parser)
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument(
         "--workers",
@@ -357,11 +323,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-recursion", action="store_true", help="leave the slow arm out")
     parser.add_argument(
         "--no-bias-terms", dest="bias_terms", action="store_false", help="leave tupe_base out"
-    )
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count CPU time, not wall-clock time: for a busy machine, with OMP_NUM_THREADS=1",
     )
     parser.add_argument("--measure-bias-terms", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)

@@ -30,11 +30,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, too
 
 import tupe_plugin  # noqa: E402, F401  before fairseq, where the start-up hook is not installed
-from benchmarks.bench_encoder import commit, hardware, rounds, share  # noqa: E402
+from benchmarks.bench_encoder import EMBED, FFN, HEADS, PAD, pad_evenly  # noqa: E402
+from benchmarks.measurement import (  # noqa: E402
+    DTYPES,
+    add_device_and_clock,
+    commit,
+    hardware,
+    rounds,
+    share,
+    status_mebibytes,
+)
 
-EMBED, FFN, HEADS = 768, 3072, 12  # tupe_base
-PAD, HEAD = 1, "sentence_classification_head"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+HEAD = "sentence_classification_head"
 
 #: name -> options of --criterion adversarial; but for "plain" and "rdrop"
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -124,9 +131,7 @@ def make_sample(kind: str, args: argparse.Namespace) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(2)
     shape = (args.batch_size, args.length)
     tokens = torch.randint(4, args.vocab, shape, generator=generator)
-    for row, sentence in enumerate(tokens):
-        shortening = 2 * args.padding * row / max(1, args.batch_size - 1)
-        sentence[max(1, round(args.length * (1 - shortening))) :] = PAD
+    pad_evenly(tokens, args.padding)
     words = tokens.ne(PAD)
     target: Tensor = torch.randint(2, (args.batch_size, 1), generator=generator)
     if kind == "masked_lm":
@@ -198,23 +203,16 @@ def own_peaks(names: list[str], args: argparse.Namespace) -> dict[str, float]:
     """The same on a CPU, in this process, which has little else in it."""
     tiny = argparse.Namespace(**{**vars(args), "layers": 1, "batch_size": 1, "length": 2})
     make_steps(names[:1], tiny)[names[0]]()  # imports and thread pools count no more
-    before = _status_mebibytes("VmRSS")
+    before = status_mebibytes("VmRSS")
     steps = make_steps(names, args)
     steps[names[0]]()  # makes Adam's state
     peaks = {}
     for name, step in steps.items():
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is held
         step()
-        peaks[name] = _status_mebibytes("VmHWM") - before
+        peaks[name] = status_mebibytes("VmHWM") - before
         print(f"{name}: {peaks[name]:.0f} MiB", file=sys.stderr, flush=True)
     return peaks
-
-
-def _status_mebibytes(entry: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{entry}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"/proc/self/status has no {entry} line")
 
 
 # ---- telling
@@ -223,7 +221,7 @@ def _status_mebibytes(entry: str) -> float:
 def print_heading(args: argparse.Namespace) -> None:
     print("# One training step with each strategy over the plain step\n")
     print(f"- hardware: {hardware(args.device)}; torch {torch.__version__}, {args.dtype}")
-    print(f"- date {datetime.date.today()}, commit {commit()}, seed 1")
+    print(f"- date {datetime.date.today()}, commit {commit('tupe_plugin', 'benchmarks')}, seed 1")
     print(
         f"- {args.task}; TUPE-R of tupe_base's width ({EMBED}, {HEADS} heads), {args.layers} "
         f"layers, {args.vocab} symbols; batch {args.batch_size} x {args.length} tokens, "
@@ -249,12 +247,7 @@ def print_rows(times: list[dict[str, float]], peaks: dict[str, float] | None) ->
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--device",
-        choices=["cpu", "cuda"],
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="default here: %(default)s",
-    )
+    add_device_and_clock(parser)
     parser.add_argument(
         "--task",
         choices=["sentence_prediction", "masked_lm"],
@@ -269,11 +262,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help="rounds (default: 3; 20 on a GPU)")
     parser.add_argument(
         "--padding", type=share, default=0.0, help="share of the tokens that are padding, 0 to 0.5"
-    )
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count CPU time, not wall-clock time: for a busy machine, with OMP_NUM_THREADS=1",
     )
     parser.add_argument("--measure-memory", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

@@ -16,9 +16,9 @@ from benchmarks.bench_encoder import (
     main,
     make_batch,
     parse,
-    rounds,
 )
 from benchmarks.copied_bias import forward_with_copied_bias
+from benchmarks.measurement import rounds
 from tests.core.random_parameters import randomized
 from tupe_plugin.core.encoder import TupeEncoder
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES

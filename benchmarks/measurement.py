@@ -1,0 +1,89 @@
+"""How the benchmarks of training steps measure: in turns, by one clock, and on what machine."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def seconds(step: Callable[[], object], args: argparse.Namespace) -> float:
+    """What one call takes, by the clock that ``--cpu-time`` chooses."""
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+    start = clock()
+    step()
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def rounds(steps: dict[str, Callable], args: argparse.Namespace) -> Iterator[dict[str, float]]:
+    """Seconds of one step of each variant, in turns; a first round is not told."""
+    for number in range(args.repeats + 1):
+        times = {name: seconds(step, args) for name, step in steps.items()}
+        if number:
+            yield times
+
+
+def hardware(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    return f"{model}, {torch.get_num_threads()} thread(s)"
+
+
+def commit(*measured: str) -> str:
+    """Short hash, and whether one of the files or folders ``measured`` differs from it."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", *measured)
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
+
+
+def status_mebibytes(entry: str) -> float:
+    """An entry of this process's status, such as VmRSS, or VmHWM for its peak so far."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{entry}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {entry} line")
+
+
+def add_device_and_clock(parser: argparse.ArgumentParser) -> None:
+    """The options ``--device`` and ``--cpu-time``."""
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="default here: %(default)s",
+    )
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count CPU time, not wall-clock time: for a busy machine, with OMP_NUM_THREADS=1",
+    )
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 0.5")
+    return value
