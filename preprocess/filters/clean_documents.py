@@ -17,29 +17,25 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from mwparserfromhell.parser import ParserError
-from tqdm import tqdm
 
 from preprocess.filters.filter_paragraphs import Limits
 from preprocess.filters.map_lines import MISTAKES
 from preprocess.filters.read_sources import Passage, Reader, Shard, find_sources
 from preprocess.filters.step_chain import STEPS, Chain, Step
 from preprocess.filters.strip_wikitext import strip_wikitext
-from preprocess.filters.worker_pool import BLOCK_CHARACTERS, WorkerPool, all_cores
+from preprocess.filters.worker_pool import (
+    BLOCK_CHARACTERS,
+    WorkerPool,
+    all_cores,
+    blocks_of,
+    progress_in_bytes,
+)
 from preprocess.filters.write_counts import write_counts
 
 
 def blocks_of_passages(passages: Iterable[Passage], *, characters: int) -> Iterator[list[Passage]]:
     """Consecutive passages, together about `characters` long."""
-    block: list[Passage] = []
-    size = 0
-    for passage in passages:
-        block.append(passage)
-        size += sum(map(len, passage.lines))
-        if size >= characters:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
+    return blocks_of(passages, lambda passage: sum(map(len, passage.lines)), size=characters)
 
 
 def clean_block(steps: dict[str, Step], block: list[Passage], counts: Counter[str]) -> str:
@@ -86,13 +82,7 @@ def clean_documents(
     """
     counts: Counter[str] = Counter()
     with (
-        tqdm(
-            total=sum(path.stat().st_size for path in paths),
-            unit="B",
-            unit_scale=True,
-            desc=output.name,
-            mininterval=0.5 if sys.stderr.isatty() else 10,
-        ) as progress,
+        progress_in_bytes(paths, output) as progress,
         WorkerPool(chain, workers=workers) as pool,
         open(output, "w", encoding="utf-8", newline="\n") as sink,
     ):

@@ -15,29 +15,24 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from tqdm import tqdm
-
 from preprocess.filters.apply_bpe import BadCodesError
 from preprocess.filters.apply_wordpiece import BadVocabularyError
 from preprocess.filters.open_text import UnreadableTextError, read_lines
 from preprocess.filters.perl_scripts import PerlScriptError
 from preprocess.filters.step_chain import DOCUMENT_STEPS, LINE_STEPS, Chain, Step
-from preprocess.filters.worker_pool import BLOCK_CHARACTERS, WorkerPool, all_cores
+from preprocess.filters.worker_pool import (
+    BLOCK_CHARACTERS,
+    WorkerPool,
+    all_cores,
+    blocks_of,
+    progress_in_bytes,
+)
 from preprocess.filters.write_counts import write_counts
 
 
 def blocks_of_lines(lines: Iterable[str], *, characters: int) -> Iterator[list[str]]:
     """Consecutive lines, together about `characters` long."""
-    block: list[str] = []
-    size = 0
-    for line in lines:
-        block.append(line)
-        size += len(line) + 1
-        if size >= characters:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
+    return blocks_of(lines, lambda line: len(line) + 1, size=characters)
 
 
 def map_block(
@@ -101,13 +96,7 @@ def map_files(
     """
     lines_in = lines_out = 0
     with (
-        tqdm(
-            total=sum(path.stat().st_size for path in paths),
-            unit="B",
-            unit_scale=True,
-            desc=output.name,
-            mininterval=0.5 if sys.stderr.isatty() else 10,
-        ) as progress,
+        progress_in_bytes(paths, output) as progress,
         open(output, "w", encoding="utf-8", newline="\n") as sink,
     ):
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from tqdm import tqdm
 
 from preprocess.filters.step_chain import Chain, Step
 
@@ -20,6 +24,8 @@ _BLOCKS_AHEAD = 3  # for each worker: keeps all busy, bounds what is held in mem
 # What a worker does with a block. A function of a module, so that it can be sent.
 Work = Callable[[dict[str, Step], Any, Counter[str]], Any]
 
+Item = TypeVar("Item")
+
 _worker_steps: dict[str, Step] = {}
 
 
@@ -28,6 +34,33 @@ def all_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def blocks_of(
+    items: Iterable[Item], size_of: Callable[[Item], int], *, size: int
+) -> Iterator[list[Item]]:
+    """Consecutive items in blocks that are together about ``size`` large."""
+    block: list[Item] = []
+    so_far = 0
+    for item in items:
+        block.append(item)
+        so_far += size_of(item)
+        if so_far >= size:
+            yield block
+            block, so_far = [], 0
+    if block:
+        yield block
+
+
+def progress_in_bytes(paths: Iterable[Path], output: Path) -> tqdm[NoReturn]:
+    """A progress bar over files that are read into one; in a log, a line now and then."""
+    return tqdm(
+        total=sum(path.stat().st_size for path in paths),
+        unit="B",
+        unit_scale=True,
+        desc=output.name,
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+    )
 
 
 def _start_worker(chain: Chain) -> None:
