@@ -112,11 +112,7 @@ class AttentionAdversary:
     ) -> AdversarialLoss:
         clean = passes.inner(None)
         target = clean.prediction.detach()
-        noise = self.init(space, generator)
-        for _ in range(self.steps):
-            noisy = passes.inner(noise)
-            apart = self.divergence(target, noisy.prediction).sum()
-            noise = self.ascent(noise, noise_gradient(apart, noisy.prediction, noise, space))
+        noise = _parting_noise(self, target, passes, space, generator)
         noisy = passes.last(_constant(noise))
         apart = self.divergence(target, noisy.prediction).sum()
         return AdversarialLoss(clean.loss + self.weight * apart, clean.loss, apart)
@@ -143,14 +139,26 @@ class SMART:
         self, passes: Passes, space: NoiseSpace, generator: torch.Generator
     ) -> AdversarialLoss:
         clean = passes.inner(None)
-        noise = self.init(space, generator)
-        for _ in range(self.steps):
-            noisy = passes.inner(noise)
-            apart = self.divergence(clean.prediction.detach(), noisy.prediction).sum()
-            noise = self.ascent(noise, noise_gradient(apart, noisy.prediction, noise, space))
+        noise = _parting_noise(self, clean.prediction.detach(), passes, space, generator)
         noisy = passes.last(_constant(noise))
         apart = self.divergence(clean.prediction, noisy.prediction).sum()
         return AdversarialLoss(clean.loss + self.weight * apart, clean.loss, apart)
+
+
+def _parting_noise(
+    method: AttentionAdversary | SMART,
+    target: Tensor,
+    passes: Passes,
+    space: NoiseSpace,
+    generator: torch.Generator,
+) -> Noise:
+    """Noise that takes the prediction away from a constant ``target`` ``(rows, classes)``."""
+    noise = method.init(space, generator)
+    for _ in range(method.steps):
+        noisy = passes.inner(noise)
+        apart = method.divergence(target, noisy.prediction).sum()
+        noise = method.ascent(noise, noise_gradient(apart, noisy.prediction, noise, space))
+    return noise
 
 
 class FGM:
