@@ -18,7 +18,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=${1:-demo-out}
 models=(tupe-r bert-a none)
-pids=()
 export PYTHON=python          # the environment's, whatever `make PYTHON=...` made it from
 export OMP_NUM_THREADS=1 # each model trains on a core of its own
 
@@ -35,11 +34,10 @@ title() {
   printf '\n%s %s\n' "$(clock)" "$1"
 }
 
-stop_trainings() {
-  [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
-}
-trap 'stop_trainings; fail "interrupted; run the same command again to go on" 130' INT TERM
-trap 'stop_trainings; fail "line $LINENO of run.sh failed (see above)"' ERR
+# shellcheck source=examples/jobs.sh
+source "$here/../jobs.sh"
+trap 'stop_jobs; fail "interrupted; run the same command again to go on" 130' INT TERM
+trap 'stop_jobs; fail "line $LINENO of run.sh failed (see above)"' ERR
 
 # quietly LOG COMMAND...: the command's output goes to LOG, and its end to the screen if it fails.
 quietly() {
@@ -64,13 +62,12 @@ latest() {
 
 # train_all KIND METRIC: runs `KIND MODEL` for all models side by side and shows how far they are.
 train_all() {
-  local kind=$1 metric=$2 model log line shown="" logs=() number
-  pids=()
+  local kind=$1 metric=$2 model log line shown="" pids=() logs=() number
   for model in "${models[@]}"; do
     log=$out/$model/$kind/train.log
     mkdir -p "${log%/*}"
     if ! finished "$log"; then
-      (trap - ERR && "$kind" "$model") >>"$log" 2>&1 &
+      in_background training "$kind" "$model" "$log"
       pids+=($!) logs+=("$log")
     fi
   done
@@ -88,14 +85,18 @@ train_all() {
     [ "$line" = "$shown" ] || echo "$(clock)$line"
     shown=$line
   done
-  pids=()
   for model in "${models[@]}"; do
     finished "$out/$model/$kind/train.log" || training_failed "$out/$model/$kind/train.log"
   done
 }
 
+training() { # KIND MODEL LOG
+  trap - ERR
+  "$1" "$2" >>"$3" 2>&1
+}
+
 training_failed() {
-  stop_trainings
+  stop_jobs
   tail -n 15 "$1" >&2
   fail "a training failed; its whole output is in $1"
 }

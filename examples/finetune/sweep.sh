@@ -11,6 +11,9 @@ set -euo pipefail
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=examples/jobs.sh
+source "$here/../jobs.sh"
+trap 'stop_jobs; echo "$0: interrupted; run the same command again to go on" >&2; exit 130' INT TERM
 
 run_one() {
     local lr=$1 seed=$2 run="$save_dir/lr$1/seed$2"
@@ -33,7 +36,7 @@ for lr in $lrs; do
     mkdir -p "$save_dir/lr$lr"
     for seed in $seeds; do
         while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-1}" ]; do wait -n || true; done
-        run_one "$lr" "$seed" &
+        in_background run_one "$lr" "$seed"
     done
 done
 wait

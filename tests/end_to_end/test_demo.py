@@ -15,6 +15,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.end_to_end.training_jobs import running
+
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
 MODELS = ("tupe-r", "bert-a", "none")
 PATIENCE = 600  # seconds until something should have happened
@@ -164,6 +166,7 @@ def interrupted(out: Path) -> str:
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130, output[-3000:]
+    assert running(out) == []  # a training that lives on would write into the next run's folder
     return output
 
 

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.end_to_end.training_jobs import running
 
 PRETRAIN = ROOT / "examples" / "pretrain" / "tupe_base.sh"
+PATIENCE = 600  # seconds until something should have happened
 SWEEP = ROOT / "examples" / "finetune" / "sweep.sh"
 
 
-def run_script(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
+def start_script(*command: object, **env: str) -> subprocess.Popen[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
+    return subprocess.Popen(
         [str(word) for word in command],
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **env},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=600,
-        check=False,
+        # In the background, where the tests may run, a shell has Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+
+
+def run_script(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
+    with start_script(*command, **env) as script:
+        output, errors = script.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(script.args, script.returncode, output, errors)
 
 
 @pytest.fixture
@@ -96,3 +107,26 @@ def test_sweep_runs_every_seed_once_and_ends_with_the_table(corpus, tmp_path: Pa
     assert again.returncode == 0
     assert "started" not in again.stdout
     assert again.stdout.splitlines()[-1] == rows[0]
+
+
+@pytest.mark.slow
+def test_interrupted_sweep_leaves_no_training_behind(corpus, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    settings = {"LRS": "1e-3", "SEEDS": "1 2", "JOBS": "2", "EPOCHS": "1000", "ARCH": "tupe_tiny"}
+    sweep = start_script(
+        *(SWEEP, "RTE", corpus.classification, "none", runs, "--cpu", "--max-positions", 64),
+        **settings,
+    )
+    logs = [runs / "lr1e-3" / f"seed{seed}" / "train.log" for seed in (1, 2)]
+    last = time.monotonic() + PATIENCE
+    while not all(log.exists() and log.stat().st_size for log in logs):
+        assert sweep.poll() is None, sweep.communicate()
+        assert time.monotonic() < last, "no training began"
+        time.sleep(0.1)
+    trainings = [command for command in running(runs) if "fairseq-train" in command]
+    assert len(trainings) >= 2
+    sweep.send_signal(signal.SIGINT)
+    _, errors = sweep.communicate(timeout=PATIENCE)
+    assert sweep.returncode == 130
+    assert errors == f"{SWEEP}: interrupted; run the same command again to go on\n"
+    assert running(runs) == []

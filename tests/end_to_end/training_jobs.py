@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 USER_DIR = Path(__file__).resolve().parents[2] / "tupe_plugin"
@@ -45,6 +46,13 @@ def pretraining(data: Path, save_dir: Path, *options: object) -> list[str]:
 def fine_tuning(data: Path, save_dir: Path, *options: object) -> list[str]:
     """Arguments of `fairseq-train`."""
     return list(map(str, (data, "--save-dir", save_dir, *EVERY_JOB, *FINE_TUNING, *options)))
+
+
+def running(folder: Path) -> list[str]:
+    """Command lines of the programs at work with something in `folder`."""
+    programs = psutil.process_iter(["cmdline"])
+    commands = (" ".join(found.info["cmdline"] or ()) for found in programs)
+    return [command for command in commands if str(folder) in command]
 
 
 def logged(output: str, tag: str) -> list[dict[str, float]]:

@@ -1,0 +1,34 @@
+# Sourced by scripts that train in the background: what they start ends with them.
+#
+#   in_background COMMAND [ARGUMENT...]   starts a job; its process ID is in $!
+#   stop_jobs                             ends all jobs, with everything that they started
+#
+# bash has background commands ignore Ctrl-C, and a signal to a job does not reach the programs in
+# it, so a training would live on and write into the folder of the one that replaces it. Hence a
+# process group for each job.
+
+jobs_started=()
+
+in_background() {
+  set -m
+  "$@" </dev/null &
+  set +m
+  jobs_started+=($!)
+}
+
+stop_jobs() {
+  local job
+  for job in "${jobs_started[@]+"${jobs_started[@]}"}"; do
+    kill -TERM -- "-$job" 2>/dev/null || true
+  done
+  for job in "${jobs_started[@]+"${jobs_started[@]}"}"; do
+    wait "$job" 2>/dev/null || true
+    # The script of the job is gone; what it was running may need another moment.
+    for _ in {1..20}; do
+      kill -0 -- "-$job" 2>/dev/null || continue 2
+      sleep 0.1
+    done
+    kill -KILL -- "-$job" 2>/dev/null || true
+  done
+  jobs_started=()
+}
