@@ -25,5 +25,5 @@ case ${METHOD:=attention} in
         exit 2
         ;;
 esac
-exec "$(dirname "$0")/glue.sh" "$@" --criterion adversarial --adv-method "$METHOD" "${noise[@]}" \
-    ${WEIGHT:+--adv-weight "$WEIGHT"} --rdrop-alpha "${ALPHA:-0}"
+exec "$(dirname "$0")/glue.sh" "${@:1:4}" --criterion adversarial --adv-method "$METHOD" \
+    "${noise[@]}" ${WEIGHT:+--adv-weight "$WEIGHT"} --rdrop-alpha "${ALPHA:-0}" "${@:5}"

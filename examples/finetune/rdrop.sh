@@ -9,4 +9,4 @@
 #   settings  ALPHA=1.0 (published: 0.1 to 1.0, chosen for each task), and glue.sh's
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
-exec "$(dirname "$0")/glue.sh" "$@" --criterion rdrop --rdrop-alpha "${ALPHA:-1.0}"
+exec "$(dirname "$0")/glue.sh" "${@:1:4}" --criterion rdrop --rdrop-alpha "${ALPHA:-1.0}" "${@:5}"

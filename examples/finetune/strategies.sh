@@ -29,7 +29,7 @@ arm() { # NAME LR OPTION...
     local checkpoints=--no-save
     [[ " $averaged " != *" $name "* ]] || checkpoints="--no-last-checkpoints"
     LRS=$lr CHECKPOINTS=$checkpoints "$here/sweep.sh" "$task" "$data" "$checkpoint" \
-        "$save_dir/$name" "${options[@]}" "$@" >/dev/null
+        "$save_dir/$name" "$@" "${options[@]}" >/dev/null
 }
 
 options=("$@")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import signal
@@ -11,13 +12,20 @@ import time
 from pathlib import Path
 
 import pytest
+from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from tests.conftest import ROOT
 from tests.end_to_end.training_jobs import running
+from tupe_plugin.criterions._adversarial_options import DEFAULTS, AdversarialConfig, settings_of
 
 PRETRAIN = ROOT / "examples" / "pretrain" / "tupe_base.sh"
 PATIENCE = 600  # seconds until something should have happened
-SWEEP = ROOT / "examples" / "finetune" / "sweep.sh"
+FINETUNE = ROOT / "examples" / "finetune"
+SWEEP = FINETUNE / "sweep.sh"
+SMALL = (
+    *("--cpu", "--arch", "tupe_tiny", "--encoder-layers", 1, "--encoder-embed-dim", 16),
+    *("--encoder-ffn-embed-dim", 32, "--encoder-attention-heads", 2, "--max-positions", 64),
+)
 
 
 def start_script(*command: object, **env: str) -> subprocess.Popen[str]:
@@ -41,14 +49,33 @@ def run_script(*command: object, **env: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def path_with_recorder(tmp_path: Path) -> str:
-    """A PATH on which `torchrun` only prints its arguments, one a line."""
-    torchrun = tmp_path / "bin" / "torchrun"
-    torchrun.parent.mkdir()
-    torchrun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    torchrun.chmod(0o755)
-    return os.pathsep.join(
-        [str(torchrun.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    """A PATH on which programs that train only print their arguments, one a line."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("torchrun", "fairseq-train"):
+        (folder / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (folder / name).chmod(0o755)
+    return os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+@pytest.mark.parametrize("method", DEFAULTS)
+def test_adversarial_example_spells_the_defaults_out(
+    path_with_recorder: str, tmp_path: Path, method: str
+) -> None:
+    done = run_script(
+        *(FINETUNE / "adversarial.sh", "RTE", "data", "none", tmp_path / "run", "--seed", 3),
+        PATH=path_with_recorder,
+        METHOD=method,
     )
+    assert done.returncode == 0, done.stderr
+    parser = argparse.ArgumentParser()
+    gen_parser_from_dataclass(parser, AdversarialConfig())
+    words = done.stdout.splitlines()
+    given, _ = parser.parse_known_args(words)
+    assert given.adv_method == method
+    assert given.adv_epsilon is not None
+    assert words[-2:] == ["--seed", "3"]  # the user's options come last, and so count
+    assert settings_of(given) == settings_of(AdversarialConfig(adv_method=method))
 
 
 @pytest.mark.parametrize(
@@ -130,3 +157,50 @@ def test_interrupted_sweep_leaves_no_training_behind(corpus, tmp_path: Path) -> 
     assert sweep.returncode == 130
     assert errors == f"{SWEEP}: interrupted; run the same command again to go on\n"
     assert running(runs) == []
+
+
+@pytest.fixture(scope="module")
+def starting_point(corpus, tmp_path_factory) -> Path:
+    """A small checkpoint with the options that glue.sh gives."""
+    folder = tmp_path_factory.mktemp("starting_point")
+    done = run_script(
+        *(FINETUNE / "glue.sh", "RTE", corpus.classification, "none", folder, *SMALL),
+        EPOCHS="1",
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "checkpoint_best.pt"
+
+
+@pytest.mark.slow
+def test_bitfit_example(corpus, starting_point: Path, tmp_path: Path) -> None:
+    command = (FINETUNE / "bitfit.sh", "RTE", corpus.classification, starting_point, tmp_path)
+    settings = {"TERMS": "query,intermediate", "LRS": "1e-3", "EPOCHS": "1"}
+    done = run_script(*command, *SMALL, **settings)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "query,intermediate" / "lr1e-3" / "seed1"
+    assert (run / "drift.png").stat().st_size > 10_000
+    shown = run_script("tupe", "delta", "info", run / "delta.safetensors")
+    assert "query" in shown.stdout, shown
+    table = done.stdout.splitlines()[-1]
+    assert table.startswith(f"| {run.parent} | accuracy | 1 |")
+    again = run_script(*command, *SMALL, **settings)
+    assert again.stdout.splitlines()[-1] == table
+    assert "started" not in again.stdout
+
+
+@pytest.mark.slow
+def test_strategies_example_averages_the_epochs_of_a_run(
+    corpus, starting_point: Path, tmp_path: Path
+) -> None:
+    done = run_script(
+        *(FINETUNE / "strategies.sh", "RTE", corpus.classification, starting_point, tmp_path),
+        *SMALL,
+        **{"ARMS": "attention_decay", "LR": "1e-3", "SEEDS": "1", "EPOCHS": "3"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["attention_decay"]
+    run = tmp_path / "attention_decay" / "lr1e-3" / "seed1"
+    assert (run / "average.pt").exists()
+    rows = [line for line in done.stdout.splitlines() if line.startswith(f"| {run}/checkpoint")]
+    assert len(rows) == 2  # the second and third epoch
+    assert "| average of 2 |" in done.stdout

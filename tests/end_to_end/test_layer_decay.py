@@ -142,4 +142,4 @@ def test_example(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-4:] == ["--seed", "3", "--layer-decay", "0.95"]
+    assert done.stdout.splitlines()[-4:] == ["--layer-decay", "0.95", "--seed", "3"]
