@@ -7,7 +7,7 @@ The equations are in ``tupe_plugin/core/encoder.py`` and the files which it name
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Optional, cast
+from typing import Any, Optional
 
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -28,7 +28,7 @@ from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
 from ..core.layer_decay import Depth, parameter_depths
 from ..core.position_scheme import POSITION_SCHEMES, PositionScheme
-from . import _tupe_2021
+from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -227,56 +227,14 @@ class TupeModel(FairseqEncoderModel):
         Raises:
             ValueError: an embedding of the checkpoint has another size than the model's.
         """
-        if _tupe_2021.is_authors_format(state_dict):
-            renamed = _tupe_2021.from_authors(state_dict)
-            state_dict.clear()
-            state_dict.update(renamed)
+        rename_in_place(state_dict)
         super().upgrade_state_dict_named(state_dict, name)
-        self._check_sizes(state_dict)
-        self._fit_heads(state_dict)
-
-    def _check_sizes(self, state_dict: dict[str, Tensor]) -> None:
-        own = self.state_dict()
-        for key, what, cure in _SIZED_BY_AN_OPTION:
-            if key in state_dict and key in own and len(state_dict[key]) != len(own[key]):
-                extra = 1 if key.endswith("projection.embedding.weight") else 0
-                raise ValueError(
-                    f"the checkpoint has {len(state_dict[key]) - extra} {what}, "
-                    f"the model {len(own[key]) - extra}: {cure}"
-                )
-
-    def _fit_heads(self, state_dict: dict[str, Tensor]) -> None:
-        """Drop heads that the model lacks, or build them (``--load-checkpoint-heads``).
-
-        Heads that only the model has keep their fresh weights.
-        """
-        prefix = "classification_heads."
-        names = {key.split(".")[1] for key in state_dict if key.startswith(prefix)}
-        for head in sorted(names):
-            shapes = tuple(
-                state_dict[f"{prefix}{head}.{layer}.weight"].size(0)
-                for layer in ("out_proj", "dense")
-            )
-            if self.cfg.load_checkpoint_heads and head not in self.classification_heads:
-                self.register_classification_head(head, num_classes=shapes[0], inner_dim=shapes[1])
-            own = cast(
-                Optional[ClassificationHead],
-                self.classification_heads[head] if head in self.classification_heads else None,
-            )
-            if own is None or shapes != (own.out_proj.out_features, own.dense.out_features):
-                logger.warning(
-                    "leaving out classification head %r of the checkpoint (%d outputs): "
-                    "the model has %s",
-                    head,
-                    shapes[0],
-                    "no such head" if own is None else f"{own.out_proj.out_features} outputs",
-                )
-                for key in [key for key in state_dict if key.startswith(f"{prefix}{head}.")]:
-                    del state_dict[key]
-        for key, value in self.classification_heads.state_dict().items():
-            if prefix + key not in state_dict:
-                logger.info("%s%s is not in the checkpoint: starting fresh", prefix, key)
-                state_dict[prefix + key] = value
+        check_sizes(state_dict, own=self.state_dict())
+        if self.cfg.load_checkpoint_heads:
+            for head, (classes, inner_dim) in head_sizes(state_dict).items():
+                if head not in self.classification_heads:
+                    self.register_classification_head(head, classes, inner_dim)
+        fit_heads(state_dict, own=self.classification_heads)
 
 
 class _GroupWithDepth(str):
@@ -351,30 +309,6 @@ def _activation(name: str) -> Callable[[Tensor], Tensor]:
     # fairseq's own gelu goes through a float32 copy, which costs memory in half precision;
     # torch's computes in float32 inside.
     return F.gelu if str(name) == "gelu" else utils.get_activation_fn(str(name))
-
-
-_EMBEDDINGS = "encoder.sentence_encoder."
-_MORE_POSITIONS = "give --max-positions the value of the pre-training"
-_SIZED_BY_AN_OPTION = (
-    (
-        _EMBEDDINGS + "embed_tokens.weight",
-        "symbols",
-        "train with the dictionary of the pre-training (a checkpoint of the TUPE authors needs "
-        "<file>, <email> and <url> as the first three lines of dict.txt)",
-    ),
-    (
-        _EMBEDDINGS + "positions.absolute.projection.embedding.weight",
-        "positions",
-        _MORE_POSITIONS,
-    ),
-    (_EMBEDDINGS + "positions.projection.embedding.weight", "positions", _MORE_POSITIONS),
-    (_EMBEDDINGS + "positions.learned.weight", "positions", _MORE_POSITIONS),
-    (
-        _EMBEDDINGS + "positions.relative.bias.weight",
-        "relative position entries",
-        "give --rel-pos-bins the value of the pre-training",
-    ),
-)
 
 
 def _architecture(layers: int, embed_dim: int, heads: int) -> Callable[[Any], None]:

@@ -1,0 +1,89 @@
+"""What a checkpoint needs to be loaded into a TUPE model: names, sizes, classification heads."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from torch import Tensor, nn
+
+from ..core.heads import ClassificationHead
+from . import _tupe_2021
+
+logger = logging.getLogger(__name__)
+
+_ENCODER = "encoder.sentence_encoder."
+_HEADS = "classification_heads."
+_MORE_POSITIONS = "give --max-positions the value of the pre-training"
+_SIZED_BY_AN_OPTION = (
+    (
+        _ENCODER + "embed_tokens.weight",
+        "symbols",
+        "train with the dictionary of the pre-training (a checkpoint of the TUPE authors needs "
+        "<file>, <email> and <url> as the first three lines of dict.txt)",
+    ),
+    (_ENCODER + "positions.absolute.projection.embedding.weight", "positions", _MORE_POSITIONS),
+    (_ENCODER + "positions.projection.embedding.weight", "positions", _MORE_POSITIONS),
+    (_ENCODER + "positions.learned.weight", "positions", _MORE_POSITIONS),
+    (
+        _ENCODER + "positions.relative.bias.weight",
+        "relative position entries",
+        "give --rel-pos-bins the value of the pre-training",
+    ),
+)
+"""(parameter, what its rows are, what to do if their number differs)."""
+
+
+def rename_in_place(state_dict: dict[str, Tensor]) -> None:
+    """Give a checkpoint of the TUPE authors our names; another stays as it is."""
+    if _tupe_2021.is_authors_format(state_dict):
+        renamed = _tupe_2021.from_authors(state_dict)
+        state_dict.clear()
+        state_dict.update(renamed)
+
+
+def check_sizes(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> None:
+    """Compare the embeddings of a checkpoint with the model's.
+
+    Raises:
+        ValueError: one has another size; the message names the option that sets it.
+    """
+    for key, what, cure in _SIZED_BY_AN_OPTION:
+        if key in state_dict and key in own and len(state_dict[key]) != len(own[key]):
+            extra = 1 if key.endswith("projection.embedding.weight") else 0  # a row of [CLS]'s
+            raise ValueError(
+                f"the checkpoint has {len(state_dict[key]) - extra} {what}, "
+                f"the model {len(own[key]) - extra}: {cure}"
+            )
+
+
+def head_sizes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, int]]:
+    """Classes and inner width of each classification head in a checkpoint."""
+    names = sorted({key.split(".")[1] for key in state_dict if key.startswith(_HEADS)})
+    return {
+        name: (
+            len(state_dict[f"{_HEADS}{name}.out_proj.weight"]),
+            len(state_dict[f"{_HEADS}{name}.dense.weight"]),
+        )
+        for name in names
+    }
+
+
+def fit_heads(state_dict: dict[str, Tensor], *, own: nn.ModuleDict) -> None:
+    """Drop heads that the model lacks or has in another size; fill in those that only it has."""
+    for name, sizes in head_sizes(state_dict).items():
+        head = cast("ClassificationHead", own[name]) if name in own else None
+        if head is None or sizes != (head.out_proj.out_features, head.dense.out_features):
+            logger.warning(
+                "leaving out classification head %r of the checkpoint (%d outputs): "
+                "the model has %s",
+                name,
+                sizes[0],
+                "no such head" if head is None else f"{head.out_proj.out_features} outputs",
+            )
+            for key in [key for key in state_dict if key.startswith(f"{_HEADS}{name}.")]:
+                del state_dict[key]
+    for key, value in own.state_dict().items():
+        if _HEADS + key not in state_dict:
+            logger.info("%s%s is not in the checkpoint: starting fresh", _HEADS, key)
+            state_dict[_HEADS + key] = value
