@@ -29,7 +29,7 @@ SENTENCE, LAST_AXIS = 1, -1  # first axis of the vectors whose length counts
 # An option that is missing here is not used by the method, and refused.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "attention": {
-        "epsilon": {"weights": 0.1, "logits": 1.0},
+        "epsilon": {"weights": 0.01, "logits": 0.1},
         "steps": 1,
         "norm": "l2",
         "weight": 1.0,
