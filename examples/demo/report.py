@@ -1,6 +1,6 @@
 """Print the demo's table, from the logs of its trainings and the labels of its task.
 
-python report.py OUT MODEL...
+python report.py LABELS NAME=FOLDER...
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-TITLES = {"tupe-r": "TUPE-R", "bert-a": "BERT-A", "none": "no positions"}
 FIRST, LAST = 0, -1
 
 
@@ -24,23 +23,24 @@ def records(log: Path, tag: str) -> list[dict[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder of the demo")
-    parser.add_argument("models", nargs="+", help="folders in it, one a model")
+    parser.add_argument("labels", type=Path, help="gold labels of the task's dev set")
+    parser.add_argument("models", nargs="+", metavar="NAME=FOLDER", help="a row of the table each")
     args = parser.parse_args()
 
-    labels = (args.out / "task" / "valid.label").read_text(encoding="utf-8").split()
+    labels = args.labels.read_text(encoding="utf-8").split()
     majority = 100 * max(Counter(labels).values()) / len(labels)
     rows = []
     for model in args.models:
+        name, _, folder = model.partition("=")
         pretrain, finetune = (
-            args.out / model / kind / "train.log" for kind in ("pretrain", "finetune")
+            Path(folder) / kind / "train.log" for kind in ("pretrain", "finetune")
         )
         start = records(pretrain, "train_inner")[FIRST]
         end = records(pretrain, "valid")[LAST]
         task = records(finetune, "valid")[LAST]
         rows.append(
             (
-                TITLES.get(model, model),
+                name,
                 f"{float(start['ppl']):.0f}",
                 f"{float(end['valid_ppl']):.0f}",
                 f"{float(task['valid_accuracy']):.1f} %",

@@ -18,6 +18,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=${1:-demo-out}
 models=(tupe-r bert-a none)
+names=(TUPE-R BERT-A "no positions") # of the models, in the table and the picture
 export PYTHON=python          # the environment's, whatever `make PYTHON=...` made it from
 export OMP_NUM_THREADS=1 # each model trains on a core of its own
 
@@ -204,14 +205,17 @@ title "5/6 fairseq-train --task sentence_prediction: fine-tuning them"
 train_all finetune accuracy
 
 title "6/6 Results"
-curves=()
-for kind in pretrain finetune; do
-  for model in "${models[@]}"; do curves+=("$model=$out/$model/$kind/train.log"); done
+curves=() rows=()
+for number in "${!models[@]}"; do
+  folder=$out/${models[$number]}
+  rows+=("${names[$number]}=$folder")
+  curves+=("${names[$number]}=$folder/pretrain/train.log")
+  curves+=("${names[$number]}=$folder/finetune/train.log")
 done
 quietly "$out/plot.log" tupe plot learning-curve "${curves[@]}" -o "$out/learning-curve.png" \
   --title "Pre-training (masked words) and fine-tuning (forward or backward?)"
 quietly "$out/plot.log" tupe plot positions "$out/tupe-r/pretrain/checkpoint_last.pt" --length 48 \
   -o "$out/positions.png" --title "What TUPE-R has learned of positions, in each head"
-"$PYTHON" "$here/report.py" "$out" "${models[@]}"
+"$PYTHON" "$here/report.py" "$out/task/valid.label" "${rows[@]}"
 printf '\nLook at  %s  and  %s\n' "$out/learning-curve.png" "$out/positions.png"
 echo "$(clock) done"
