@@ -7,21 +7,17 @@
 # it, so a training would live on and write into the folder of the one that replaces it. Hence a
 # process group for each job.
 
-jobs_started=()
-
 in_background() {
   set -m
   "$@" </dev/null &
   set +m
-  jobs_started+=($!)
 }
 
 stop_jobs() {
-  local job
-  for job in "${jobs_started[@]+"${jobs_started[@]}"}"; do
-    kill -TERM -- "-$job" 2>/dev/null || true
-  done
-  for job in "${jobs_started[@]+"${jobs_started[@]}"}"; do
+  local job jobs
+  jobs=$(jobs -p)
+  for job in $jobs; do kill -TERM -- "-$job" 2>/dev/null || true; done
+  for job in $jobs; do
     wait "$job" 2>/dev/null || true
     # The script of the job is gone; what it was running may need another moment.
     for _ in {1..20}; do
@@ -30,5 +26,4 @@ stop_jobs() {
     done
     kill -KILL -- "-$job" 2>/dev/null || true
   done
-  jobs_started=()
 }

@@ -43,7 +43,11 @@ def start_script(*command: object, **env: str) -> subprocess.Popen[str]:
 
 def run_script(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
     with start_script(*command, **env) as script:
-        output, errors = script.communicate(timeout=PATIENCE)
+        try:
+            output, errors = script.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            script.kill()
+            raise
     return subprocess.CompletedProcess(script.args, script.returncode, output, errors)
 
 
