@@ -32,10 +32,10 @@ from benchmarks.copied_bias import forward_with_copied_bias  # noqa: E402
 from benchmarks.measurement import (  # noqa: E402
     DTYPES,
     add_device_and_clock,
+    add_padding,
     commit,
     hardware,
     rounds,
-    share,
     status_mebibytes,
 )
 from tupe_plugin.core.encoder import TupeEncoder  # noqa: E402
@@ -182,9 +182,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=12, help="default: %(default)s")
     parser.add_argument("--lengths", type=int, nargs="+", default=[128, 512], metavar="T")
     parser.add_argument("--repeats", type=int, help="rounds (default: 5; 20 on a GPU)")
-    parser.add_argument(
-        "--padding", type=share, default=0.0, help="share of the tokens that are padding, 0 to 0.5"
-    )
+    add_padding(parser)
     parser.add_argument("--measure-memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     on_gpu = args.device == "cuda"

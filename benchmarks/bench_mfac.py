@@ -44,6 +44,7 @@ from benchmarks.measurement import (  # noqa: E402
     commit,
     hardware,
     seconds,
+    status_mebibytes,
 )
 from tests.references.mfac import CoefficientRecursion  # noqa: E402
 from tupe_plugin.core.available_memory import available_bytes  # noqa: E402
@@ -165,10 +166,7 @@ def peak_bytes_after_sgd(params: Sequence[nn.Parameter]) -> int:
 
 def peak_bytes() -> int:
     """Largest resident size of this process so far."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/self/status has no VmHWM line")
+    return round(status_mebibytes("VmHWM") * 2**20)
 
 
 def worker(rank: int, workers: int, folder: str, args: argparse.Namespace) -> None:

@@ -34,10 +34,10 @@ from benchmarks.bench_encoder import EMBED, FFN, HEADS, PAD, pad_evenly  # noqa:
 from benchmarks.measurement import (  # noqa: E402
     DTYPES,
     add_device_and_clock,
+    add_padding,
     commit,
     hardware,
     rounds,
-    share,
     status_mebibytes,
 )
 
@@ -260,9 +260,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=128, help="tokens (default: %(default)s)")
     parser.add_argument("--vocab", type=int, default=30_000, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, help="rounds (default: 3; 20 on a GPU)")
-    parser.add_argument(
-        "--padding", type=share, default=0.0, help="share of the tokens that are padding, 0 to 0.5"
-    )
+    add_padding(parser)
     parser.add_argument("--measure-memory", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     on_gpu = args.device == "cuda"

@@ -82,7 +82,14 @@ def add_device_and_clock(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def share(text: str) -> float:
+def add_padding(parser: argparse.ArgumentParser) -> None:
+    """The option ``--padding``."""
+    parser.add_argument(
+        "--padding", type=_share, default=0.0, help="share of the tokens that are padding, 0 to 0.5"
+    )
+
+
+def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 0.5:
         raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 0.5")
