@@ -71,8 +71,8 @@ def test_the_sample_has_the_padding_and_masks_asked_for() -> None:
 
 @pytest.mark.slow
 def test_it_runs_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
-    """The weights are most of it; two passes that are kept are seen beside them all the same."""
-    options = ["--layers", "1", "--length", "64", "--vocab", "30", "--batch-size", "10"]
+    """Wide activations on a small model: two passes that are kept are seen in the memory."""
+    options = ["--layers", "2", "--length", "64", "--vocab", "30", "--batch-size", "16"]
     assert bench.main([*options, "--device", "cpu", "--repeats", "1"]) == 0
     printed = capsys.readouterr().out
     assert "commit" in printed
@@ -80,4 +80,4 @@ def test_it_runs_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(rows) == list(bench.STRATEGIES)
     assert float(rows["plain"]) == 1
     for name in ("rdrop", "attention, weights", "fgm", "smart"):
-        assert 1.15 < float(rows[name]) < 2.5, rows
+        assert 1.2 < float(rows[name]) < 2.5, rows
