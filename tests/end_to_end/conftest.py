@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import traceback
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from . import training_jobs
+from .example_scripts import SEARCH_PATH
 from .sentence_task import write_sentence_task
 
 
@@ -58,6 +60,17 @@ def pretrained(corpus, tmp_path_factory, run_command) -> Pretrained:
         *("--tensorboard-logdir", folder / "tensorboard"),
     )
     return Pretrained(folder / "checkpoints", finished.stdout, folder / "tensorboard")
+
+
+@pytest.fixture
+def path_with_recorder(tmp_path: Path) -> str:
+    """A PATH on which programs that train only print their arguments, one a line."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("torchrun", "fairseq-train"):
+        (folder / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (folder / name).chmod(0o755)
+    return f"{folder}{os.pathsep}{SEARCH_PATH}"
 
 
 @pytest.fixture

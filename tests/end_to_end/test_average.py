@@ -10,7 +10,7 @@ import torch
 from tests.conftest import ROOT
 from tupe_plugin.commands.fairseq_log import read_log
 
-from .test_examples import run_script
+from .example_scripts import run_script
 from .training_jobs import load_checkpoint, logged, losses
 
 pytestmark = pytest.mark.slow

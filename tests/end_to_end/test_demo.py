@@ -15,11 +15,11 @@ from types import ModuleType
 
 import pytest
 
+from tests.end_to_end.example_scripts import PATIENCE, start_script
 from tests.end_to_end.training_jobs import running
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
 MODELS = ("tupe-r", "bert-a", "none")
-PATIENCE = 600  # seconds until something should have happened
 
 
 def load(name: str) -> ModuleType:
@@ -121,21 +121,11 @@ class TestTask:
 
 
 def start(out: Path, **settings: object) -> subprocess.Popen[str]:
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.Popen(
-        ["bash", DEMO / "run.sh", out],
-        env={
-            **os.environ,
-            "PATH": search,
-            "CUDA_VISIBLE_DEVICES": "",
-            **{name: str(value) for name, value in settings.items()},
-        },
-        stdout=subprocess.PIPE,
+    return start_script(
+        *("bash", DEMO / "run.sh", out),
         stderr=subprocess.STDOUT,
-        text=True,
-        # The tests may run in the background, where a shell has Ctrl-C ignored, and bash cannot
-        # take back what it was born with.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        CUDA_VISIBLE_DEVICES="",
+        **{name: str(value) for name, value in settings.items()},
     )
 
 

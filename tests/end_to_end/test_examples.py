@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,51 +12,17 @@ import pytest
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from tests.conftest import ROOT
+from tests.end_to_end.example_scripts import PATIENCE, run_script, start_script
 from tests.end_to_end.training_jobs import running
 from tupe_plugin.criterions._adversarial_options import DEFAULTS, AdversarialConfig, settings_of
 
 PRETRAIN = ROOT / "examples" / "pretrain" / "tupe_base.sh"
-PATIENCE = 600  # seconds until something should have happened
 FINETUNE = ROOT / "examples" / "finetune"
 SWEEP = FINETUNE / "sweep.sh"
 SMALL = (
     *("--cpu", "--arch", "tupe_tiny", "--encoder-layers", 1, "--encoder-embed-dim", 16),
     *("--encoder-ffn-embed-dim", 32, "--encoder-attention-heads", 2, "--max-positions", 64),
 )
-
-
-def start_script(*command: object, **env: str) -> subprocess.Popen[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.Popen(
-        [str(word) for word in command],
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # In the background, where the tests may run, a shell has Ctrl-C ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
-def run_script(*command: object, **env: str) -> subprocess.CompletedProcess[str]:
-    with start_script(*command, **env) as script:
-        try:
-            output, errors = script.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            script.kill()
-            raise
-    return subprocess.CompletedProcess(script.args, script.returncode, output, errors)
-
-
-@pytest.fixture
-def path_with_recorder(tmp_path: Path) -> str:
-    """A PATH on which programs that train only print their arguments, one a line."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in ("torchrun", "fairseq-train"):
-        (folder / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-        (folder / name).chmod(0o755)
-    return os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 @pytest.mark.parametrize("method", DEFAULTS)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import torch
 
 from tests.conftest import ROOT
 
+from .example_scripts import run_script
 from .test_data_parallel import TWO_WORKERS, assert_same_parameters
 from .test_resume import KILLED_TRAIN, assert_same_result
 from .training_jobs import NO_DROPOUT, USER_DIR, fine_tuning, load_checkpoint, losses
@@ -129,17 +128,10 @@ def test_hydra(corpus, tmp_path, run_command):
     assert [row[0] for row in table(finished.stdout)] == ["0", "1", "3"]
 
 
-def test_example(tmp_path):
+def test_example(path_with_recorder, tmp_path):
     """It is glue.sh with one option more."""
-    (tmp_path / "bin").mkdir()
-    for name, script in (("tupe", "echo here"), ("fairseq-train", 'printf "%s\\n" "$@"')):
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    done = subprocess.run(
-        [EXAMPLE, "RTE", "data", "none", tmp_path / "run", "--seed", "3"],
-        env={**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
+    done = run_script(
+        *(EXAMPLE, "RTE", "data", "none", tmp_path / "run", "--seed", 3), PATH=path_with_recorder
     )
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-4:] == ["--layer-decay", "0.95", "--seed", "3"]
