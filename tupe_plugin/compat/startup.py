@@ -13,19 +13,58 @@ import sys
 
 
 class FairseqWatcher:
-    """Finds no module; loads the compat layer when fairseq is first looked for."""
+    """Loads the compat layer when fairseq is imported; to look for fairseq loads nothing."""
 
     def find_spec(self, name, path=None, target=None):
-        if name != "fairseq":
-            return None
-        if any(getattr(finder, "mends_fairseq", False) for finder in sys.meta_path):
-            return None  # `import tupe_plugin` came first
+        if name != "fairseq" or mending_hook() is not None:
+            return None  # in the second case `import tupe_plugin` came first
+        for finder in sys.meta_path:
+            if finder is not self and hasattr(finder, "find_spec"):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    if spec.loader is not None:
+                        spec.loader = ActivatingLoader(spec.loader, self)  # type: ignore[assignment]
+                    return spec
+        return None
+
+
+class ActivatingLoader:
+    """fairseq's own loader, and before it executes fairseq the compat layer."""
+
+    def __init__(self, loader, watcher):
+        self._loader = loader
+        self._watcher = watcher
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self._loader
+        hook = mending_hook() or self._activate()
+        if hook is None:
+            self._loader.exec_module(module)
+        else:
+            hook.execute(module, self._loader)
+
+    def _activate(self):
+        """Give the watcher's place to the hook of the compat layer, where there is one."""
         compat = load_compat()
         if compat is None:
             return None
-        position = sys.meta_path.index(self)
+        position = sys.meta_path.index(self._watcher)
         del sys.meta_path[position]
-        return compat.activate(position).find_spec(name, path, target)
+        return compat.activate(position)
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+
+def mending_hook():
+    """The import hook that mends fairseq, of whichever copy of the package, or None."""
+    for finder in sys.meta_path:
+        if getattr(finder, "mends_fairseq", False):
+            return finder
+    return None
 
 
 def load_compat():
