@@ -45,8 +45,8 @@ preprocess text "$out/task/input0" --srcdict "$out/lm/dict.txt"
 preprocess label "$out/task/label"
 
 echo "pre-train"
-language_model=("$out/lm" --task masked_lm --tokens-per-sample 64 --sample-break-mode complete
-    --save-dir "$out/pretrained" --lr-scheduler fixed)
+language_model=("$out/lm" --task masked_lm --criterion masked_lm --tokens-per-sample 64
+    --sample-break-mode complete --save-dir "$out/pretrained" --lr-scheduler fixed)
 train "${language_model[@]}" --max-update 10 | says "done training"
 echo "resume"
 train "${language_model[@]}" --max-update 20 | says "epoch 1 @ 10 updates"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import subprocess
 import sys
 import warnings
@@ -20,7 +21,10 @@ import pytest
 import torch
 from fairseq import options
 from fairseq.data import TokenBlockDataset
+from fairseq.dataclass import initialize
+from fairseq.dataclass.configs import FairseqConfig
 from fairseq.models import distributed_fairseq_model
+from omegaconf import OmegaConf
 from torch import nn
 
 import tupe_plugin
@@ -62,6 +66,60 @@ def test_help_has_the_options_of_the_chosen_parts(capsys: pytest.CaptureFixture[
         assert ended.value.code == 0
         text = capsys.readouterr().out
         assert sum(f"  {flag} " in text for flag in own) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["--task", "masked_lm"], "masked_lm"),
+        (["--task=sentence_prediction"], "sentence_prediction"),
+        (["--task", "language_modeling"], "cross_entropy"),  # there is none of that name
+        (["--task", "masked_lm", "--criterion", "cross_entropy"], "cross_entropy"),
+        (["--task", "sentence_prediction", "--criterion=rdrop"], "rdrop"),
+    ],
+)
+def test_a_task_without_a_criterion_takes_its_own(
+    given: list[str], taken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["data", "--arch", "tupe_tiny", *given]
+    with caplog.at_level(logging.INFO):
+        args = options.parse_args_and_arch(options.get_training_parser(), arguments)
+    assert args.criterion == taken
+    told = f"without --criterion takes --criterion {taken}" in caplog.text
+    assert told == (taken != "cross_entropy" and "--criterion" not in " ".join(given))
+
+
+def test_validation_keeps_the_criterion_of_the_checkpoint(caplog: pytest.LogCaptureFixture) -> None:
+    arguments = ["data", "--path", "x.pt", "--task", "sentence_prediction"]
+    with caplog.at_level(logging.INFO):
+        args = options.parse_args_and_arch(options.get_validation_parser(), arguments)
+        overrides = options.parse_args_and_arch(
+            options.get_validation_parser(), arguments, suppress_defaults=True
+        )
+    assert args.criterion == "sentence_prediction"  # to read the command line by
+    assert not hasattr(overrides, "criterion")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "both"), [(None, 128, 128), (64, None, 64), (64, 64, 64), (64, 128, None)]
+)
+def test_one_limit_of_positions_in_hydra(
+    task: int | None, model: int | None, both: int | None
+) -> None:
+    """The task's configuration has the default where nothing is given, the model's has nothing."""
+    cfg = OmegaConf.create(dict.fromkeys(FairseqConfig.__dataclass_fields__))
+    cfg.task = {"_name": "sentence_prediction", "max_positions": task or 512}
+    cfg.model = {"_name": "some_model"} | ({"max_positions": model} if model else {})
+    if both is None:
+        with pytest.raises(
+            ValueError, match=r"model\.max_positions=128 and task\.max_positions=64"
+        ):
+            initialize.add_defaults(cfg)
+        return
+    initialize.add_defaults(cfg)
+    assert cfg.task.max_positions == both
+    assert cfg.model.get("max_positions", both) == both  # the task hands it to the model
 
 
 def test_fp16_parameters_on_cpu_are_flat_and_synchronised() -> None:

@@ -20,8 +20,8 @@ def test_fewer_positions_than_the_checkpoint(last_line, corpus, pretrained, tmp_
     job = fine_tuning(corpus.classification, tmp_path, "--restore-file", checkpoint)
     assert last_line([*job, "--max-epoch", 1, "--max-positions", 24]).endswith(
         f"checkpoint {checkpoint} does not fit this model: the checkpoint has 32 positions, the "
-        "model 24: give --max-positions the value of the pre-training; it was written with "
-        "--max-positions 32 (here 24)"
+        "model 24: give --max-positions (in hydra: +model.max_positions) the value of the "
+        "pre-training; it was written with --max-positions 32 (here 24)"
     )
 
 
@@ -106,10 +106,8 @@ def test_number_of_classes_missing(last_line, corpus, tmp_path):
     assert last_line(job) == "AssertionError: Must set task.num_classes"
 
 
-def test_criterion_forgotten(last_line, corpus, tmp_path):
-    job = fine_tuning(corpus.classification, tmp_path)
-    at = job.index("--criterion")
-    del job[at : at + 2]
+def test_criterion_of_another_task(last_line, corpus, tmp_path):
+    job = fine_tuning(corpus.classification, tmp_path, "--criterion", "cross_entropy")
     assert last_line(job) == (
         "ValueError: --task sentence_prediction does not go with --criterion cross_entropy, which "
         "has no option classification_head_name: give the task's own, such as --criterion "

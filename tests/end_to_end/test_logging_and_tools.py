@@ -79,11 +79,13 @@ def test_validate(corpus, pretrained, run_command):
 
 
 def test_hydra_train(corpus, tmp_path, run_command):
-    """The architecture fills in the sizes that are not given; options may be given beside it."""
+    """The architecture fills in the sizes that are not given; options may be given beside it. The
+    criterion is forgotten.
+    """
     finished = run_command(
         *("fairseq-hydra-train", f"hydra.run.dir={tmp_path}", f"common.user_dir={USER_DIR}"),
         *("task=masked_lm", f"task.data={corpus.pretraining}", "task.tokens_per_sample=32"),
-        *("criterion=masked_lm", "optimizer=adam", "lr_scheduler=fixed"),
+        *("optimizer=adam", "lr_scheduler=fixed"),
         *("optimization.lr=[0.01]", "optimization.max_update=3", "dataset.batch_size=8"),
         *("common.log_format=json", "common.log_interval=1", "checkpoint.no_save=true"),
         *("+model._name=tupe_mini", "+model.rel_pos=true", "+model.encoder_layers=1"),
@@ -91,6 +93,8 @@ def test_hydra_train(corpus, tmp_path, run_command):
     )
     assert "(relative): RelativePositionBias" in finished.stdout
     assert "Embedding(33, 256)" in finished.stdout
+    assert "task=masked_lm without criterion takes criterion=masked_lm" in finished.stdout
+    assert "criterion: MaskedLmLoss" in finished.stdout
 
 
 def test_load_from_python(corpus, pretrained):

@@ -31,6 +31,7 @@ from .cpu_training import (
     survive_overflow_on_cpu,
     wrap_cpu_models_without_device_ids,
 )
+from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
 from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
@@ -40,6 +41,10 @@ from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
+from .task_criterion import (
+    take_the_criterion_of_the_task,
+    take_the_criterion_of_the_task_in_hydra,
+)
 from .user_dir import import_each_user_dir_once
 
 CURES = (
@@ -47,6 +52,8 @@ CURES = (
     ("fairseq.checkpoint_utils", refuse_unusable_files),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
+    ("fairseq.dataclass.initialize", keep_one_limit_of_positions),
+    ("fairseq.dataclass.initialize", take_the_criterion_of_the_task_in_hydra),
     ("fairseq.dataclass.utils", silence_hydra_about_fairseq),
     ("fairseq.dataclass.utils", name_the_option_that_a_task_wants_of_its_criterion),
     ("fairseq.data.iterators", stop_prefetching_at_exit),
@@ -60,6 +67,7 @@ CURES = (
     ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),
+    ("fairseq.options", take_the_criterion_of_the_task),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
     ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
     ("fairseq.trainer", survive_overflow_on_cpu),

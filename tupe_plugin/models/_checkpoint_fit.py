@@ -14,7 +14,9 @@ logger = logging.getLogger(__name__)
 
 _ENCODER = "encoder.sentence_encoder."
 _HEADS = "classification_heads."
-_MORE_POSITIONS = "give --max-positions the value of the pre-training"
+_MORE_POSITIONS = (
+    "give --max-positions (in hydra: +model.max_positions) the value of the pre-training"
+)
 _SIZED_BY_AN_OPTION = (
     (
         _ENCODER + "embed_tokens.weight",
@@ -28,7 +30,7 @@ _SIZED_BY_AN_OPTION = (
     (
         _ENCODER + "positions.relative.bias.weight",
         "relative position entries",
-        "give --rel-pos-bins the value of the pre-training",
+        "give --rel-pos-bins (in hydra: +model.rel_pos_bins) the value of the pre-training",
     ),
 )
 """(parameter, what its rows are, what to do if their number differs)."""
