@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from tupe_plugin.core.bitfit import (
+    PUBLISHED,
     ROLES,
     bias_terms,
     drift_of_metric,
@@ -127,6 +128,27 @@ def test_the_list_of_roles() -> None:
     for nothing in ("", " , "):
         with pytest.raises(ValueError, match="names no bias term; give all, or some of query"):
             parse_roles(nothing)
+
+
+@pytest.mark.parametrize(
+    ("make", "roles", "message"),
+    [
+        (lambda: torch.nn.Linear(2, 3), ["query"], "terms of Linear are not known .* TupeEncoder"),
+        (lambda: torch.nn.Sequential(encoder()), ["query"], "give its part '0'"),
+        (encoder, ["querry"], "no bias term is called 'querry'"),
+        (encoder, [], "names no bias term"),
+    ],
+)
+def test_what_would_freeze_everything_is_refused(make, roles, message) -> None:
+    model = make()
+    with pytest.raises(ValueError, match=message):
+        train_only_biases(model, roles)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_the_published_pair() -> None:
+    """Section 4 of the paper, in its symbols: b_q and b_m2."""
+    assert parse_roles(PUBLISHED) == ("query", "intermediate")
 
 
 # ---- what they learn

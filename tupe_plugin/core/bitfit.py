@@ -37,6 +37,8 @@ from .split_bias import PARTS, bias_parameter, split_bias
 
 ROLES = (*PARTS, "attention_output", "intermediate", "output", "layer_norm")
 ALL = "all"
+PUBLISHED = "query,intermediate"
+"""The pair of terms that the paper finds to come close to all."""
 _METRIC = "bias_drift_"
 
 _OF_A_LAYER = (
@@ -107,18 +109,29 @@ def bias_terms(state: Mapping[str, Any]) -> Iterator[BiasTerm]:
 
 
 def train_only_biases(encoder: TupeEncoder, roles: Iterable[str]) -> None:
-    """Freeze the encoder but for the bias terms of these roles.
+    """Freeze the encoder but for the bias terms of these roles, a list or comma-separated.
 
     Where query, key and value do not share one fate, their packed bias is split; names in the
     state dict stay.  To be done before an optimizer takes the parameters.
+
+    Raises:
+        ValueError: a role is none of `ROLES`, or there is none; or the module is no encoder whose
+            bias terms are known.  Nothing is frozen then.
     """
-    roles = frozenset(roles)
+    chosen = set(parse_roles(roles if isinstance(roles, str) else ",".join(roles)))
+    if not isinstance(encoder, TupeEncoder):
+        inside = [name for name, m in encoder.named_modules() if isinstance(m, TupeEncoder)]
+        hint = f"its part {inside[0]!r}" if inside else "a TupeEncoder"
+        raise ValueError(
+            f"the bias terms of {type(encoder).__name__} are not known here, so nothing of it "
+            f"would train: give {hint}"
+        )
     encoder.requires_grad_(False)
-    if 0 < len(roles.intersection(PARTS)) < len(PARTS):
+    if 0 < len(chosen.intersection(PARTS)) < len(PARTS):
         for layer in encoder.layers:
             split_bias(cast(Any, layer).self_attn)
     for term in bias_terms(encoder.state_dict()):
-        if term.role in roles:
+        if term.role in chosen:
             _parameter(encoder, term).requires_grad_(True)
 
 

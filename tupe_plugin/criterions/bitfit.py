@@ -19,7 +19,7 @@ from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 from fairseq.trainer import Trainer
 
-from ..core.bitfit import mean_drift, metric_name, trained_terms
+from ..core.bitfit import ALL, PUBLISHED, mean_drift, metric_name, trained_terms
 from ..core.encoder import TupeEncoder
 from ._whole_set_criterion import WholeSetCriterion
 
@@ -75,13 +75,13 @@ def check_frozen(model: BaseFairseqModel) -> None:
     """Refuse a model of which everything trains.
 
     Raises:
-        ValueError: so it is, or it is no tupe model.
+        ValueError: everything trains, or the model is no tupe model.
     """
     encoder_of(model)
     if all(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(
             "--criterion bitfit: nothing is frozen; say which bias terms train, for instance "
-            "--bitfit-terms all or --bitfit-terms query,output, or take "
+            f"--bitfit-terms {ALL} or --bitfit-terms {PUBLISHED}, or take "
             "--criterion sentence_prediction to train everything"
         )
 
