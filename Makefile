@@ -32,6 +32,7 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 	@echo "Everything is installed into $(VENV) first (about 2 minutes and 1.8 GB with a CPU torch)."
+	@echo "Its commands, such as fairseq-train and tupe, are on PATH after: . $(VENV)/bin/activate"
 
 .PHONY: install
 install: $(INSTALLED) ## make the environment in .venv and install into it

@@ -84,6 +84,7 @@ done
 if [ -n "$check" ]; then
   [ ${#arguments[@]} -eq 2 ] && [ "$format" = glue ] || usage_error "give --check GLUE_DIR TASK"
   [ -d "${arguments[0]}" ] || fail "no such folder: ${arguments[0]}"
+  need_packages
   exec "$PYTHON" -m preprocess.filters.check_glue "${arguments[@]}"
 fi
 
@@ -116,6 +117,7 @@ else
 fi
 [ -z "$dict" ] || [ -z "$authors_dict" ] || usage_error "give --dict or --authors-dict, not both"
 [ -d "$glue_dir" ] || fail "no such folder: $glue_dir"
+need_packages
 own=()
 case $format in
   glue) [ -z "$text_columns$label_column$index_column$regression" ] ||

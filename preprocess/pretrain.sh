@@ -144,6 +144,7 @@ steps=${kept#,} steps=${steps%,}
 line_steps=${kept/,filter_paragraphs,/,} line_steps=${line_steps/,segment_sentences,/,}
 line_steps=${line_steps/,merge_short_sentences,/,} line_steps=${line_steps#,} line_steps=${line_steps%,}
 
+need_packages
 need_source "${sources[@]}"
 inputs=("${sources[@]}")
 for file in "$valid" "$vocab" "$bpe_codes" "$dict" "$authors_dict"; do

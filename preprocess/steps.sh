@@ -99,25 +99,32 @@ absolute() {
   esac
 }
 
-# start_steps FOLDER INPUT...: takes the lock ($lock, if set: shards run side by side) and begins the record with the programs' versions and the inputs' hashes.
-start_steps() {
-  local folder=$1
-  shift
-  command -v "$PYTHON" >/dev/null || fail "no $PYTHON: set PYTHON to the one that has fairseq"
-  local versions
+# need_packages: what the steps import is installed for $PYTHON; sets $versions for the record.
+need_packages() {
+  local cure="activate the environment that \`make demo\` or \`make install\` made (. .venv/bin/activate),"
+  cure+=" or set PYTHON to the Python of another that has fairseq"
+  command -v "$PYTHON" >/dev/null || fail "no $PYTHON: $cure"
   versions=$("$PYTHON" -c '
 from importlib import metadata
 import sys
-print("python", *sys.version_info[:2])
+versions, missing = ["python %d %d" % sys.version_info[:2]], []
 for name in (
     *("sacremoses", "regex", "tokenizers", "tqdm", "fairseq"),
     *("mwparserfromhell", "numpy", "sentencex", "zstandard"),
 ):
     try:
-        print(name, metadata.version(name))
+        versions.append(f"{name} {metadata.version(name)}")
     except metadata.PackageNotFoundError:
-        raise SystemExit(f"the package {name} is not installed for '"$PYTHON"'; set PYTHON")
-' 2>&1) || fail "${versions##*$'\n'}"
+        missing.append(name)
+print(*(missing or versions), sep=", " if missing else "\n")
+sys.exit(bool(missing))
+') || fail "$PYTHON has no $versions: $cure"
+}
+
+# start_steps FOLDER INPUT...: takes the lock ($lock, if set: shards run side by side) and begins the record with the programs' versions and the inputs' hashes.
+start_steps() {
+  local folder=$1
+  shift
   mkdir -p "$folder" || fail "cannot make the folder $folder"
   if command -v flock >/dev/null; then
     exec 9>>"$folder/${lock:-.lock}" || fail "cannot write in $folder"
@@ -196,7 +203,7 @@ binarize() {
   [ "$cores" -gt 0 ] || cores=$(
     "$PYTHON" -c 'from preprocess.filters.map_lines import all_cores; print(all_cores())'
   )
-  "$PYTHON" -m fairseq_cli.preprocess --only-source --workers "$cores" --destdir "$@" \
+  "$PYTHON" -m tupe_plugin fairseq-preprocess --only-source --workers "$cores" --destdir "$@" \
     >"$log" 2>&1 9>&- || {
     local status=$?
     echo "fairseq-preprocess: $(tail -n 1 "$log") (all it said: $log)" >&2

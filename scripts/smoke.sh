@@ -6,6 +6,7 @@ set -euo pipefail
 
 [[ $# == 1 ]] || { echo "usage: smoke.sh OUT" >&2; exit 2; }
 out=$1
+source "$(dirname "$0")/../examples/need_commands.sh"
 plugin=$(cd "$(dirname "$0")/.." && pwd)/tupe_plugin
 mkdir "$out"
 export OMP_NUM_THREADS=1

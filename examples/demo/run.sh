@@ -35,6 +35,7 @@ title() {
   printf '\n%s %s\n' "$(clock)" "$1"
 }
 
+source "$here/../need_commands.sh"
 # shellcheck source=examples/jobs.sh
 source "$here/../jobs.sh"
 trap 'stop_jobs; fail "interrupted; run the same command again to go on" 130' INT TERM

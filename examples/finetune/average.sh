@@ -11,6 +11,7 @@
 # The average is chosen by the dev set, so its score there is no estimate for other text.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
+source "$(dirname "$0")/../need_commands.sh"
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)

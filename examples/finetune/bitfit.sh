@@ -11,6 +11,7 @@
 #   settings  LRS="1e-4 4e-4 7e-4 1e-3" SEED=1 TERMS="all query,intermediate", and glue.sh's
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
+source "$(dirname "$0")/../need_commands.sh"
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)

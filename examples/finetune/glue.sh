@@ -15,6 +15,7 @@
 #             CHECKPOINTS="--no-epoch-checkpoints --no-last-checkpoints" (the best one is kept)
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
+source "$(dirname "$0")/../need_commands.sh"
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 

@@ -16,6 +16,7 @@
 # (tupe_base.sbatch does so under Slurm).
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: $0 DATA_BIN SAVE_DIR [more fairseq-train options]" >&2; exit 2; }
+source "$(dirname "$0")/../need_commands.sh"
 data=$1 save_dir=$2
 shift 2
 

@@ -8,6 +8,7 @@
 #   usage     examples/pretrain/tupe_tiny_books.sh DATA_BIN SAVE_DIR [more fairseq-train options]
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: $0 DATA_BIN SAVE_DIR [more fairseq-train options]" >&2; exit 2; }
+source "$(dirname "$0")/../need_commands.sh"
 data=$1 save_dir=$2
 shift 2
 UPDATES=${UPDATES:-10000}

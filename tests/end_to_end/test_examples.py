@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import signal
 import time
 from pathlib import Path
@@ -23,6 +24,21 @@ SMALL = (
     *("--cpu", "--arch", "tupe_tiny", "--encoder-layers", 1, "--encoder-embed-dim", 16),
     *("--encoder-ffn-embed-dim", 32, "--encoder-attention-heads", 2, "--max-positions", 64),
 )
+
+
+@pytest.mark.parametrize(
+    "script",
+    [path for path in sorted((ROOT / "examples").rglob("*.sh")) if os.access(path, os.X_OK)],
+    ids=lambda path: path.name,
+)
+def test_commands_that_are_not_on_the_path_are_said_in_one_line(
+    script: Path, tmp_path: Path
+) -> None:
+    done = run_script(script, "CoLA", tmp_path, "none", tmp_path / "out", PATH="/usr/bin:/bin")
+    assert done.returncode == 127
+    assert done.stderr.count("\n") == 1
+    assert "no fairseq-train on PATH: activate the environment" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("method", DEFAULTS)

@@ -640,16 +640,37 @@ def test_a_full_disk_stops_it_and_leaves_nothing_half_written(longer_text, tmp_p
     assert not (tmp_path / "out" / "data-bin").exists()
 
 
-def test_a_python_without_the_packages_is_named(folder):
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pretrain.sh", "text", "out"),
+        ("glue.sh", "--bpe-codes", "codes", "--dict", "dict", ".", "CoLA", "out"),
+        ("glue.sh", "--check", ".", "ALL"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("python", ["absent-python", "bare-python"])
+def test_a_python_without_the_packages_is_said_in_one_line(folder, command, python):
+    bare = folder / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')  # -S: no site-packages
+    bare.chmod(0o755)
     result = subprocess.run(
-        [str(ROOT / "preprocess" / "pretrain.sh"), "text", "out"],
+        [str(ROOT / "preprocess" / command[0]), *command[1:]],
         cwd=folder,
-        env={**environment(), "PYTHON": "no-such-python"},
+        env={
+            **environment(),
+            "PYTHON": python,
+            "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        },
         capture_output=True,
         text=True,
     )
     assert result.returncode == 1
-    assert "no no-such-python: set PYTHON" in result.stderr
+    assert result.stderr.count("\n") == 1
+    lack = {"absent-python": "no absent-python: ", "bare-python": "bare-python has no sacremoses, "}
+    assert lack[python] in result.stderr
+    assert "(. .venv/bin/activate), or set PYTHON" in result.stderr
+    assert not (folder / "out").exists()
 
 
 def test_a_data_bin_that_is_not_ours_is_left_alone(folder):
