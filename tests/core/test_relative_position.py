@@ -174,4 +174,24 @@ def test_the_bucket_table_moves_with_the_module_but_is_not_saved() -> None:
     module = bias_module(untied=True)
     assert set(module.state_dict()) == {"bias.weight"}
     assert "buckets" in dict(module.named_buffers())
-    assert module.to("meta").buckets.device.type == "meta"
+    assert module.double().buckets.dtype == torch.int64
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_module_made_without_memory_has_its_buckets(assign: bool) -> None:
+    """Large models are made on ``meta``; then ``to_empty`` or ``assign`` gives them their place."""
+    expected = bias_module(untied=True)
+    with torch.device("meta"):
+        module = RelativePositionBias(
+            HEADS,
+            MAX_POSITIONS,
+            num_bins=BINS,
+            max_distance=MAX_DISTANCE,
+            untied_cls=untied_cls_bins(BINS),
+        )
+    if not assign:
+        module.to_empty(device="cpu").double()
+        module.buckets.fill_(10**6)  # whatever was in memory
+        module.to_empty(device="cpu")
+    module.load_state_dict(expected.state_dict(), assign=assign)
+    assert torch.equal(module(7), expected(7))

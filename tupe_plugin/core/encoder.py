@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import MultiheadSelfAttention, PositionTerms, attention_mask
+from .initialization import Initialize, init_bert_params
 from .position_scheme import PositionEncoding, PositionScheme
 
 
@@ -95,6 +96,8 @@ class TupeEncoder(nn.Module):
         normalize_before: pre-LN, and a final LayerNorm.
         layer_norm: makes each normalisation (a fused one may be passed in).
         attention: see :class:`~tupe_plugin.core.attention.MultiheadSelfAttention`.
+        init: gives each module its first weights; None leaves torch's, for a model that
+            initialises all its parts at once.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class TupeEncoder(nn.Module):
         normalize_before: bool = False,
         layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,
         attention: Callable[..., Tensor] = F.scaled_dot_product_attention,
+        init: Initialize | None = init_bert_params,
     ) -> None:
         super().__init__()
         if embed_dim % num_heads:
@@ -159,6 +163,8 @@ class TupeEncoder(nn.Module):
             for _ in range(num_layers)
         )
         self.final_layer_norm = layer_norm(embed_dim) if normalize_before else None
+        if init is not None:
+            self.apply(init)
 
     def forward(self, tokens: Tensor) -> list[Tensor]:
         """Encode.

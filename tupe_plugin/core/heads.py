@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .initialization import Initialize, init_bert_params
+
 
 class MaskedLMHead(nn.Module):
     """Features -> logits over the vocabulary.
@@ -23,6 +25,7 @@ class MaskedLMHead(nn.Module):
         weight: the token embedding ``(vocab, embed)``, a parameter; shared, not copied.
         activation: between the dense layer and the normalisation.
         layer_norm: makes the normalisation of ``embed_dim`` features.
+        init: see :class:`~tupe_plugin.core.encoder.TupeEncoder`; not for the shared embedding.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class MaskedLMHead(nn.Module):
         *,
         activation: Callable[[Tensor], Tensor] = F.gelu,
         layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,
+        init: Initialize | None = init_bert_params,
     ) -> None:
         super().__init__()
         vocab_size, embed_dim = weight.shape
@@ -39,6 +43,8 @@ class MaskedLMHead(nn.Module):
         self.layer_norm = layer_norm(embed_dim)
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(vocab_size))
+        if init is not None:
+            self.apply(init)
 
     def forward(self, features: Tensor, masked_tokens: Tensor | None = None) -> Tensor:
         """Predict the tokens.
@@ -66,6 +72,7 @@ class ClassificationHead(nn.Module):
         inner_dim: width of the dense layer ("pooler"); ``embed_dim`` if None.
         activation: after the dense layer.
         dropout: after the activation.
+        init: see :class:`~tupe_plugin.core.encoder.TupeEncoder`.
     """
 
     def __init__(
@@ -76,12 +83,15 @@ class ClassificationHead(nn.Module):
         inner_dim: int | None = None,
         activation: Callable[[Tensor], Tensor] = torch.tanh,
         dropout: float = 0.0,
+        init: Initialize | None = init_bert_params,
     ) -> None:
         super().__init__()
         self.dense = nn.Linear(embed_dim, inner_dim or embed_dim)
         self.activation = activation
         self.dropout = nn.Dropout(dropout)
         self.out_proj = nn.Linear(inner_dim or embed_dim, num_classes)
+        if init is not None:
+            self.apply(init)
 
     def forward(self, features: Tensor) -> Tensor:
         """Classify: ``(batch, seq, embed)`` -> ``(batch, classes)``."""

@@ -1,4 +1,4 @@
-"""BERT's initialisation, applied once, after the last module exists.
+"""BERT's initialisation: what encoder and heads are made with.
 
 Weights of linear maps and embeddings ~ N(0, 0.02^2), biases 0, the row of the padding symbol 0;
 normalisations keep gain 1 and bias 0.
@@ -8,11 +8,16 @@ Source: BERT (arXiv 1810.04805), authors' code (``initializer_range`` 0.02); TUP
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
 from .attention import MultiheadSelfAttention
 
 STANDARD_DEVIATION = 0.02
+
+Initialize = Callable[[nn.Module], None]
+"""Gives one module, not its children, its first weights: for ``nn.Module.apply``."""
 
 
 def init_bert_params(module: nn.Module) -> None:

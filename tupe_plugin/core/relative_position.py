@@ -18,6 +18,7 @@ R is neither scaled nor normalised, and shared by all layers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -88,11 +89,31 @@ class RelativePositionBias(nn.Module):
         super().__init__()
         self.untied_cls = untied_cls
         self.max_positions = max_positions
-        offsets = torch.arange(1 - max_positions, max_positions)
-        buckets = relative_position_bucket(offsets, num_bins=num_bins, max_distance=max_distance)
-        self.register_buffer("buckets", buckets, persistent=False)
+        self.num_bins, self.max_distance = num_bins, max_distance
+        self.register_buffer("buckets", self._bucket_table(), persistent=False)
         self.buckets: Tensor
         self.bias = nn.Embedding(max(num_bins, 1 + max(untied_cls or (0,))), num_heads)
+        self._place_buckets()
+
+    def _bucket_table(self) -> Tensor:
+        """Bucket of each offset, on the CPU: elsewhere a logarithm may round to the other side."""
+        offsets = torch.arange(1 - self.max_positions, self.max_positions, device="cpu")
+        return relative_position_bucket(
+            offsets, num_bins=self.num_bins, max_distance=self.max_distance
+        )
+
+    def _place_buckets(self) -> None:
+        device = self.bias.weight.device
+        self.buckets = self._bucket_table()
+        if device.type != "meta":
+            self.buckets = self.buckets.to(device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RelativePositionBias:
+        # Whatever moves a module goes through here.  `to_empty` leaves garbage in every tensor, and
+        # no checkpoint fills this one.
+        super()._apply(fn, recurse)
+        self._place_buckets()
+        return self
 
     def forward(self, length: int) -> Tensor:
         """Bias for a sequence of ``length`` tokens: ``(heads, length, length)``."""

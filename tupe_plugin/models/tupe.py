@@ -209,7 +209,6 @@ class TupeModel(FairseqEncoderModel):
             activation=_activation(self.cfg.pooler_activation_fn),
             dropout=self.cfg.pooler_dropout,
         )
-        head.apply(init_bert_params)
         head.train(self.training)
         self.classification_heads[name] = head
         self._tell_depths()
@@ -274,11 +273,13 @@ class TupeFairseqEncoder(FairseqEncoder):
             embedding_normalize=cfg.embedding_normalize,
             normalize_before=cfg.encoder_normalize_before,
             layer_norm=LayerNorm,  # apex's fused one where it is installed
+            init=None,  # TupeModel does it, once for encoder and head
         )
         self.lm_head = MaskedLMHead(
             self.sentence_encoder.embed_tokens.weight,
             activation=_activation(cfg.activation_fn),
             layer_norm=LayerNorm,
+            init=None,
         )
 
     def forward(
