@@ -12,6 +12,9 @@ convention; with a warm-up the very first update therefore has a learning rate o
 Source: BERT (Devlin et al. 2019, appendix A.2) for the shape; TUPE (Ke et al. 2021, section 4)
 for a warm-up given as a ratio of the run, 0.06 in fine-tuning.
 
+Deviations: the TUPE authors' code takes W = int(r T), which rounds down, and makes its first update
+with P / W instead of 0.
+
     symbol   name            meaning
     s        step            updates made so far
     T        total_steps     updates that the whole run makes
