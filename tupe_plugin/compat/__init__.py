@@ -34,6 +34,7 @@ from .cpu_training import (
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
+from .kept_checkpoints import keep_as_many_best_checkpoints_as_asked
 from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
 from .log_file import open_log_file_once
 from .loss_scale import unscale_amp_gradients_once
@@ -50,6 +51,7 @@ from .user_dir import import_each_user_dir_once
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
     ("fairseq.checkpoint_utils", refuse_unusable_files),
+    ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.dataclass.initialize", keep_one_limit_of_positions),
