@@ -53,18 +53,21 @@ def test_killed_pretraining(moment, first, num_workers, corpus, pretrained, tmp_
 
 
 def test_killed_fine_tuning(corpus, pretrained, tmp_path, run_command):
-    """`--finetune-from-model` is read at the first start only, unlike `--restore-file`."""
-    options = ["--finetune-from-model", pretrained.checkpoints / "checkpoint_last.pt"]
-    options += ["--save-interval-updates", 5, "--max-epoch", 1, "--update-freq", 2]
+    """What names the pre-trained model is for the first start; the TUPE authors' options, too."""
+    start = pretrained.checkpoints / "checkpoint_last.pt"
+    options = ["--save-interval-updates", 5, "--max-epoch", 1, "--update-freq", 2]
     options += ["--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"]
+    ours = ["--finetune-from-model", start]
+    theirs = ["--restore-file", start, "--reset-optimizer", "--reset-dataloader", "--reset-meters"]
     whole = run_command(
-        "fairseq-train", *fine_tuning(corpus.classification, tmp_path / "whole", *options)
+        "fairseq-train", *fine_tuning(corpus.classification, tmp_path / "whole", *options, *ours)
     )
-    job = fine_tuning(corpus.classification, tmp_path / "killed", *options)
-    killed = run_command("python", KILLED_TRAIN, "training", *job, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stdout
-
-    resumed = run_command("fairseq-train", *job)
     expected = losses(whole.stdout)
-    assert losses(resumed.stdout) == {update: expected[update] for update in range(11, 20)}
-    assert_same_result(tmp_path / "killed", tmp_path / "whole")
+    for name, named in (("ours", ours), ("theirs", theirs)):
+        job = fine_tuning(corpus.classification, tmp_path / name, *options, *named)
+        killed = run_command("python", KILLED_TRAIN, "training", *job, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stdout
+
+        resumed = run_command("fairseq-train", *job)
+        assert losses(resumed.stdout) == {update: expected[update] for update in range(11, 20)}
+        assert_same_result(tmp_path / name, tmp_path / "whole")

@@ -42,6 +42,7 @@ from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
+from .restarted_job import go_on_from_the_last_checkpoint
 from .task_criterion import (
     take_the_criterion_of_the_task,
     take_the_criterion_of_the_task_in_hydra,
@@ -51,6 +52,7 @@ from .user_dir import import_each_user_dir_once
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
     ("fairseq.checkpoint_utils", refuse_unusable_files),
+    ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),  # looks before that one does
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),

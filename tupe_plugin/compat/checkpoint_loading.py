@@ -36,7 +36,7 @@ def load_checkpoint_files_safely(checkpoint_utils: Any) -> None:
     checkpoint_utils.torch = ModuleView(torch, load=load)
 
 
-def load(file: Any, map_location: Any = None) -> Any:
+def load(file: Any, map_location: Any = None, **options: Any) -> Any:
     """`torch.load` of tensors, plain containers and `ALLOWED_CLASSES`.
 
     Raises:
@@ -46,7 +46,7 @@ def load(file: Any, map_location: Any = None) -> Any:
 
     with torch.serialization.safe_globals(list(ALLOWED_CLASSES)):
         try:
-            return torch.load(file, map_location=map_location, weights_only=True)
+            return torch.load(file, map_location=map_location, weights_only=True, **options)
         except pickle.UnpicklingError as error:
             path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", file)
             raise UnsafeCheckpointError(

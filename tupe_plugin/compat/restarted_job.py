@@ -1,0 +1,126 @@
+"""A job that begins from another checkpoint goes on from its own when it is started again."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from .checkpoint_errors import DEFAULT_RESTORE_FILE
+from .checkpoint_loading import load
+
+logger = logging.getLogger(__name__)
+
+RESETS = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
+
+# What makes a job another one: where it begins, what it learns, and what a sweep varies. All else
+# (batches, workers, precision, the length of the run) may change when a job goes on.
+IDENTITY = {
+    "DATA": ("task", "data"),
+    "--task": ("task", "_name"),
+    "--arch": ("model", "_name"),
+    "--criterion": ("criterion", "_name"),
+    "--optimizer": ("optimizer", "_name"),
+    "--seed": ("common", "seed"),
+    "--lr": ("optimization", "lr"),
+}
+
+
+class OtherJobError(RuntimeError):
+    """The last checkpoint in --save-dir was written by another job."""
+
+
+def go_on_from_the_last_checkpoint(checkpoint_utils: Any) -> None:
+    """A fine-tuning that was killed starts over, and overwrites what it had.
+
+    Where: fairseq/checkpoint_utils.py:248: with `--restore-file P`, nobody looks for
+    `checkpoint_last.pt`; with `--finetune-from-model P`, nobody looks whose it is.
+    When: the same command is started again, by its user or by a cluster that requeues it.
+    Cure: P and `--reset-*` are for the first start. A `checkpoint_last.pt` of this job is gone on
+    from, and nothing of it is reset; one of another job is left alone, and one line says so, but a
+    P beside it winds that job back, as before. See docs/decisions/restarted-jobs.md.
+    Upstream: https://github.com/facebookresearch/metaseq/issues/544
+    """
+    original = checkpoint_utils.load_checkpoint
+
+    @functools.wraps(original)
+    def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> Any:
+        last = os.path.join(cfg.save_dir, f"checkpoint_last{trainer.checkpoint_suffix}.pt")
+        option, start = _start(cfg)
+        if option is None or not os.path.isfile(last):
+            return original(cfg, trainer, **options)
+        different = _differences(_configuration(last), trainer.cfg)
+        if not different and option == "--restore-file":
+            logger.info(f"going on from {last}: --restore-file {start} is for the first start only")
+            cfg = copy.deepcopy(cfg)
+            cfg.restore_file = DEFAULT_RESTORE_FILE
+            for name in RESETS:
+                cfg[name] = False
+        elif different and _same_paths(os.path.dirname(start) or ".", cfg.save_dir):
+            logger.info(f"winding back to {start}: {last} will be overwritten")
+        elif different:
+            raise OtherJobError(
+                f"{last} was written by another job ({', '.join(different)}): name another "
+                f"--save-dir, or remove that job's checkpoints, or leave {option} out to go on "
+                "from them"
+            )
+        return original(cfg, trainer, **options)
+
+    checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+def _start(checkpoint: Any) -> tuple[str | None, str]:
+    """The option that names the checkpoint from which a job begins, and that checkpoint."""
+    restore_file = _entry(checkpoint, "restore_file") or DEFAULT_RESTORE_FILE
+    if restore_file != DEFAULT_RESTORE_FILE:
+        return "--restore-file", restore_file
+    finetune_from_model = _entry(checkpoint, "finetune_from_model")
+    return ("--finetune-from-model", finetune_from_model) if finetune_from_model else (None, "")
+
+
+def _configuration(path: str) -> Any:
+    """The configuration in a checkpoint, without reading its tensors; None in an unusable one."""
+    try:
+        return load(path, map_location="cpu", mmap=True).get("cfg")
+    except (OSError, RuntimeError, ValueError):
+        return None  # whoever loads all of it says what is wrong
+
+
+def _differences(theirs: Any, ours: Any) -> list[str]:
+    """In the words of the command line: by what another job differs from this one."""
+    if theirs is None:
+        return []
+    different = []
+    _, their_start = _start(_entry(theirs, "checkpoint"))
+    option, start = _start(ours.checkpoint)
+    if not _same_paths(their_start, start):
+        different.append(f"it began from {their_start or 'scratch'}, {option} is {start}")
+    for name, (section, key) in IDENTITY.items():
+        their_value, value = (_entry(_entry(cfg, section), key) for cfg in (theirs, ours))
+        same = _same_paths if name == "DATA" else _equal
+        if their_value is not None and value is not None and not same(their_value, value):
+            different.append(f"{name} {_shown(their_value)}, here {_shown(value)}")
+    return different
+
+
+def _entry(section: Any, key: str) -> Any:
+    """Of a configuration, a dictionary or (in old checkpoints) a namespace."""
+    return section.get(key) if isinstance(section, Mapping) else getattr(section, key, None)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return _shown(one) == _shown(other)
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) else ",".join(map(str, value))
+
+
+def _same_paths(one: str, other: str) -> bool:
+    """Whether two lists of paths, with `:` between them, mean the same."""
+    return one == other or [os.path.realpath(path) for path in one.split(os.pathsep)] == [
+        os.path.realpath(path) for path in other.split(os.pathsep)
+    ]
