@@ -1,11 +1,23 @@
-# Sourced by scripts that train in the background: what they start ends with them.
+# Sourced by scripts that start trainings: what they start ends with them.
 #
+#   stop_when_told                        Ctrl-C or a SIGTERM ends the script and all its jobs
+#   run_job COMMAND [ARGUMENT...]         runs a job and gives its exit status
 #   in_background COMMAND [ARGUMENT...]   starts a job; its process ID is in $!
 #   stop_jobs                             ends all jobs, with everything that they started
 #
 # bash has background commands ignore Ctrl-C, and a signal to a job does not reach the programs in
 # it, so a training would live on and write into the folder of the one that replaces it. Hence a
-# process group for each job.
+# process group for each job. A signal to the script waits for its foreground command to end, but
+# not for a job: hence `run_job`.
+
+stop_when_told() {
+  trap 'stop_jobs; echo "$0: interrupted; run the same command again to go on" >&2; exit 130' INT TERM
+}
+
+run_job() {
+  in_background "$@"
+  wait "$!"
+}
 
 in_background() {
   set -m

@@ -8,6 +8,7 @@
 #   usage     examples/finetune/average.sh TASK DATA_BIN CHECKPOINT SAVE_DIR [more fairseq-train options]
 #   settings  SEEDS="1 2 3", and glue.sh's; more options: --layer-decay 0.95 --criterion rdrop ...
 #
+# A run that has finished is not run again; an interrupted one goes on.
 # The average is chosen by the dev set, so its score there is no estimate for other text.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
@@ -15,19 +16,22 @@ source "$(dirname "$0")/../need_commands.sh"
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=examples/jobs.sh
+source "$here/../jobs.sh"
+stop_when_told
 
 models=()
 for seed in ${SEEDS:-1 2 3}; do
     model=$save_dir/seed$seed/checkpoint_best.pt
     models+=("$model")
     [ -f "$save_dir/seed$seed/finished" ] && continue
-    rm -rf "$save_dir/seed$seed"
     echo "$task seed $seed: started, log in $save_dir/seed$seed/train.log"
-    SEED=$seed "$here/glue.sh" "$task" "$data" "$checkpoint" "$save_dir/seed$seed" "$@" >/dev/null
+    SEED=$seed run_job "$here/glue.sh" "$task" "$data" "$checkpoint" "$save_dir/seed$seed" "$@" >/dev/null
     touch "$save_dir/seed$seed/finished"
+    rm -f "$save_dir/seed$seed/checkpoint_last.pt"
 done
 
-tupe average "${models[@]}" -o "$save_dir/average.pt" --greedy "$data"
+run_job tupe average "${models[@]}" -o "$save_dir/average.pt" --greedy "$data"
 echo
 fairseq-validate "$data" --user-dir "$(tupe user-dir)" --path "$save_dir/average.pt" \
     --task sentence_prediction --criterion sentence_prediction --batch-size 32 \

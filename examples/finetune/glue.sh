@@ -12,7 +12,9 @@
 #   settings  LR=5e-5 SEED=1 EPOCHS ARCH=tupe_base REL_POS=--rel-pos MAX_POSITIONS=512 FP16=
 #             OPTIMIZER=adam, or mfac: the settings published for it (arXiv 2107.03356), LR=1e-4,
 #             NUM_GRADS=512 (a float32 window takes 2 KB for each parameter)
-#             CHECKPOINTS="--no-epoch-checkpoints --no-last-checkpoints" (the best one is kept)
+#             CHECKPOINTS=--no-epoch-checkpoints (the best and the last one are kept)
+#
+# Killed, the same command goes on from the last checkpoint.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 source "$(dirname "$0")/../need_commands.sh"
@@ -53,7 +55,7 @@ elif [ ! -f "$checkpoint" ]; then
 fi
 mkdir -p "$save_dir"
 
-fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
+exec fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
     --task sentence_prediction --criterion sentence_prediction \
     --num-classes "$classes" "${regression[@]}" --init-token 0 --separator-token 2 \
     --arch "${ARCH:-tupe_base}" ${REL_POS---rel-pos} --embedding-normalize \
@@ -64,5 +66,5 @@ fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
     --dropout 0.1 --attention-dropout 0.1 ${FP16:-} \
     --find-unused-parameters --skip-invalid-size-inputs-valid-test \
     --valid-subset "$valid" --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric \
-    ${CHECKPOINTS---no-epoch-checkpoints --no-last-checkpoints} \
+    ${CHECKPOINTS---no-epoch-checkpoints} \
     --log-format json --log-interval 50 --log-file "$save_dir/train.log" --save-dir "$save_dir" "$@"

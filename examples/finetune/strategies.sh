@@ -10,13 +10,16 @@
 #   settings  LR=5e-5 BITFIT_LR=1e-3 SEEDS="1 2 3" JOBS=1 (runs at a time) EPOCHS=3
 #             LAYER_DECAY=0.95 ARMS="plain bitfit ..." (default: all), and glue.sh's
 #
-# A run that has finished is not run again.
+# A run that has finished is not run again; an interrupted one goes on.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 source "$(dirname "$0")/../need_commands.sh"
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=examples/jobs.sh
+source "$here/../jobs.sh"
+stop_when_told
 export EPOCHS=${EPOCHS:-3} SEEDS=${SEEDS:-1 2 3}
 decay=(--layer-decay "${LAYER_DECAY:-0.95}")
 rdrop=(--criterion rdrop --rdrop-alpha "${ALPHA:-1.0}")
@@ -27,9 +30,9 @@ arm() { # NAME LR OPTION...
     local name=$1 lr=$2
     shift 2
     [[ " ${ARMS:-$name} " == *" $name "* ]] || return 0
-    local checkpoints=--no-save
-    [[ " $averaged " != *" $name "* ]] || checkpoints="--no-last-checkpoints"
-    LRS=$lr CHECKPOINTS=$checkpoints "$here/sweep.sh" "$task" "$data" "$checkpoint" \
+    local checkpoints=--no-epoch-checkpoints keep=
+    [[ " $averaged " != *" $name "* ]] || checkpoints="" keep='checkpoint[2-9].pt'
+    LRS=$lr CHECKPOINTS=$checkpoints KEEP=$keep run_job "$here/sweep.sh" "$task" "$data" "$checkpoint" \
         "$save_dir/$name" "$@" "${options[@]}" >/dev/null
 }
 
@@ -52,7 +55,7 @@ for name in $averaged; do
         [ -d "$run" ] || continue
         if [ ! -f "$run/average.txt" ]; then
             rm -f "$run/average.pt"
-            tupe average "$run"/checkpoint[2-9].pt -o "$run/average.pt" --evaluate "$data" \
+            run_job tupe average "$run"/checkpoint[2-9].pt -o "$run/average.pt" --evaluate "$data" \
                 >"$run/average.part"
             mv "$run/average.part" "$run/average.txt"
         fi

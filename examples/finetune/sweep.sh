@@ -3,9 +3,10 @@
 #
 #   usage     examples/finetune/sweep.sh TASK DATA_BIN CHECKPOINT SAVE_DIR [more fairseq-train options]
 #   settings  LRS="2e-5 3e-5 4e-5 5e-5" SEEDS="1 2 3 4 5" JOBS=1 (runs at a time)
-#             CHECKPOINTS=--no-save, and glue.sh's other settings
+#             KEEP= (a pattern such as checkpoint_best.pt: which checkpoints of a finished run stay),
+#             and glue.sh's
 #
-# A run that has finished is not run again; an interrupted one starts anew.
+# A run that has finished is not run again; an interrupted one goes on.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 source "$(dirname "$0")/../need_commands.sh"
@@ -14,24 +15,27 @@ shift 4
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=examples/jobs.sh
 source "$here/../jobs.sh"
-trap 'stop_jobs; echo "$0: interrupted; run the same command again to go on" >&2; exit 130' INT TERM
+stop_when_told
 
 run_one() {
     local lr=$1 seed=$2 run="$save_dir/lr$1/seed$2"
     [ -f "$run/finished" ] && return
-    rm -rf "$run"
     echo "$task lr $lr seed $seed: started, log in $run/train.log"
     if ! LR=$lr SEED=$seed python "$here/record_peak_memory.py" "$run/peak_memory.txt" \
-        "$here/glue.sh" "$task" "$data" "$checkpoint" "$run" "${options[@]}" >"$run.output" 2>&1; then
+        "$here/glue.sh" "$task" "$data" "$checkpoint" "$run" "${options[@]}" >>"$run.output" 2>&1; then
         echo "$task lr $lr seed $seed: failed, the end of $run.output says:" >&2
         tail -n 3 "$run.output" >&2
         return 1
     fi
     touch "$run/finished"
+    local file
+    for file in "$run"/checkpoint*.pt; do
+        # shellcheck disable=SC2254
+        case ${file##*/} in ${KEEP:-}) ;; *) rm -f "$file" ;; esac
+    done
 }
 
 options=("$@")
-export CHECKPOINTS=${CHECKPOINTS---no-save}
 lrs=${LRS:-2e-5 3e-5 4e-5 5e-5} seeds=${SEEDS:-1 2 3 4 5}
 for lr in $lrs; do
     mkdir -p "$save_dir/lr$lr"

@@ -35,7 +35,7 @@ if [ "$per_update" -eq 0 ] || [ $((GLOBAL_BATCH % per_update)) -ne 0 ]; then
     exit 2
 fi
 
-torchrun --nnodes "$NNODES" --node_rank "$NODE_RANK" --nproc_per_node "$GPUS_PER_NODE" \
+exec torchrun --nnodes "$NNODES" --node_rank "$NODE_RANK" --nproc_per_node "$GPUS_PER_NODE" \
     --master_addr "${MASTER_ADDR:-localhost}" --master_port "${MASTER_PORT:-29500}" \
     "$(command -v fairseq-train)" "$data" --user-dir "$(tupe user-dir)" \
     --fp16 --num-workers 4 --ddp-backend c10d \

@@ -14,7 +14,7 @@ shift 2
 UPDATES=${UPDATES:-10000}
 mkdir -p "$save_dir"
 
-fairseq-train "$data" --user-dir "$(tupe user-dir)" \
+exec fairseq-train "$data" --user-dir "$(tupe user-dir)" \
     --task masked_lm --criterion masked_lm --mask-prob 0.15 \
     --arch tupe_tiny --rel-pos --embedding-normalize --max-positions 128 \
     --sample-break-mode complete --tokens-per-sample 128 --batch-size 64 \

@@ -13,7 +13,7 @@ import pytest
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from tests.conftest import ROOT
-from tests.end_to_end.example_scripts import PATIENCE, run_script, start_script
+from tests.end_to_end.example_scripts import PATIENCE, SEARCH_PATH, run_script, start_script
 from tests.end_to_end.training_jobs import running
 from tupe_plugin.criterions._adversarial_options import DEFAULTS, AdversarialConfig, settings_of
 
@@ -103,6 +103,44 @@ def test_sweep_names_an_unknown_task_and_a_missing_checkpoint(tmp_path: Path) ->
         assert complaint in done.stderr
 
 
+ENDS_BY_ITSELF = -signal.SIGTERM  # there is no script around the training
+SAYS_HOW_TO_GO_ON = 130
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("glue.sh", ENDS_BY_ITSELF),
+        ("adversarial.sh", ENDS_BY_ITSELF),
+        ("average.sh", SAYS_HOW_TO_GO_ON),
+        ("bitfit.sh", SAYS_HOW_TO_GO_ON),
+        pytest.param("strategies.sh", SAYS_HOW_TO_GO_ON, marks=pytest.mark.slow),
+    ],
+)
+def test_sigterm_ends_an_example_with_its_training(
+    tmp_path: Path, script: str, status: int
+) -> None:
+    """And what it trains with keeps a last checkpoint, to go on from."""
+    programs, began = tmp_path / "bin", tmp_path / "began"
+    programs.mkdir()
+    os.mkfifo(began)
+    endless = f'#!/bin/bash\necho "$@" >{began}\nexec -a "fairseq-train $*" sleep 1000\n'
+    for name, text in (("fairseq-train", endless), ("tupe", "#!/bin/sh\necho tupe_plugin\n")):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    example = start_script(
+        *(FINETUNE / script, "RTE", tmp_path, "none", tmp_path / "runs"),
+        PATH=f"{programs}{os.pathsep}{SEARCH_PATH}",
+    )
+    options = began.read_text().split()
+    assert not {"--no-save", "--no-last-checkpoints"} & set(options)
+    assert len([line for line in running(tmp_path / "runs") if "fairseq-train" in line]) >= 1
+    example.terminate()
+    example.communicate(timeout=PATIENCE)
+    assert example.returncode == status
+    assert running(tmp_path / "runs") == []
+
+
 @pytest.mark.slow
 def test_sweep_runs_every_seed_once_and_ends_with_the_table(corpus, tmp_path: Path) -> None:
     settings = {"LRS": "1e-3", "SEEDS": "1 2", "JOBS": "2", "EPOCHS": "1", "ARCH": "tupe_tiny"}
@@ -117,6 +155,7 @@ def test_sweep_runs_every_seed_once_and_ends_with_the_table(corpus, tmp_path: Pa
     assert again.returncode == 0
     assert "started" not in again.stdout
     assert again.stdout.splitlines()[-1] == rows[0]
+    assert list(tmp_path.rglob("*.pt")) == []  # they were there while the runs needed them
 
 
 @pytest.mark.slow
