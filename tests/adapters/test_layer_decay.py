@@ -362,8 +362,6 @@ def test_resumes_a_run_of_stock_fairseq() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer__layer_decay": 0.0}, "layer_decay=0.0: must be above 0 and at most 1"),
-        ({"optimizer__layer_decay": 1.5}, "layer_decay=1.5: must be above 0 and at most 1"),
         ({"optimizer__ddp_backend": "fully_sharded"}, "--ddp-backend fully_sharded"),
         ({"optimizer__zero_sharding": "os"}, "--zero-sharding os"),
     ],

@@ -202,8 +202,6 @@ def test_scheduler_sets_every_group_and_scales_remain() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer__mfac_damping": 0.0}, "damping=0"),
-        ({"optimizer__mfac_num_grads": -1}, "num_grads=-1"),
         ({"optimizer__lr": [0.1, 0.2]}, "one --lr"),
         ({"optimizer__use_bmuf": True}, "--use-bmuf"),
         ({"optimizer__ddp_backend": "slowmo"}, "--ddp-backend slowmo"),

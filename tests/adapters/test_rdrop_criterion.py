@@ -117,9 +117,3 @@ def test_frozen_parameters_get_no_gradient() -> None:
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
     assert trained
     assert all(name.startswith("classification_heads") for name in trained)
-
-
-@pytest.mark.parametrize("alpha", [-1.0, float("nan")])
-def test_an_impossible_alpha_is_refused(alpha) -> None:
-    with pytest.raises(ValueError, match="--rdrop-alpha"):
-        rdrop(alpha=alpha)

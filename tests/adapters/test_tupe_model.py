@@ -292,9 +292,21 @@ def test_a_head_needs_a_number_of_classes(number: int | None) -> None:
         small().register_classification_head(HEAD, num_classes=number)
 
 
-def test_widths_that_do_not_divide_are_named() -> None:
-    with pytest.raises(ValueError, match="embed_dim=15 is no multiple of num_heads=4"):
-        small("--encoder-attention-heads", "4")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--encoder-attention-heads 4", "^--encoder-embed-dim 15 is no multiple of .*-heads 4: "),
+        ("--rel-pos --max-rel-pos 8", "^--max-rel-pos 8: give more than 8, .* --rel-pos-bins 32"),
+        ("--encoder-layers 0", "^--encoder-layers 0: give a whole number from 1 to 1,000"),
+        (
+            "--encoder-embed-dim 99999 --encoder-layers 1000",
+            r"parameters, which take \d+\.\d\d GB .* are available: lower --encoder-layers",
+        ),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused_by_flag(flags: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(*flags.split())
 
 
 @pytest.mark.parametrize(

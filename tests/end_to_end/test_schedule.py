@@ -188,7 +188,7 @@ def test_end_of_training_unknown(run_command, task_bin, tmp_path):
     assert finished.returncode != 0
     last_line = finished.stdout.strip().splitlines()[-1]
     assert last_line == (
-        "ValueError: --lr-scheduler warmup_ratio must know where training ends: "
+        "fairseq-train: error: --lr-scheduler warmup_ratio must know where training ends: "
         "set --max-epoch, --max-update or --total-num-update"
     )
 

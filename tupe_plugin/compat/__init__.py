@@ -21,6 +21,7 @@ from .checkpoint_writing import copy_checkpoints_whole
 from .command_line import (
     keep_bf16_off_tpu,
     name_the_option_that_a_task_wants_of_its_criterion,
+    refuse_impossible_options_before_the_job,
     show_options_of_chosen_parts,
 )
 from .compiled_extensions import StandInFinder
@@ -63,6 +64,7 @@ CURES = (
     ("fairseq.data.iterators", stop_prefetching_at_exit),
     ("fairseq.data.iterators", silence_pinned_memory_on_cpu),
     ("fairseq.distributed.utils", load_own_broadcast),
+    ("fairseq.distributed.utils", refuse_impossible_options_before_the_job),
     ("fairseq.file_io", copy_checkpoints_whole),
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),

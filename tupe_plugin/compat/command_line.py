@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -88,3 +90,40 @@ def name_the_option_that_a_task_wants_of_its_criterion(dataclass_utils: Any) -> 
             ) from None
 
     dataclass_utils.convert_namespace_to_omegaconf = convert_namespace_to_omegaconf
+
+
+def refuse_impossible_options_before_the_job(distributed_utils: Any) -> None:
+    """No message: an option out of bounds is found late, or trains in vain, or ends in tracebacks.
+
+    Where: fairseq/distributed/utils.py:352: what `fairseq-train` and `fairseq-hydra-train` call
+    once they have all options, and which starts the workers.
+    When: `--optimizer mfac --mfac-damping 0`, which is found when data and model are in memory.
+    Cure: a part that has a function `check_options` is asked there; what it refuses is one line.
+    """
+    call_main = distributed_utils.call_main
+
+    @functools.wraps(call_main)
+    def call_main_with_possible_options(cfg: Any, main: Any, **named: Any) -> Any:
+        for part, options in _chosen_parts(cfg):
+            try:
+                getattr(part, "check_options", lambda _: None)(options)
+            except ValueError as error:
+                sys.exit(f"{os.path.basename(sys.argv[0])}: error: {error}")
+        return call_main(cfg, main, **named)
+
+    distributed_utils.call_main = call_main_with_possible_options
+
+
+def _chosen_parts(cfg: Any) -> Iterator[tuple[type, Any]]:
+    """(class, its options) for the model, the criterion, the optimizer, the scheduler ..."""
+    from fairseq import utils
+    from fairseq.models import ARCH_MODEL_REGISTRY
+    from fairseq.registry import REGISTRIES
+
+    utils.import_user_module(cfg.common)  # a job of hydra does so only later
+    tables = {name: entry["registry"] for name, entry in REGISTRIES.items()}
+    for name, registry in {**tables, "model": ARCH_MODEL_REGISTRY}.items():
+        options = getattr(cfg, name, None)
+        part = registry.get(getattr(options, "_name", None))
+        if part is not None:
+            yield part, options

@@ -81,15 +81,16 @@ def parse_roles(text: str) -> tuple[str, ...]:
     """Roles out of a comma-separated list, in the order of `ROLES`; ``all`` is all of them.
 
     Raises:
-        ValueError: it names no role, or one that there is not.
+        ValueError: a name is missing, or is that of no role.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in (*ROLES, ALL)]
-    if unknown or not names:
-        problem = f"no bias term is called {unknown[0]!r}" if unknown else "names no bias term"
+    if unknown:
+        problem = f"no bias term is called {unknown[0]!r}" if all(names) else "a name is missing"
+        if not any(names):
+            problem = "names no bias term"
         raise ValueError(
-            f"--bitfit-terms {text!r}: {problem}; give {ALL}, or some of {', '.join(ROLES)}, "
-            "with commas between"
+            f"{problem}; give {ALL}, or some of {', '.join(ROLES)}, with commas between"
         )
     return ROLES if ALL in names else tuple(role for role in ROLES if role in names)
 

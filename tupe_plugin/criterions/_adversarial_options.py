@@ -1,7 +1,6 @@
 # ruff: noqa: UP045  (fairseq reads Optional[...] of a config dataclass, not X | None)
 """The options `--adv-*`: what each method takes, what it takes by default, what it refuses."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -10,6 +9,7 @@ from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
 from ..core.adversarial import FGM, PGD, SMART, Adversary, AttentionAdversary, FreeLB
+from ..core.bounds import LOSS_WEIGHT, Number, Text, Whole, check_options, flag, option
 from ..core.divergence import Divergence
 from ..core.encoder import TupeEncoder
 from ..core.noise_sites import AttentionNoise, NoiseSite, WordNoise, logit_noise, weight_noise
@@ -67,6 +67,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 NAMES = sorted({name for defaults in DEFAULTS.values() for name in defaults})
+_NOISE = Number(0, 10_000)  # what half precision holds
 
 
 def _default(name: str) -> str:
@@ -78,9 +79,19 @@ def _default(name: str) -> str:
         else f"{method} {value}"
         for method, value in values.items()
     ]
-    others = [method for method in DEFAULTS if name not in values]
+    others = [method for method in DEFAULTS if method not in values]
     refused = f"; not used by {', '.join(others)}" if others else ""
     return f" (default: {', '.join(told)}{refused})"
+
+
+def _layers(text: str) -> list[int] | None:
+    """Numbers of layers in order; None for ``all``."""
+    if text == "all":
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(name.isdecimal() for name in names):
+        raise ValueError("give all, or numbers of layers from 0 on, such as 0,5,11")
+    return sorted(set(map(int, names)))
 
 
 @dataclass
@@ -93,58 +104,49 @@ class AdversarialConfig(SentencePredictionConfig):
             "small one whose divergence is added (smart)"
         },
     )
-    adv_epsilon: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "radius: length of the noise of a sentence (fgm, pgd, freelb), of a token "
-            "(smart), or of a query's attention (attention); 0 is plain training"
-            + _default("epsilon")
-        },
+    adv_epsilon: Optional[float] = option(
+        None,
+        _NOISE,
+        "radius: length of the noise of a sentence (fgm, pgd, freelb), of a token (smart), or of "
+        "a query's attention (attention); 0 is plain training" + _default("epsilon"),
     )
-    adv_step_size: Optional[float] = field(
-        default=None,
-        metadata={"help": "length of a step towards more loss" + _default("step_size")},
+    adv_step_size: Optional[float] = option(
+        None, _NOISE, "length of a step towards more loss" + _default("step_size")
     )
-    adv_steps: Optional[int] = field(
-        default=None,
-        metadata={"help": "steps; each costs a forward and a backward" + _default("steps")},
+    adv_steps: Optional[int] = option(
+        None, Whole(1, 1_000), "steps; each costs a forward and a backward" + _default("steps")
     )
     adv_norm: Optional[ChoiceEnum(list(BALLS))] = field(  # type: ignore[valid-type]
         default=None,
         metadata={"help": "how noise is measured" + _default("norm")},
     )
-    adv_weight: Optional[float] = field(
-        default=None,
-        metadata={"help": "weight of what the noise adds to the loss" + _default("weight")},
+    adv_weight: Optional[float] = option(
+        None, LOSS_WEIGHT, "weight of what the noise adds to the loss" + _default("weight")
     )
     adv_init: Optional[ChoiceEnum(["zero", "uniform", "normal"])] = field(  # type: ignore[valid-type]
         default=None,
         metadata={"help": "noise before the first step" + _default("init")},
     )
-    adv_init_size: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "size of the first noise: the largest length (uniform) or the standard "
-            "deviation of an entry (normal)" + _default("init_size")
-        },
+    adv_init_size: Optional[float] = option(
+        None,
+        _NOISE,
+        "size of the first noise: the largest length (uniform) or the standard deviation of an "
+        "entry (normal)" + _default("init_size"),
     )
     adv_site: Optional[ChoiceEnum(["weights", "logits"])] = field(  # type: ignore[valid-type]
         default=None,
         metadata={"help": "noise behind or before the softmax" + _default("site")},
     )
-    adv_layers: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "layers whose attention has noise, from 0 on, such as 0,5,11"
-            + _default("layers")
-        },
+    adv_layers: Optional[str] = option(
+        None,
+        Text(_layers, "all, or numbers from 0 on, such as 0,5,11"),
+        "layers whose attention has noise" + _default("layers"),
     )
-    rdrop_alpha: float = field(
-        default=0.0,
-        metadata={
-            "help": "add R-Drop: every pass is made over the doubled batch, and its plain loss is "
-            "R-Drop's with this weight; 0 leaves it out"
-        },
+    rdrop_alpha: float = option(
+        0.0,
+        LOSS_WEIGHT,
+        "add R-Drop: every pass is made over the doubled batch, and its plain loss is R-Drop's "
+        "with this weight; 0 leaves it out",
     )
     tpu: bool = II("common.tpu")
     ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
@@ -154,8 +156,14 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
     """Every option that the method uses, with its default where none is given.
 
     Raises:
-        ValueError: an option is given that the method does not use, or is out of range.
+        ValueError: an option is out of bounds, or does not go with another.
     """
+    check_options(cfg, AdversarialConfig)
+    if str(cfg.ddp_backend) == "fully_sharded":
+        raise ValueError(
+            "--criterion adversarial does not go with --ddp-backend fully_sharded: its inner "
+            "passes need the whole model on each worker; use c10d or legacy_ddp"
+        )
     method = str(cfg.adv_method)
     given = {name: getattr(cfg, f"adv_{name}") for name in NAMES}
     given = {name: value for name, value in given.items() if value is not None}
@@ -163,8 +171,8 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
     for name in given:
         if name not in defaults:
             raise ValueError(
-                f"{_flag(name)} is not used by --adv-method {method}: leave it out "
-                f"({method} takes {', '.join(map(_flag, defaults))})"
+                f"{flag('adv_' + name)} is not used by --adv-method {method}: leave it out "
+                f"({method} takes {', '.join(flag('adv_' + taken) for taken in defaults)})"
             )
     settings = {**defaults, **given}
     for name in ("norm", "init", "site"):
@@ -173,16 +181,6 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
     for name, value in settings.items():
         if isinstance(value, dict):
             settings[name] = value[settings["site"]]
-    _check(method, settings, given)
-    return settings
-
-
-def _check(method: str, settings: dict[str, Any], given: dict[str, Any]) -> None:
-    for name in ("epsilon", "step_size", "weight", "init_size"):
-        if name in settings and not 0 <= settings[name] < math.inf:
-            raise ValueError(f"{_flag(name)} {settings[name]}: give a number from 0 on")
-    if settings.get("steps", 1) < 1:
-        raise ValueError(f"--adv-steps {settings['steps']}: give at least 1")
     if settings.get("init") == "zero" and method in ("attention", "smart"):
         raise ValueError(
             f"--adv-init zero: --adv-method {method} follows the slope of a divergence, which has "
@@ -190,10 +188,7 @@ def _check(method: str, settings: dict[str, Any], given: dict[str, Any]) -> None
         )
     if settings.get("init") == "zero" and "init_size" in given:
         raise ValueError("--adv-init-size is not used with --adv-init zero: leave one of them out")
-
-
-def _flag(name: str) -> str:
-    return f"--adv-{name.replace('_', '-')}"
+    return settings
 
 
 def make_adversary(
@@ -235,17 +230,13 @@ def make_site(settings: dict[str, Any], encoder: TupeEncoder) -> NoiseSite:
     """Where the noise of the method enters this encoder.
 
     Raises:
-        ValueError: `--adv-layers` names no layers, or some that the encoder lacks.
+        ValueError: `--adv-layers` names some that the encoder lacks.
     """
     if "site" not in settings:
         return WordNoise(encoder)
     with_noise = {"weights": weight_noise, "logits": logit_noise}[settings["site"]]
     text = settings["layers"]
     try:
-        layers = None if text == "all" else sorted({int(number) for number in text.split(",")})
-    except ValueError:
-        raise ValueError(f"--adv-layers {text!r}: give all, or numbers such as 0,5,11") from None
-    try:
-        return AttentionNoise(encoder, with_noise, layers=layers)
+        return AttentionNoise(encoder, with_noise, layers=_layers(text))
     except ValueError as error:
         raise ValueError(f"--adv-layers {text}: {error}") from None

@@ -27,22 +27,15 @@ class AdversarialStep:
     """Turns a plain criterion's training step into an adversarial one.
 
     Raises:
-        ValueError: an option is out of range, or not used by the method.
+        ValueError: an option is out of bounds, or does not go with another.
     """
 
     def __init__(self, cfg: AdversarialConfig, *, regression: bool) -> None:
-        if not 0 <= cfg.rdrop_alpha < float("inf"):
-            raise ValueError(f"--rdrop-alpha {cfg.rdrop_alpha}: give a number from 0 on")
-        if str(cfg.ddp_backend) == "fully_sharded":
-            raise ValueError(
-                "--criterion adversarial does not go with --ddp-backend fully_sharded: its inner "
-                "passes need the whole model on each worker; use c10d or legacy_ddp"
-            )
+        self._settings = settings_of(cfg)
         self._alpha = cfg.rdrop_alpha
         self._copies = 2 if cfg.rdrop_alpha else 1
         self._rdrop_divergence: Divergence = squared_difference if regression else kl_divergence
         symmetric: Divergence = squared_difference if regression else symmetric_kl_divergence
-        self._settings = settings_of(cfg)
         self._adversary = make_adversary(
             str(cfg.adv_method),
             self._settings,

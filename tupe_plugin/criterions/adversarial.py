@@ -12,7 +12,7 @@ from fairseq.criterions.masked_lm import MaskedLmLoss
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks.masked_lm import MaskedLMTask
 
-from ._adversarial_options import AdversarialConfig
+from ._adversarial_options import AdversarialConfig, settings_of
 from ._adversarial_step import AdversarialStep
 from ._loss_terms import log_loss_terms
 from ._whole_set_criterion import WholeSetCriterion
@@ -67,6 +67,15 @@ class AdversarialCriterion(FairseqCriterion):
     fairseq's sentence-prediction task reads its head's name from the criterion's options, so these
     are the same for both tasks.
     """
+
+    @staticmethod
+    def check_options(cfg: AdversarialConfig) -> None:
+        """Refuse options that are out of bounds, or do not go together.
+
+        Raises:
+            ValueError: that.
+        """
+        settings_of(cfg)
 
     @classmethod
     def build_criterion(cls, cfg: AdversarialConfig, task: Any) -> FairseqCriterion:

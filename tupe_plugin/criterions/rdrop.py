@@ -5,8 +5,7 @@ size and learning rate mean what they mean with ``--criterion sentence_predictio
 is that criterion's: the plain loss, metrics of the whole set.
 """
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from fairseq.criterions import register_criterion
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from fairseq.models import BaseFairseqModel
 
+from ..core.bounds import LOSS_WEIGHT, check_options, option
 from ..core.divergence import kl_divergence, squared_difference
 from ._doubled_batch import doubled_batch_loss
 from ._loss_terms import log_loss_terms
@@ -22,12 +22,11 @@ from ._whole_set_criterion import WholeSetCriterion
 
 @dataclass
 class RDropConfig(SentencePredictionConfig):
-    rdrop_alpha: float = field(
-        default=1.0,
-        metadata={
-            "help": "weight of the divergence between the two passes: more pulls them closer "
-            "together; published: 0.1 to 1.0, chosen for each task"
-        },
+    rdrop_alpha: float = option(
+        1.0,
+        LOSS_WEIGHT,
+        "weight of the divergence between the two passes: more pulls them closer together; "
+        "published: 0.1 to 1.0, chosen for each task",
     )
 
 
@@ -37,12 +36,18 @@ class RDropCriterion(WholeSetCriterion):
 
     def __init__(self, cfg: RDropConfig, task: Any):
         super().__init__(cfg, task)
-        if not 0 <= cfg.rdrop_alpha < math.inf:
-            raise ValueError(
-                f"--rdrop-alpha {cfg.rdrop_alpha}: give a number from 0 on; published: 0.1 to 1.0"
-            )
+        self.check_options(cfg)
         self._alpha = cfg.rdrop_alpha
         self._divergence = squared_difference if cfg.regression_target else kl_divergence
+
+    @staticmethod
+    def check_options(cfg: RDropConfig) -> None:
+        """Refuse a weight that is out of bounds.
+
+        Raises:
+            ValueError: that.
+        """
+        check_options(cfg, RDropConfig)
 
     def forward(
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+import torch
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import (
@@ -22,7 +23,9 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.available_memory import available_bytes, format_bytes
 from ..core.bitfit import ALL, ROLES, parse_roles, train_only_biases
+from ..core.bounds import Number, Text, Whole, check_options, option
 from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
@@ -32,23 +35,26 @@ from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place
 
 logger = logging.getLogger(__name__)
 
+_DROPOUT = Number(0, 1, open_above=True)
+
 
 @dataclass
 class TupeConfig(FairseqDataclass):
     """Options of the model; what is None here is set by the architecture (``--arch``)."""
 
-    encoder_layers: Optional[int] = field(
-        default=None, metadata={"help": "number of layers (default: the architecture's)"}
+    encoder_layers: Optional[int] = option(
+        None, Whole(1, 1_000), "number of layers (default: the architecture's)"
     )
-    encoder_embed_dim: Optional[int] = field(
-        default=None, metadata={"help": "width of the encoder (default: the architecture's)"}
+    encoder_embed_dim: Optional[int] = option(
+        None, Whole(1, 100_000), "width of the encoder (default: the architecture's)"
     )
-    encoder_ffn_embed_dim: Optional[int] = field(
-        default=None,
-        metadata={"help": "inner width of the feed-forward blocks (default: the architecture's)"},
+    encoder_ffn_embed_dim: Optional[int] = option(
+        None,
+        Whole(1, 1_000_000),
+        "inner width of the feed-forward blocks (default: the architecture's)",
     )
-    encoder_attention_heads: Optional[int] = field(
-        default=None, metadata={"help": "attention heads (default: the architecture's)"}
+    encoder_attention_heads: Optional[int] = option(
+        None, Whole(1, 100_000), "attention heads (default: the architecture's)"
     )
     position_scheme: ChoiceEnum(list(POSITION_SCHEMES)) = field(  # type: ignore[valid-type]
         default="tupe-a",
@@ -61,17 +67,20 @@ class TupeConfig(FairseqDataclass):
         default=False,
         metadata={"help": "add relative positions: tupe-a becomes tupe-r, bert-a becomes bert-r"},
     )
-    rel_pos_bins: int = field(
-        default=32,
-        metadata={"help": "bins of the relative positions, half of them for each direction"},
+    rel_pos_bins: int = option(
+        32,
+        Whole(4, 100_000, even=True),
+        "bins of the relative positions, half of them for each direction",
     )
-    max_rel_pos: int = field(
-        default=128,
-        metadata={"help": "distance from which on all relative positions share a bin"},
+    max_rel_pos: int = option(
+        128,
+        Whole(2, 1_000_000),
+        "distance from which on all relative positions share a bin",
     )
-    max_positions: int = field(
-        default=512,
-        metadata={"help": "longest sequence in tokens; fine-tuning takes the pre-training's"},
+    max_positions: int = option(
+        512,
+        Whole(1, 1_000_000),
+        "longest sequence in tokens; fine-tuning takes the pre-training's",
     )
     embedding_normalize: bool = field(
         default=False, metadata={"help": "LayerNorm on the embeddings"}
@@ -82,17 +91,11 @@ class TupeConfig(FairseqDataclass):
     activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
         default="gelu", metadata={"help": "activation of feed-forward blocks and masked-LM head"}
     )
-    dropout: float = field(
-        default=0.1, metadata={"help": "dropout after embedding, attention and feed-forward"}
-    )
-    attention_dropout: float = field(
-        default=0.1, metadata={"help": "dropout on the attention weights"}
-    )
-    activation_dropout: float = field(
-        default=0.0, metadata={"help": "dropout after the feed-forward activation"}
-    )
-    pooler_dropout: float = field(
-        default=0.1, metadata={"help": "dropout before the classification head's output layer"}
+    dropout: float = option(0.1, _DROPOUT, "dropout after embedding, attention and feed-forward")
+    attention_dropout: float = option(0.1, _DROPOUT, "dropout on the attention weights")
+    activation_dropout: float = option(0.0, _DROPOUT, "dropout after the feed-forward activation")
+    pooler_dropout: float = option(
+        0.1, _DROPOUT, "dropout before the classification head's output layer"
     )
     pooler_activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
         default="tanh", metadata={"help": "activation of the classification head's dense layer"}
@@ -101,12 +104,11 @@ class TupeConfig(FairseqDataclass):
         default=False,
         metadata={"help": "take over the classification heads of a loaded checkpoint"},
     )
-    bitfit_terms: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "BitFit: train only these bias terms and the classification head; "
-            f"{ALL}, or a comma-separated list of {', '.join(ROLES)} (default: train everything)"
-        },
+    bitfit_terms: Optional[str] = option(
+        None,
+        Text(parse_roles, f"{ALL}, or a comma-separated list of {', '.join(ROLES)}"),
+        "BitFit: train only these bias terms and the classification head (default: train "
+        "everything)",
     )
 
 
@@ -132,17 +134,46 @@ class TupeModel(FairseqEncoderModel):
         """Build a model for a task.
 
         Raises:
-            ValueError: the sizes do not fit each other, the task's sequences are too long, or
-                ``--bitfit-terms`` names an unknown term.
+            ValueError: an option is out of bounds or does not fit another, the task's sequences
+                are too long, or the model does not fit into memory.
         """
         tupe_base(cfg)
+        cls.check_options(cfg)
         tokens_per_sample = getattr(task.cfg, "tokens_per_sample", None)
         if tokens_per_sample is not None and tokens_per_sample > cfg.max_positions:
             raise ValueError(
                 f"--tokens-per-sample {tokens_per_sample} is longer than --max-positions "
                 f"{cfg.max_positions}: raise --max-positions or lower --tokens-per-sample"
             )
+        _check_memory(cfg, task.source_dictionary)
         return cls(cfg, TupeFairseqEncoder(cfg, task.source_dictionary))
+
+    @staticmethod
+    def check_options(cfg: Any) -> None:
+        """Refuse options that are out of bounds, or do not fit each other.
+
+        Raises:
+            ValueError: that.
+        """
+        check_options(cfg, TupeConfig)
+        embed_dim, heads = (
+            getattr(cfg, name, None) for name in ("encoder_embed_dim", "encoder_attention_heads")
+        )
+        if embed_dim and heads and embed_dim % heads:
+            raise ValueError(
+                f"--encoder-embed-dim {embed_dim} is no multiple of --encoder-attention-heads "
+                f"{heads}: each head needs the same number of features"
+            )
+        try:
+            relative = position_scheme(cfg).relative
+        except ValueError as error:
+            raise ValueError(f"--rel-pos: {error}") from None
+        one_by_one = cfg.rel_pos_bins // 4
+        if relative and cfg.max_rel_pos <= one_by_one:
+            raise ValueError(
+                f"--max-rel-pos {cfg.max_rel_pos}: give more than {one_by_one}, the distances "
+                f"that --rel-pos-bins {cfg.rel_pos_bins} tells apart one by one"
+            )
 
     def forward(
         self,
@@ -298,6 +329,20 @@ class TupeFairseqEncoder(FairseqEncoder):
 
     def max_positions(self) -> int:
         return self.sentence_encoder.max_positions
+
+
+def _check_memory(cfg: DictConfig, dictionary: Any) -> None:
+    """Refuse a model that does not fit into memory, before any of it is made."""
+    available = available_bytes(torch.get_default_device())
+    with torch.device("meta"):  # shapes only
+        count = sum(p.numel() for p in TupeFairseqEncoder(cfg, dictionary).parameters())
+    needed = count * torch.get_default_dtype().itemsize
+    if available is not None and needed > available:
+        raise ValueError(
+            f"the model has {count:,} parameters, which take {format_bytes(needed)}, and "
+            f"{format_bytes(available)} are available: lower --encoder-layers, "
+            "--encoder-embed-dim, --encoder-ffn-embed-dim or --max-positions"
+        )
 
 
 def position_scheme(cfg: DictConfig) -> PositionScheme:

@@ -7,46 +7,41 @@ copies of half-precision parameters; a tupe model leaves each parameter's depth 
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 from torch import nn
 
-from ..core.layer_decay import (
-    decayed_groups,
-    format_table,
-    runs_of_one_depth,
-)
+from ..core.bounds import Number, option
+from ..core.layer_decay import decayed_groups, format_table, runs_of_one_depth
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class LayerDecayConfig(FairseqDataclass):
-    layer_decay: float = field(
-        default=1.0,
-        metadata={
-            "help": "times this for each layer further down: the learning rate of the heads is "
-            "--lr, of the last of n layers --lr times this squared, of the embeddings --lr times "
-            "this to the power n + 2; 1 (the default) is plain training, published are 0.8 to 0.95"
-        },
+    layer_decay: float = option(
+        1.0,
+        Number(0, 1, open_below=True),
+        "times this for each layer further down: the learning rate of the heads is --lr, of the "
+        "last of n layers --lr times this squared, of the embeddings --lr times this to the power "
+        "n + 2; 1 (the default) is plain training, published are 0.8 to 0.95",
     )
     ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
     zero_sharding: Any = II("distributed_training.zero_sharding")  # noqa: RUF009
 
 
-def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Sequence[Any]:
-    """What to give to a torch optimizer: the parameters as they are, or groups with ``lr_scale``.
+def check_layer_decay(cfg: LayerDecayConfig) -> None:
+    """Refuse what does not go with a decay.
 
     Raises:
-        ValueError: ``--layer-decay`` is out of range, or the depths of parameters are unknown.
+        ValueError: it is given.
     """
-    decay = cfg.layer_decay
-    if decay == 1:
-        return params
-    flag = f"--layer-decay {decay}"
+    flag = f"--layer-decay {cfg.layer_decay}"
+    if cfg.layer_decay == 1:
+        return
     if str(cfg.ddp_backend) == "fully_sharded":
         raise ValueError(
             f"{flag} does not go with --ddp-backend fully_sharded, which makes one flat parameter "
@@ -57,6 +52,18 @@ def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Se
             f"{flag} does not go with --zero-sharding {cfg.zero_sharding}, which puts another "
             "optimizer in the place of the one that knows of depths; leave --zero-sharding out"
         )
+
+
+def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Sequence[Any]:
+    """What to give to a torch optimizer: the parameters as they are, or groups with ``lr_scale``.
+
+    Raises:
+        ValueError: the depths of parameters are unknown.
+    """
+    decay = cfg.layer_decay
+    if decay == 1:
+        return params
+    flag = f"--layer-decay {decay}"
     depths = [getattr(getattr(param, "param_group", None), "depth", None) for param in params]
     known = [depth for depth in depths if depth is not None]
     if len(params) == 1 and not known:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fairseq.optim import OPTIMIZER_REGISTRY, adam, register_optimizer
 from torch import nn
 
+from ..core.bounds import check_options
 from ..core.layer_decay import keep_groups_out_of_states, scale_learning_rates
-from ._layer_decay import LayerDecayConfig, groups_by_depth
+from ._layer_decay import LayerDecayConfig, check_layer_decay, groups_by_depth
 
 del OPTIMIZER_REGISTRY["adam"]
 
@@ -28,7 +29,18 @@ class FairseqAdam(adam.FairseqAdam):
     """Adam; with ``--layer-decay``, each depth at its own rate."""
 
     def __init__(self, cfg: LayerDecayAdamConfig, params: Sequence[nn.Parameter]):
+        self.check_options(cfg)
         super().__init__(cfg, groups_by_depth(cfg, params))
         if cfg.layer_decay != 1:
             scale_learning_rates(self._optimizer)
             keep_groups_out_of_states(self._optimizer)
+
+    @staticmethod
+    def check_options(cfg: LayerDecayAdamConfig) -> None:
+        """Refuse a decay that is out of bounds, or cannot be had.
+
+        Raises:
+            ValueError: that.
+        """
+        check_options(cfg, LayerDecayAdamConfig)
+        check_layer_decay(cfg)

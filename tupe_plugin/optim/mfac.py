@@ -20,41 +20,46 @@ from fairseq.logging import metrics
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
+from ..core.bounds import LEARNING_RATE, Each, Number, Text, Whole, check_options, option
 from ..core.layer_decay import keep_groups_out_of_states
 from ..core.mfac import MFAC
-from ._layer_decay import LayerDecayConfig, groups_by_depth
+from ._layer_decay import LayerDecayConfig, check_layer_decay, groups_by_depth
 
 logger = logging.getLogger(__name__)
 
 WINDOW_DTYPES = ("float32", "bfloat16", "float16")
 
 
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ValueError("give a device, such as cpu or cuda:1") from None
+
+
 @dataclass
 class MfacConfig(LayerDecayConfig):
-    mfac_num_grads: int = field(
-        default=1024,
-        metadata={
-            "help": "gradients in the window (m): more see more curvature, at m times the memory "
-            "and time of a gradient; published: 512 for MRPC and STS-B, else 1024"
-        },
+    # Each step solves with products of all pairs of gradients: at the bound, 2 GB in float64.
+    mfac_num_grads: int = option(
+        1024,
+        Whole(1, 16_384),
+        "gradients in the window (m): more see more curvature, at m times the memory and time of "
+        "a gradient; published: 512 for MRPC and STS-B, else 1024",
     )
-    mfac_damping: float = field(
-        default=1e-6,
-        metadata={
-            "help": "added to the diagonal of the Fisher matrix, above 0; smaller means longer "
-            "steps where the window has seen little"
-        },
+    mfac_damping: float = option(
+        1e-6,
+        Number(1e-12, 1e12),
+        "added to the diagonal of the Fisher matrix; smaller means longer steps where the window "
+        "has seen little",
     )
-    mfac_momentum: float = field(
-        default=0.0,
-        metadata={"help": "running average of the update, from 0 (none) to below 1"},
+    mfac_momentum: float = option(
+        0.0, Number(0, 1, open_above=True), "running average of the update; 0 is none"
     )
-    mfac_decoupled_weight_decay: float = field(
-        default=0.0,
-        metadata={
-            "help": "weights shrink by the learning rate times this, beside the step (AdamW's); "
-            "--weight-decay is the authors', which enters the window"
-        },
+    mfac_decoupled_weight_decay: float = option(
+        0.0,
+        Number(0, 10_000),
+        "weights shrink by the learning rate times this, beside the step (AdamW's); "
+        "--weight-decay is the authors', which enters the window",
     )
     mfac_dtype: ChoiceEnum(WINDOW_DTYPES) = field(  # type: ignore[valid-type]
         default="float32",
@@ -63,12 +68,10 @@ class MfacConfig(LayerDecayConfig):
             "a CPU more time"
         },
     )
-    mfac_device: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "where the window lives and its products are computed, such as cpu or cuda:1 "
-            "(default: with the parameters)"
-        },
+    mfac_device: Optional[str] = option(
+        None,
+        Text(_device, "a device, such as cpu or cuda:1"),
+        "where the window lives and its products are computed (default: with the parameters)",
     )
     mfac_no_save_window: bool = field(
         default=False,
@@ -77,11 +80,12 @@ class MfacConfig(LayerDecayConfig):
             "resumed run begins with an empty window"
         },
     )
-    weight_decay: float = field(
-        default=0.0,
-        metadata={"help": "times the weights, added to the gradient before it enters the window"},
+    weight_decay: float = option(
+        0.0,
+        Number(0, 10_000),
+        "times the weights, added to the gradient before it enters the window",
     )
-    lr: list[float] = II("optimization.lr")  # noqa: RUF009
+    lr: list[float] = option(II("optimization.lr"), Each(LEARNING_RATE))  # noqa: RUF009
     use_bmuf: bool = II("optimization.use_bmuf")
 
 
@@ -103,7 +107,7 @@ class FairseqMFAC(FairseqOptimizer):
 
     def __init__(self, cfg: MfacConfig, params: Sequence[torch.nn.Parameter]):
         super().__init__(cfg)
-        _check(cfg)
+        self.check_options(cfg)
         self._skipped = 0
         self._optimizer = _ShardedMFAC(
             groups_by_depth(cfg, params),
@@ -122,6 +126,17 @@ class FairseqMFAC(FairseqOptimizer):
                 "--mfac-no-save-window: a run resumed from these checkpoints begins with an empty "
                 "window, and is not the run that an uninterrupted one would have been"
             )
+
+    @staticmethod
+    def check_options(cfg: MfacConfig) -> None:
+        """Refuse what is out of bounds, or would give workers other gradients or parameters.
+
+        Raises:
+            ValueError: that.
+        """
+        check_options(cfg, MfacConfig)
+        check_layer_decay(cfg)
+        _check_parallelism(cfg)
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
@@ -161,8 +176,7 @@ def _workers() -> Optional[dist.ProcessGroup]:
     return distributed_utils.get_data_parallel_group()
 
 
-def _check(cfg: MfacConfig) -> None:
-    """Refuse what would give each worker other gradients or other parameters."""
+def _check_parallelism(cfg: MfacConfig) -> None:
     if len(cfg.lr) != 1:
         raise ValueError(f"--optimizer mfac takes one --lr, got {list(cfg.lr)}")
     if cfg.use_bmuf:

@@ -9,7 +9,7 @@ scheduler (and only to this one), which counts at the start of each epoch.
 import functools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from fairseq.data.iterators import EpochBatchIterating, EpochBatchIterator
@@ -19,41 +19,47 @@ from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 from fairseq.trainer import Trainer
 from omegaconf import II
 
+from ...core.bounds import (
+    LEARNING_RATE,
+    Anything,
+    Each,
+    Number,
+    Whole,
+    check_options,
+    option,
+)
 from ...core.learning_rate import count_updates, count_warmup_steps, warmup_polynomial_lr
 
 logger = logging.getLogger(__name__)
 
 NAME = "warmup_ratio"
+_ENDLESS = Anything("0 and below set no limit, and a large number is a long run")
 
 
 @dataclass
 class WarmupRatioConfig(FairseqDataclass):
-    warmup_ratio: float = field(
-        default=0.06,
-        metadata={
-            "help": "warm the learning rate up linearly over this share of all updates, from 0 "
-            "(no warm-up) to 1 (nothing but warm-up)"
-        },
+    warmup_ratio: float = option(
+        0.06,
+        Number(0, 1),
+        "warm the learning rate up linearly over this share of all updates; 0 is no warm-up, 1 "
+        "nothing but warm-up",
     )
-    power: float = field(
-        default=1.0,
-        metadata={"help": "exponent of the decay after the warm-up; 1 is linear"},
+    power: float = option(
+        1.0, Number(0, 100), "exponent of the decay after the warm-up; 1 is linear"
     )
-    end_learning_rate: float = field(
-        default=0.0,
-        metadata={"help": "learning rate that is reached with the last update"},
+    end_learning_rate: float = option(
+        0.0, LEARNING_RATE, "learning rate that is reached with the last update"
     )
-    total_num_update: Optional[int] = field(  # noqa: UP045 -- fairseq reads no X | None here
-        default=None,
-        metadata={
-            "help": "length of the schedule in updates; by default counted from --max-epoch, "
-            "--max-update, --update-freq, the data and the number of workers"
-        },
+    total_num_update: Optional[int] = option(  # noqa: UP045 -- fairseq reads no X | None here
+        None,
+        Whole(1, 10**9),
+        "length of the schedule in updates; by default counted from --max-epoch, --max-update, "
+        "--update-freq, the data and the number of workers",
     )
-    lr: list[float] = II("optimization.lr")  # noqa: RUF009
-    max_epoch: int = II("optimization.max_epoch")
-    max_update: int = II("optimization.max_update")
-    update_freq: list[int] = II("optimization.update_freq")  # noqa: RUF009
+    lr: list[float] = option(II("optimization.lr"), Each(LEARNING_RATE))  # noqa: RUF009
+    max_epoch: int = option(II("optimization.max_epoch"), _ENDLESS)
+    max_update: int = option(II("optimization.max_update"), _ENDLESS)
+    update_freq: list[int] = option(II("optimization.update_freq"), Each(Whole(1, 10**6)))  # noqa: RUF009
     skip_remainder_batch: bool = II("optimization.skip_remainder_batch")
 
 
@@ -63,7 +69,7 @@ class WarmupRatioSchedule(FairseqLRScheduler):
 
     def __init__(self, cfg: WarmupRatioConfig, optimizer: FairseqOptimizer):
         super().__init__(cfg, optimizer)
-        _check(cfg)
+        self.check_options(cfg)
         self.total_updates: int | None = None  # not known before the first epoch begins
         self._train_iterator: EpochBatchIterating | None = None
         self._num_updates = 0
@@ -71,6 +77,22 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         self._epoch = 0
         self._updates_before_epoch = 0
         self._updates_in_epoch = 0
+
+    @staticmethod
+    def check_options(cfg: WarmupRatioConfig) -> None:
+        """Refuse what cannot make a schedule.
+
+        Raises:
+            ValueError: an option is out of bounds, or the end of the run is unknown.
+        """
+        check_options(cfg, WarmupRatioConfig)
+        if len(cfg.lr) != 1:
+            raise ValueError(f"--lr-scheduler {NAME} takes one --lr, got {list(cfg.lr)}")
+        if cfg.max_epoch <= 0 and cfg.max_update <= 0 and cfg.total_num_update is None:
+            raise ValueError(
+                f"--lr-scheduler {NAME} must know where training ends: "
+                "set --max-epoch, --max-update or --total-num-update"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -159,23 +181,6 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         )
         total = self._updates_before_epoch + self._updates_in_epoch + later
         return min(total, cfg.max_update) if cfg.max_update > 0 else total
-
-
-def _check(cfg: WarmupRatioConfig) -> None:
-    """Refuse values that cannot make a schedule."""
-    if len(cfg.lr) != 1:
-        raise ValueError(f"--lr-scheduler {NAME} takes one --lr, got {list(cfg.lr)}")
-    if cfg.total_num_update is not None and cfg.total_num_update < 1:
-        raise ValueError(f"--total-num-update must be at least 1, got {cfg.total_num_update}")
-    if not 0 <= cfg.warmup_ratio <= 1:
-        raise ValueError(f"--warmup-ratio must lie between 0 and 1, got {cfg.warmup_ratio}")
-    if cfg.power < 0:
-        raise ValueError(f"--power must not be negative, got {cfg.power}")
-    if cfg.max_epoch <= 0 and cfg.max_update <= 0 and cfg.total_num_update is None:
-        raise ValueError(
-            f"--lr-scheduler {NAME} must know where training ends: "
-            "set --max-epoch, --max-update or --total-num-update"
-        )
 
 
 def _handing_over(
