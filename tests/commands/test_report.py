@@ -77,6 +77,32 @@ def test_further_metric_is_taken_where_the_runs_own_was_best(tmp_path: Path) -> 
     assert cells(row)[6] == "0.4"
 
 
+def test_each_metric_of_a_folder_has_a_row(tmp_path: Path) -> None:
+    for seed, metric in ((1, "mcc"), (2, "loss"), (3, "mcc")):
+        write_log(tmp_path / "lr" / f"seed{seed}", seed=seed, values=[seed / 4], metric=metric)
+    runs = [read_run(log) for log in tmp_path.rglob("train.log")]
+    rows = [cells(row)[1:4] for row in format_table(runs)[2:]]
+    assert rows == [["loss", "1", "0.5"], ["mcc", "2", "0.5"]]
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_of_equal_validations_the_last_counts(tmp_path: Path, maximize: bool) -> None:
+    """fairseq overwrites checkpoint_best.pt by an equal one."""
+    values = [0.5, 0.5, 0.2 if maximize else 0.8]
+    run = read_run(write_log(tmp_path / "lr" / "1", seed=1, values=values, maximize=maximize))
+    assert run.best is run.validations[1]
+
+
+def test_a_seed_counts_once(tmp_path: Path, capsys) -> None:
+    for name, seed, value in (("a", 1, 0.25), ("b", 1, 0.75), ("c", 2, 0.25)):
+        write_log(tmp_path / "lr" / name, seed=seed, values=[value])
+    assert commands.main(["report", str(tmp_path), str(tmp_path / "lr")]) == 1
+    out, err = capsys.readouterr()
+    assert cells(out.splitlines()[-1])[2:4] == ["2", "0.25"]
+    (line,) = err.splitlines()
+    assert f"{tmp_path}/lr/b/train.log has seed 1 and mcc, as {tmp_path}/lr/a/train.log" in line
+
+
 def test_unfinished_run_is_left_out_and_named(tmp_path: Path, capsys) -> None:
     write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.25])
     cut = write_log(tmp_path / "lr" / "seed2", seed=2, values=[0.75])

@@ -1,9 +1,10 @@
 """`tupe report`: one table out of many fine-tuning runs, by the TUPE paper's protocol.
 
 Runs that differ in nothing but the seed lie in one folder (`.../lr5e-5/seed1/train.log`), which
-is a row of the table.  For each row: the median over the seeds of each run's best validation,
-which is what the paper reports (arXiv 2006.15595, section 4.1), and mean and standard deviation
-of the last one, which no dev set has chosen.
+is a row of the table for each metric by which they chose their best checkpoint.  For each row:
+the median over the seeds of each run's best validation, which is what the paper reports
+(arXiv 2006.15595, section 4.1), and mean and standard deviation of the last one, which no dev set
+has chosen.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SECONDS = re.compile(r"done training in ([\d.]+) seconds")
 class Run:
     """One run's validations, in order, and its metric."""
 
-    group: Path
+    log: Path
     seed: int
     metric: str
     maximize: bool
@@ -42,9 +43,15 @@ class Run:
 
     @property
     def best(self) -> dict[str, float]:
-        """The validation with the best metric; the first of equals, as fairseq keeps it."""
+        """The validation with the best metric; the last of equals, as fairseq keeps it."""
         sign = 1 if self.maximize else -1
-        return max(self.validations, key=lambda validation: sign * validation[self.metric])
+        latest_first = reversed(self.validations)
+        return max(latest_first, key=lambda validation: sign * validation[self.metric])
+
+    @property
+    def row(self) -> tuple[Path, str]:
+        """What runs of one row have in common."""
+        return self.log.parent.parent, self.metric
 
     @property
     def last(self) -> dict[str, float]:
@@ -65,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    logs = sorted(log for folder in args.folders for log in folder.rglob(LOG_NAME))
+    found = (log for folder in args.folders for log in folder.rglob(LOG_NAME))
+    logs = sorted({log.resolve(): log for log in found}.values())
     if not logs:
         print(
             f"tupe report: no {LOG_NAME} under {', '.join(map(str, args.folders))}", file=sys.stderr
@@ -77,10 +85,11 @@ def run(args: argparse.Namespace) -> int:
             runs.append(read_run(log, also=args.also))
         except UnreadableLogError as error:
             unread.append(f"tupe report: {error}: left out")
+    runs, repeated = one_of_each_seed(runs)
     print("\n".join(format_table(runs, also=args.also)))
-    for line in unread:
+    for line in [*unread, *repeated]:
         print(line, file=sys.stderr)
-    return 1 if unread else 0
+    return 1 if unread or repeated else 0
 
 
 def read_run(log: Path, *, also: Sequence[str] = ()) -> Run:
@@ -102,7 +111,7 @@ def read_run(log: Path, *, also: Sequence[str] = ()) -> Run:
         if not validations or any(name not in validation for validation in validations):
             raise UnreadableLogError(f"{log} has no {name} of the dev set `valid`")
     return Run(
-        group=log.parent.parent,
+        log=log,
         seed=int(seed[1]),
         metric=metric[1],
         maximize=maximize[1] == "True",
@@ -121,21 +130,34 @@ def _peak_bytes(measured: Path) -> int | None:
     return int(text)
 
 
-def format_table(runs: list[Run], *, also: Sequence[str] = ()) -> list[str]:
-    """Lines of a Markdown table, a row for each group of seeds."""
-    groups: dict[Path, list[Run]] = defaultdict(list)
+def one_of_each_seed(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The first run of each seed of a row, and a line about each that would count once more."""
+    kept: dict[tuple[Path, str, int], Run] = {}
+    repeated = []
     for one in runs:
-        groups[one.group].append(one)
+        first = kept.setdefault((*one.row, one.seed), one)
+        if first is not one:
+            repeated.append(
+                f"tupe report: {one.log} has seed {one.seed} and {one.metric}, as {first.log} has: "
+                "left out; give runs with other settings a folder of their own"
+            )
+    return list(kept.values()), repeated
+
+
+def format_table(runs: list[Run], *, also: Sequence[str] = ()) -> list[str]:
+    """Lines of a Markdown table, a row for each folder and metric."""
+    rows: dict[tuple[Path, str], list[Run]] = defaultdict(list)
+    for one in runs:
+        rows[one.row].append(one)
     titles = ["runs", "metric", "seeds", "best: median", "best: mean ± std", "last: mean ± std"]
     titles += [f"{name}: mean ± std" for name in also] + ["s a run"]
     with_memory = any(one.peak_bytes is not None for one in runs)
     titles += ["peak MB"] * with_memory
     lines = [_row(titles), _row(["---"] * len(titles))]
-    for group, members in sorted(groups.items()):
-        metric = members[0].metric
+    for (folder, metric), members in sorted(rows.items()):
         best = [one.best[metric] for one in members]
         cells = [
-            str(group),
+            str(folder),
             metric,
             str(len(members)),
             f"{statistics.median(best):.4g}",
