@@ -19,7 +19,10 @@ case ${METHOD:=attention} in
     fgm) noise=(--adv-epsilon 1.0) ;;
     pgd) noise=(--adv-epsilon 1.0 --adv-step-size 0.3 --adv-steps 3) ;;
     freelb) noise=(--adv-step-size 0.1 --adv-init-size 0.2 --adv-steps 3 --adv-epsilon 0.6) ;;
-    smart) noise=(--adv-init-size 1e-5 --adv-step-size 1e-3 --adv-steps 1 --adv-norm linf --adv-epsilon 1e-3) ;;
+    smart)
+        noise=(--adv-init-size 1e-5 --adv-step-size 1e-3 --adv-steps 1 --adv-norm linf --adv-epsilon 1e-3)
+        noise+=(--adv-divergence detached)
+        ;;
     *)
         echo "$0: unknown METHOD '$METHOD': attention, fgm, pgd, freelb or smart" >&2
         exit 2

@@ -14,7 +14,8 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.masked_lm import MaskedLMTask
 
 from tests.adapters import small_batches as small
-from tupe_plugin.criterions._adversarial_options import DEFAULTS, AdversarialConfig
+from tupe_plugin.criterions._adversarial_methods import DEFAULTS, make_adversary
+from tupe_plugin.criterions._adversarial_options import AdversarialConfig
 from tupe_plugin.criterions.adversarial import (
     AdversarialCriterion,
     AdversarialMaskedLM,
@@ -309,6 +310,7 @@ def test_options_arrive_with_both_tasks(task) -> None:
         "--adv-steps": "4",
         "--adv-norm": "l2",
         "--adv-weight": "0.7",
+        "--adv-divergence": "detached",
         "--adv-init": "uniform",
         "--adv-init-size": "0.1",
         "--adv-site": "logits",
@@ -330,6 +332,7 @@ OPTIONS = {
     "steps": 3,
     "norm": "l2",
     "weight": 0.7,
+    "divergence": "detached",
     "init": "uniform",
     "init_size": 0.1,
     "site": "logits",
@@ -340,7 +343,7 @@ OPTIONS = {
 @pytest.mark.parametrize("method", list(DEFAULTS))
 @pytest.mark.parametrize("name", list(OPTIONS))
 def test_an_option_is_used_or_refused(method, name) -> None:
-    """Used: another value makes another loss."""
+    """Used: another value makes another loss, or pulls otherwise."""
     given = {name: OPTIONS[name]}
     if name not in DEFAULTS[method]:
         flag = f"--adv-{name.replace('_', '-')}"
@@ -360,7 +363,9 @@ def test_an_option_is_used_or_refused(method, name) -> None:
     for options_ in (base, {**base, **given}):
         torch.manual_seed(3)
         criterion = adversarial(method=method, **options_)
-        losses.append(criterion(model, batch("classification"))[0].item())
+        loss = criterion(model, batch("classification"))[0]
+        pull = torch.autograd.grad(loss, model.classification_heads[small.HEAD].dense.weight)
+        losses.append((loss.item(), pull[0].norm().item()))
     assert losses[0] != pytest.approx(losses[1], rel=1e-6)
 
 
@@ -389,6 +394,14 @@ def test_help_names_the_methods_that_do_not_use_an_option(name) -> None:
     for method, taken in DEFAULTS.items():
         assert bool(re.search(rf"\b{method}\b", defaults)) == (name in taken)
         assert bool(re.search(rf"\b{method}\b", refused)) == (name not in taken)
+
+
+def test_an_unknown_method_is_no_other_method() -> None:
+    """Not even where no parser has seen it, as in a configuration made by hand."""
+    with pytest.raises(ValueError, match=r"--adv-method smrat: give one of attention, .*, smart$"):
+        adversarial(method="smrat")
+    with pytest.raises(ValueError, match="--adv-method smrat: give one of"):
+        make_adversary("smrat", DEFAULTS["smart"])
 
 
 def test_other_models_and_sharded_ones_are_refused() -> None:

@@ -6,6 +6,7 @@ from torch.autograd import gradcheck
 
 from tests.references import rdrop as reference
 from tupe_plugin.core.divergence import (
+    detached_symmetric_kl_divergence,
     kl_divergence,
     squared_difference,
     symmetric_kl_divergence,
@@ -30,6 +31,7 @@ def symmetric(p: list[float], q: list[float]) -> float:
     [
         (kl_divergence, reference.kl),
         (symmetric_kl_divergence, symmetric),
+        (detached_symmetric_kl_divergence, symmetric),
         (squared_difference, reference.square),
     ],
 )
@@ -47,6 +49,25 @@ def test_both_sides_get_a_gradient(divergence) -> None:
     p, q = (x[:3].clone().requires_grad_() for x in two_predictions())
     assert gradcheck(divergence, (p, q))
     assert all(g.abs().min() > 0 for g in torch.autograd.grad(divergence(p, q).sum(), (p, q)))
+
+
+def test_a_detached_half_pulls_at_the_side_that_is_no_target() -> None:
+    """d/dz KL(p || softmax z) = softmax z - p, by hand."""
+    p, q = (x.requires_grad_() for x in two_predictions())
+    pulls = torch.autograd.grad(detached_symmetric_kl_divergence(p, q).sum(), (p, q))
+    apart = (p.softmax(-1) - q.softmax(-1)).detach()
+    torch.testing.assert_close(pulls, (apart, -apart), rtol=1e-10, atol=1e-10)
+
+
+def test_near_each_other_the_detached_form_has_half_the_gradient() -> None:
+    """So SMART's published weight W is W / 2 with the symmetric one."""
+    p, other = two_predictions()
+    q = (p + 1e-4 * other).requires_grad_()
+    whole, half = (
+        torch.autograd.grad(divergence(p, q).sum(), q)[0]
+        for divergence in (symmetric_kl_divergence, detached_symmetric_kl_divergence)
+    )
+    torch.testing.assert_close(half, whole / 2, rtol=0, atol=1e-3 * whole.abs().max().item())
 
 
 @pytest.mark.parametrize("divergence", ALL)

@@ -8,65 +8,12 @@ from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from ..core.adversarial import FGM, PGD, SMART, Adversary, AttentionAdversary, FreeLB
 from ..core.bounds import LOSS_WEIGHT, Number, Text, Whole, check_options, flag, option
-from ..core.divergence import Divergence
 from ..core.encoder import TupeEncoder
 from ..core.noise_sites import AttentionNoise, NoiseSite, WordNoise, logit_noise, weight_noise
-from ..core.perturbation import (
-    BALLS,
-    Init,
-    Leap,
-    Normal,
-    SteepestStep,
-    Uniform,
-    UnitStep,
-    zero,
-)
+from ..core.perturbation import BALLS
+from ._adversarial_methods import DEFAULTS, DIVERGENCES, NAMES, entry_of
 
-SENTENCE, LAST_AXIS = 1, -1  # first axis of the vectors whose length counts
-
-# An option that is missing here is not used by the method, and refused.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "attention": {
-        "epsilon": {"weights": 0.01, "logits": 0.1},
-        "steps": 1,
-        "norm": "l2",
-        "weight": 1.0,
-        "init": "normal",
-        "init_size": {"weights": 0.01, "logits": 0.1},
-        "site": "weights",
-        "layers": "all",
-    },
-    "fgm": {"epsilon": 1.0, "norm": "l2", "weight": 1.0},
-    "pgd": {
-        "epsilon": 1.0,
-        "step_size": 0.3,
-        "steps": 3,
-        "norm": "l2",
-        "weight": 1.0,
-        "init": "zero",
-        "init_size": 1.0,
-    },
-    "freelb": {
-        "epsilon": 0.6,
-        "step_size": 0.1,
-        "steps": 3,
-        "norm": "l2",
-        "init": "uniform",
-        "init_size": 0.2,
-    },
-    "smart": {
-        "epsilon": 1e-3,
-        "step_size": 1e-3,
-        "steps": 1,
-        "norm": "linf",
-        "weight": 1.0,
-        "init": "normal",
-        "init_size": 1e-5,
-    },
-}
-NAMES = sorted({name for defaults in DEFAULTS.values() for name in defaults})
 _NOISE = Number(0, 10_000)  # what half precision holds
 
 
@@ -123,6 +70,14 @@ class AdversarialConfig(SentencePredictionConfig):
     adv_weight: Optional[float] = option(
         None, LOSS_WEIGHT, "weight of what the noise adds to the loss" + _default("weight")
     )
+    adv_divergence: Optional[ChoiceEnum(list(DIVERGENCES))] = field(  # type: ignore[valid-type]
+        default=None,
+        metadata={
+            "help": "symmetric: KL both ways; detached: the authors' form, with the target of each "
+            "way held fixed: the same value and half the pull, so their weight W is W/2 with "
+            "symmetric; no difference with --regression-target" + _default("divergence")
+        },
+    )
     adv_init: Optional[ChoiceEnum(["zero", "uniform", "normal"])] = field(  # type: ignore[valid-type]
         default=None,
         metadata={"help": "noise before the first step" + _default("init")},
@@ -156,7 +111,8 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
     """Every option that the method uses, with its default where none is given.
 
     Raises:
-        ValueError: an option is out of bounds, or does not go with another.
+        ValueError: an option is out of bounds, or does not go with another, or there is no such
+            method.
     """
     check_options(cfg, AdversarialConfig)
     if str(cfg.ddp_backend) == "fully_sharded":
@@ -167,7 +123,8 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
     method = str(cfg.adv_method)
     given = {name: getattr(cfg, f"adv_{name}") for name in NAMES}
     given = {name: value for name, value in given.items() if value is not None}
-    defaults = DEFAULTS[method]
+    entry = entry_of(method)
+    defaults = entry.defaults
     for name in given:
         if name not in defaults:
             raise ValueError(
@@ -175,13 +132,13 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
                 f"({method} takes {', '.join(flag('adv_' + taken) for taken in defaults)})"
             )
     settings = {**defaults, **given}
-    for name in ("norm", "init", "site"):
+    for name in ("norm", "divergence", "init", "site"):
         if name in settings:
             settings[name] = str(settings[name])
     for name, value in settings.items():
         if isinstance(value, dict):
             settings[name] = value[settings["site"]]
-    if settings.get("init") == "zero" and method in ("attention", "smart"):
+    if settings.get("init") == "zero" and entry.parts_predictions:
         raise ValueError(
             f"--adv-init zero: --adv-method {method} follows the slope of a divergence, which has "
             "none where there is no noise; give normal or uniform"
@@ -189,41 +146,6 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
     if settings.get("init") == "zero" and "init_size" in given:
         raise ValueError("--adv-init-size is not used with --adv-init zero: leave one of them out")
     return settings
-
-
-def make_adversary(
-    method: str, settings: dict[str, Any], *, kl: Divergence, symmetric: Divergence
-) -> Adversary:
-    """The core object of the method, with the divergences that fit the task."""
-    first_axis = LAST_AXIS if method in ("attention", "smart") else SENTENCE
-    ball = BALLS[settings["norm"]](settings["epsilon"], first_axis)
-    if method == "fgm":
-        return FGM(ascent=Leap(ball), weight=settings["weight"])
-    init = _init(settings, first_axis)
-    steps = settings["steps"]
-    if method == "freelb":
-        ascent = UnitStep(ball, settings["step_size"])
-        return FreeLB(init=init, ball=ball, ascent=ascent, steps=steps)
-    weight = settings["weight"]
-    if method == "pgd":
-        climb = SteepestStep(ball, settings["step_size"])
-        return PGD(init=init, ball=ball, ascent=climb, weight=weight, steps=steps)
-    if method == "attention":
-        return AttentionAdversary(
-            init=init, ascent=Leap(ball), divergence=kl, weight=weight, steps=steps
-        )
-    small_step = UnitStep(ball, settings["step_size"])
-    return SMART(init=init, ascent=small_step, divergence=symmetric, weight=weight, steps=steps)
-
-
-def _init(settings: dict[str, Any], first_axis: int) -> Init:
-    size = settings["init_size"]
-    inits: dict[str, Init] = {
-        "zero": zero,
-        "uniform": Uniform(BALLS[settings["norm"]](size, first_axis)),
-        "normal": Normal(size),
-    }
-    return inits[settings["init"]]
 
 
 def make_site(settings: dict[str, Any], encoder: TupeEncoder) -> NoiseSite:

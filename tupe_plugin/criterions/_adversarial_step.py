@@ -8,17 +8,13 @@ from typing import Any
 import torch
 
 from ..core.adversarial import Pass, Passes
-from ..core.divergence import (
-    Divergence,
-    kl_divergence,
-    squared_difference,
-    symmetric_kl_divergence,
-)
+from ..core.divergence import Divergence, kl_divergence, squared_difference
 from ..core.encoder import TupeEncoder
 from ..core.perturbation import Noise
 from ..core.rdrop import twice
 from ..core.replayed_randomness import ReplayedRandomness
-from ._adversarial_options import AdversarialConfig, make_adversary, make_site, settings_of
+from ._adversarial_methods import make_adversary
+from ._adversarial_options import AdversarialConfig, make_site, settings_of
 from ._answering_model import AnsweringModel
 from ._doubled_batch import PlainLoss, doubled_batch_loss
 
@@ -35,12 +31,11 @@ class AdversarialStep:
         self._alpha = cfg.rdrop_alpha
         self._copies = 2 if cfg.rdrop_alpha else 1
         self._rdrop_divergence: Divergence = squared_difference if regression else kl_divergence
-        symmetric: Divergence = squared_difference if regression else symmetric_kl_divergence
         self._adversary = make_adversary(
             str(cfg.adv_method),
             self._settings,
-            kl=self._for_each_copy(self._rdrop_divergence),
-            symmetric=self._for_each_copy(symmetric),
+            regression=regression,
+            wrap=self._for_each_copy,
         )
 
     def loss(
