@@ -51,8 +51,10 @@ need_value() {
 
 # need_number OPTION VALUE SMALLEST
 need_number() {
-  [[ $2 =~ ^[0-9]{1,9}$ ]] && [ "$2" -ge "$3" ] ||
-    usage_error "$1 must be a whole number from $3 on, not '$2'"
+  local largest=999999999
+  [ "$1" != --workers ] || largest=4096
+  [[ $2 =~ ^[0-9]{1,9}$ ]] && [ "$((10#$2))" -ge "$3" ] && [ "$((10#$2))" -le "$largest" ] ||
+    usage_error "$1 must be a whole number from $3 to $largest, not '$2'"
 }
 
 # need_file FILE...

@@ -228,6 +228,14 @@ def test_our_flags_arrive_in_the_parser(registries: dict[str, dict[str, Any]]) -
             assert action.help == text, f"{flag} of {choice} {value} is another option's flag"
 
 
+def test_every_number_of_our_command_lines_has_a_bound() -> None:
+    """A bound of core/bounds.py is an argparse type; int and float take nan and 10**12."""
+    for path in python_files(PACKAGE) + python_files(ROOT / "preprocess"):
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.keyword) and node.arg == "type":
+                assert ast.unparse(node.value) not in ("int", "float"), f"{path}:{node.lineno}"
+
+
 def test_no_file_names_a_place_of_one_machine() -> None:
     # Written in two parts, so that this file does not hold what it looks for.
     place = re.compile("|".join(f"(?<![\\w.])/{root}/" for root in ("work", "root", "opt", "home")))

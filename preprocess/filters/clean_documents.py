@@ -31,6 +31,7 @@ from preprocess.filters.worker_pool import (
     progress_in_bytes,
 )
 from preprocess.filters.write_counts import write_counts
+from tupe_plugin.core.bounds import COUNT_OR_NONE, WORKERS, Number
 
 
 def blocks_of_passages(passages: Iterable[Passage], *, characters: int) -> Iterator[list[Passage]]:
@@ -129,13 +130,13 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.ArgumentParser, argpar
     parser.add_argument("--shard", default="1/1", help="i/n: every n-th document, from the i-th on")
     parser.add_argument("--wrapped", choices=["auto", "yes", "no"], default="auto")
     parser.add_argument("--language", default="en", help="of segment_sentences (ISO 639-1)")
-    parser.add_argument("--min-letters", type=int, default=limits.min_letters)
-    parser.add_argument("--min-letter-share", type=float, default=limits.min_letter_share)
+    parser.add_argument("--min-letters", type=COUNT_OR_NONE, default=limits.min_letters)
+    parser.add_argument("--min-letter-share", type=Number(0, 1), default=limits.min_letter_share)
     parser.add_argument("--any-alphabet", action="store_true", help="letters of any script count")
-    parser.add_argument("--min-sentence-words", type=int, default=5)
+    parser.add_argument("--min-sentence-words", type=COUNT_OR_NONE, default=5)
     parser.add_argument("--vocab", type=Path, help="BERT vocab.txt for the step apply_wordpiece")
     parser.add_argument("--cased", action="store_true", help="apply_wordpiece keeps case, accents")
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: all cores)")
+    parser.add_argument("--workers", type=WORKERS, default=0, help="processes (default: all cores)")
     return parser, parser.parse_args(arguments)
 
 

@@ -17,6 +17,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from preprocess.filters.apply_bpe import END_OF_WORD
 from preprocess.filters.tokenize_words import PROTECTED_WORDS
+from tupe_plugin.core.bounds import COUNT
 
 _MIN_FREQUENCY = 2  # subword-nmt's: a pair seen once is not worth a unit
 
@@ -61,7 +62,7 @@ def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("paths", nargs="+", type=Path, metavar="TEXT", help="tokenised text")
-    parser.add_argument("--merges", required=True, type=int, help="how many merges to learn")
+    parser.add_argument("--merges", required=True, type=COUNT, help="how many merges to learn")
     parser.add_argument("--output", required=True, type=Path, help="the codes file to write")
     args = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback

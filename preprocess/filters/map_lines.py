@@ -28,6 +28,7 @@ from preprocess.filters.worker_pool import (
     progress_in_bytes,
 )
 from preprocess.filters.write_counts import write_counts
+from tupe_plugin.core.bounds import COUNT, WORKERS
 
 
 def blocks_of_lines(lines: Iterable[str], *, characters: int) -> Iterator[list[str]]:
@@ -131,9 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bpe-codes", type=Path, help="merges for the step apply_bpe")
     parser.add_argument("--vocab", type=Path, help="BERT vocab.txt for the step apply_wordpiece")
     parser.add_argument("--cased", action="store_true", help="apply_wordpiece keeps case, accents")
-    parser.add_argument("--max-line-tokens", type=int, help="limit for the step split_long_lines")
+    parser.add_argument("--max-line-tokens", type=COUNT, help="limit for the step split_long_lines")
     parser.add_argument("--counts", type=Path, help="write what was counted into this file (JSON)")
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: all cores)")
+    parser.add_argument("--workers", type=WORKERS, default=0, help="processes (default: all cores)")
     parser.add_argument(
         "--drop-emptied", action="store_true", help="leave out lines that lost all their text"
     )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.filters.write_counts import write_counts
+from tupe_plugin.core.bounds import COUNT, COUNT_OR_NONE, Number
 
 
 @dataclass
@@ -101,9 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("text", type=Path, metavar="TEXT")
     parser.add_argument("--train", required=True, type=Path)
     parser.add_argument("--valid", required=True, type=Path)
-    parser.add_argument("--valid-ratio", required=True, type=float)
-    parser.add_argument("--block-lines", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--valid-ratio", required=True, type=Number(0, 1))
+    parser.add_argument("--block-lines", type=COUNT, default=200)
+    parser.add_argument("--seed", type=COUNT_OR_NONE, default=1)
     parser.add_argument("--counts", type=Path, help="write what was counted into this file (JSON)")
     args = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..core.averaging import GreedyAverage, greedy_average, uniform_average
+from ..core.bounds import BATCH_SIZE
 from .dev_scores import LOWER_IS_BETTER, DevSet
 from .whole_file import whole_file
 
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint chose its best one by)",
     )
     parser.add_argument("--subset", default="valid", help="the dev set (default: valid)")
-    parser.add_argument("--batch-size", type=int, help="sentences (default: as in training)")
+    parser.add_argument("--batch-size", type=BATCH_SIZE, help="sentences (default: as in training)")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
 
 

@@ -8,6 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
+from ..core.bounds import Whole
 from .fairseq_log import UnreadableLogError
 from .plot_learning_curve import draw_learning_curve, read_runs
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     positions.add_argument("checkpoint", type=Path, help="checkpoint of a tupe model")
     positions.add_argument(
         "--length",
-        type=int,
+        type=Whole(2, 7_000),
         help="tokens of the sequence, [CLS] included (default: 64, or all if there are fewer)",
     )
     positions.add_argument("--title", help="default: scheme and checkpoint")

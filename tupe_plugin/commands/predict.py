@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.bounds import BATCH_SIZE
 from .glue_submission import (
     Submission,
     SubmissionError,
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --zip: for a task without a model, a file that says the same of every row",
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
+    parser.add_argument("--batch-size", type=BATCH_SIZE, default=32, help="default: %(default)s")
     parser.add_argument("--cpu", action="store_true", help="also where there is a GPU")
     parser.add_argument("--fp16", action="store_true", help="half precision")
 

@@ -127,6 +127,10 @@ class Anything:
 _ABSENT = object()
 LOSS_WEIGHT = Number(0, 10_000)
 LEARNING_RATE = Number(0, 1e9)
+BATCH_SIZE = Whole(1, 100_000)  # sentences
+COUNT = Whole(1, 10**9)
+COUNT_OR_NONE = Whole(0, 10**9)
+WORKERS = Whole(0, 4_096)  # processes on one machine; 0 is one for each core
 
 
 def option(default: Any, bound: Bound, help: str | None = None) -> Any:
