@@ -84,11 +84,6 @@ def test_blocks_longer_than_the_positions(last_line, corpus, tmp_path):
     )
 
 
-def test_sentences_longer_than_the_positions(last_line, corpus, tmp_path):
-    job = fine_tuning(corpus.classification, tmp_path, "--max-epoch", 1, "--max-positions", 8)
-    assert "max_positions=8, skip this example with --skip-invalid-size" in last_line(job)
-
-
 def test_missing_data(last_line, tmp_path):
     job = pretraining(tmp_path / "nowhere", tmp_path, "--max-update", 1)
     assert last_line(job).endswith(f"No such file or directory: '{tmp_path / 'nowhere/dict.txt'}'")
@@ -99,11 +94,6 @@ def test_unknown_architecture(last_line, corpus, tmp_path):
     line = last_line(job)
     assert "invalid choice: 'tupe_huge'" in line
     assert "'tupe_large'" in line
-
-
-def test_number_of_classes_missing(last_line, corpus, tmp_path):
-    job = fine_tuning(corpus.classification, tmp_path, "--max-epoch", 1, "--num-classes", -1)
-    assert last_line(job) == "AssertionError: Must set task.num_classes"
 
 
 def test_criterion_of_another_task(last_line, corpus, tmp_path):

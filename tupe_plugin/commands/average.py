@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..compat.validation_plan import LOWER_IS_BETTER
 from ..core.averaging import GreedyAverage, greedy_average, uniform_average
 from ..core.bounds import BATCH_SIZE
-from .dev_scores import LOWER_IS_BETTER, DevSet
+from .dev_scores import DevSet
 from .whole_file import whole_file
 
 # Options of the model that change how it is trained, not what it computes. So do all real numbers.

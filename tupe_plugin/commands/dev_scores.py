@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LOWER_IS_BETTER = frozenset({"loss", "nll_loss", "ppl"})
+from ..compat.validation_plan import LOWER_IS_BETTER
 
 
 class DevSetError(ValueError):

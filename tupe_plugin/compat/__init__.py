@@ -15,6 +15,10 @@ from __future__ import annotations
 
 import sys
 
+from .before_training import (
+    check_the_files_of_the_data,
+    check_the_job_before_its_first_update,
+)
 from .checkpoint_errors import refuse_unusable_files, say_why_a_checkpoint_does_not_fit
 from .checkpoint_loading import load_checkpoint_files_safely, load_own_broadcast
 from .checkpoint_writing import copy_checkpoints_whole
@@ -44,6 +48,11 @@ from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
 from .restarted_job import go_on_from_the_last_checkpoint
+from .sentence_length import (
+    name_the_cure_of_long_sentences,
+    say_over_how_many_sentences_metrics_are,
+)
+from .sentence_prediction_setup import name_what_sentence_prediction_lacks
 from .task_criterion import (
     take_the_criterion_of_the_task,
     take_the_criterion_of_the_task_in_hydra,
@@ -55,6 +64,8 @@ CURES = (
     ("fairseq.checkpoint_utils", refuse_unusable_files),
     ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),  # looks before that one does
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
+    ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
+    ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.dataclass.initialize", keep_one_limit_of_positions),
@@ -75,6 +86,9 @@ CURES = (
     ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.options", take_the_criterion_of_the_task),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
+    ("fairseq.tasks.fairseq_task", name_the_cure_of_long_sentences),
+    ("fairseq.tasks.sentence_prediction", name_what_sentence_prediction_lacks),
+    ("fairseq.trainer", say_over_how_many_sentences_metrics_are),
     ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.utils", import_each_user_dir_once),

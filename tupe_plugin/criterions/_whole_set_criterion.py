@@ -16,7 +16,7 @@ from fairseq.criterions.sentence_prediction import (
 from fairseq.models import BaseFairseqModel
 
 from ._prediction_table import log_whole_set_metrics, prediction_table
-from ._whole_set_metrics import BINARY, MULTICLASS, REGRESSION
+from ._whole_set_metrics import BINARY, METRIC_NAMES, MULTICLASS, REGRESSION
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,11 @@ POSITIVE_LABELS = frozenset(
 class WholeSetCriterion(SentencePredictionCriterion):
     """fairseq's sentence-prediction loss; metrics of the whole set in validation."""
 
+    higher_is_better = frozenset(name for names in METRIC_NAMES.values() for name in names)
+
     def __init__(self, cfg: SentencePredictionConfig, task: Any):
         super().__init__(cfg, task)
+        _check_task(cfg, task)
         self._check_num_classes()
         if getattr(self.task.cfg, "init_token", 0) is None:
             logger.warning(
@@ -62,6 +65,19 @@ class WholeSetCriterion(SentencePredictionCriterion):
         SentencePredictionCriterion.reduce_metrics(logging_outputs)
         log_whole_set_metrics(logging_outputs)
 
+    def why_not_logged(self, metric: str) -> str | None:
+        """What a metric that this job does not log would need; None if no job of ours has it."""
+        if metric in METRIC_NAMES[REGRESSION]:
+            return f"{metric} is for --regression-target"
+        if metric not in METRIC_NAMES[BINARY]:
+            return None
+        if self.regression_target:
+            return f"{metric} is for classes, without --regression-target"
+        return (
+            f"{metric} is for two classes of which just one is positive, which is seen by its "
+            f"label ({', '.join(sorted(POSITIVE_LABELS))})"
+        )
+
     def _predictions_of(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Any]:
         """Logits ``(batch, classes)`` and targets ``(batch,)`` as an entry for the log."""
         if self.regression_target:
@@ -74,6 +90,8 @@ class WholeSetCriterion(SentencePredictionCriterion):
 
     def _check_num_classes(self) -> None:
         """Refuse fewer outputs than labels before training fails on the first rare one.
+
+        More are allowed: the data may lack a label that the model's head knows.
 
         Raises:
             ValueError: `--num-classes` is below the number of labels.
@@ -89,6 +107,12 @@ class WholeSetCriterion(SentencePredictionCriterion):
                 f"({', '.join(texts[:10])}{', ...' if len(texts) > 10 else ''}); give "
                 f"--num-classes {len(texts)}"
             )
+        if self.task.cfg.num_classes > len(texts):
+            logger.warning(
+                "--num-classes %s: the data has %s labels (%s); metrics are those of %s classes",
+                *(self.task.cfg.num_classes, len(texts), ", ".join(texts[:10])),
+                self.task.cfg.num_classes,
+            )
 
     def _find_positive_class(self) -> int | None:
         """Id of the positive class if the task has two labels and just one counts as positive."""
@@ -101,3 +125,16 @@ class WholeSetCriterion(SentencePredictionCriterion):
             return positive[0]
         logger.info("labels %s: none is the positive one, so f1 is not logged; macro_f1 is", texts)
         return None
+
+
+def _check_task(cfg: SentencePredictionConfig, task: Any) -> None:
+    """Refuse a task without classes, such as masked_lm.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if not hasattr(task.cfg, "num_classes"):
+        raise ValueError(
+            f"--criterion {cfg._name} does not go with --task "
+            f"{getattr(task.cfg, '_name', type(task).__name__)}: it is for sentence_prediction"
+        )

@@ -1,0 +1,176 @@
+"""Checks of the binarised data that a job names, made from its files before they are loaded.
+
+A check takes the configuration of the whole job and raises where training or validation would fail
+later, or end in numbers that mean nothing. Of the texts only the headers of the index files are
+read, of the labels everything: they are small.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Iterator
+from glob import escape, glob
+from typing import Any, NamedTuple
+
+INPUT_FOLDER = {"masked_lm": "", "sentence_prediction": "input0"}  # in the folder of the data
+
+
+class _Split(NamedTuple):
+    flag: str  # as the user gave it, or would have
+    name: str
+    data: str  # the folder on the command line
+    prefix: str  # its texts: prefix.idx, prefix.bin
+    is_scored: bool
+
+
+def check_splits_exist(cfg: Any) -> None:
+    """`could not find dataset: input0/dev`, after the model was built, or an epoch later.
+
+    Raises:
+        FileNotFoundError: a split of the command line has no files.
+    """
+    from fairseq.data.indexed_dataset import infer_dataset_impl
+
+    for split in _splits(cfg):
+        if infer_dataset_impl(split.prefix) is None:
+            folder = os.path.dirname(split.prefix)
+            there = [os.path.basename(path)[:-4] for path in glob(f"{escape(folder)}/*.idx")]
+            raise FileNotFoundError(
+                f"{split.flag}: no {split.prefix}.idx; {folder} has "
+                f"{', '.join(sorted(there)) or 'no data'}"
+            )
+
+
+def check_splits_hold_something(cfg: Any) -> None:
+    """`cannot mmap an empty file`, or `The dataset is empty`.
+
+    Raises:
+        ValueError: a split has no sentence.
+    """
+    for split in _splits(cfg):
+        if _num_rows(split.prefix) == 0:
+            raise ValueError(f"{split.flag}: {split.prefix} is empty, it has no sentence")
+
+
+def check_class_labels(cfg: Any) -> None:
+    """`KeyError: 'target'`, `Target -1 is out of bounds`, `dataset lengths must match`.
+
+    Raises:
+        ValueError: labels are missing, too few, or not in the dictionary.
+    """
+    if cfg.task._name != "sentence_prediction" or cfg.task.regression_target:
+        return
+    import numpy as np
+    from fairseq.data import Dictionary, data_utils
+    from fairseq.data.indexed_dataset import MMapIndexedDataset, infer_dataset_impl
+
+    known = os.path.join(cfg.task.data, "label", "dict.txt")
+    dictionary = Dictionary.load(known)
+    for split in _splits(cfg):
+        prefix = os.path.join(split.data, "label", split.name)
+        if not split.is_scored:
+            continue
+        if infer_dataset_impl(prefix) is None:
+            raise FileNotFoundError(
+                f"{split.flag}: its sentences have no labels, there is no {prefix}.idx"
+            )
+        _check_as_many(split, prefix, _num_rows(prefix))
+        labels = data_utils.load_indexed_dataset(prefix, dictionary)
+        if isinstance(labels, MMapIndexedDataset):
+            ids = np.frombuffer(labels._bin_buffer, dtype=labels._index.dtype)
+        else:
+            ids = np.concatenate([labels[row].numpy() for row in range(len(labels))])
+        rows = np.repeat(np.arange(len(labels)), labels.sizes)
+        is_label = ids != dictionary.eos()
+        ids, rows = ids[is_label], rows[is_label]
+        _refuse_rows(
+            rows[ids < dictionary.nspecial],
+            f"{split.flag}: the label of {{row}} of {prefix} is not in {known}: binarise the "
+            f"labels with --srcdict {known}, or correct them",
+        )
+        words = np.bincount(rows, minlength=len(labels))
+        _refuse_rows(
+            np.flatnonzero(words != 1),
+            f"{split.flag}: {{row}} of {prefix} has no label, or one of several words: a label is "
+            "one word",
+        )
+
+
+def check_regression_labels(cfg: Any) -> None:
+    """Pearson 0.0 for a NaN, `could not convert string to float`, `KeyError: 'target'`.
+
+    Raises:
+        ValueError: labels are missing, too few, or no finite numbers.
+    """
+    if cfg.task._name != "sentence_prediction" or not cfg.task.regression_target:
+        return
+    for split in _splits(cfg):
+        if not split.is_scored:
+            continue
+        path = os.path.join(split.data, "label", f"{split.name}.label")
+        if not os.path.exists(path):
+            classes = os.path.join(split.data, "label", "dict.txt")
+            raise FileNotFoundError(
+                f"{split.flag}: --regression-target reads numbers from {path}, which is not there"
+                + (f"; {classes} is: leave the option out?" if os.path.exists(classes) else "")
+            )
+        with open(path) as file:
+            lines = file.readlines()
+        _check_as_many(split, path, len(lines))
+        for number, line in enumerate(lines, 1):
+            if not all(map(_is_finite, line.split())):
+                raise ValueError(f"{path}, line {number}: {line.strip()!r} is not a finite number")
+            if len(line.split()) != cfg.task.num_classes:
+                raise ValueError(
+                    f"{path}, line {number}: {len(line.split())} numbers, but --num-classes "
+                    f"{cfg.task.num_classes}; with --regression-target it is how many a line has"
+                )
+
+
+def _splits(cfg: Any) -> Iterator[_Split]:
+    """Those of the command line; none where the task's files are not known here."""
+    if cfg.task._name not in INPUT_FOLDER:
+        return
+    from fairseq import utils
+
+    folder = INPUT_FOLDER[cfg.task._name]
+    shards = utils.split_paths(cfg.task.data) if cfg.task._name == "masked_lm" else [cfg.task.data]
+    valid = "valid" if cfg.dataset.combine_valid_subsets else cfg.dataset.valid_subset
+    is_scored = not cfg.dataset.disable_validation
+    named = [("--train-subset", cfg.dataset.train_subset, shards, True)]
+    named += [("--valid-subset", name, shards[:1], is_scored) for name in valid.split(",")]
+    for flag, name, paths, scored in named:
+        for data in paths:
+            yield _Split(f"{flag} {name}", name, data, os.path.join(data, folder, name), scored)
+
+
+def _num_rows(prefix: str) -> int | None:
+    """From the index file's header; None where it is of an older kind."""
+    from fairseq.data.indexed_dataset import infer_dataset_impl
+
+    if infer_dataset_impl(prefix) != "mmap":
+        return None
+    with open(f"{prefix}.idx", "rb") as file:
+        _magic, _version, _dtype, rows = struct.unpack("<9sQBQ", file.read(26))
+    return int(rows)
+
+
+def _check_as_many(split: _Split, path: str, labels: int | None) -> None:
+    sentences = _num_rows(split.prefix)
+    if None not in (labels, sentences) and labels != sentences:
+        raise ValueError(f"{split.flag}: {sentences} sentences, but {labels} labels in {path}")
+
+
+def _refuse_rows(rows: Any, message: str) -> None:
+    if len(rows):
+        more = f" (and of {len(rows) - 1} more)" if len(rows) > 1 else ""
+        raise ValueError(message.format(row=f"line {rows[0] + 1}{more}"))
+
+
+def _is_finite(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
