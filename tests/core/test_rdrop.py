@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from tests.references import rdrop as reference
 from tupe_plugin.core.divergence import squared_difference
-from tupe_plugin.core.rdrop import rdrop_loss, twice
+from tupe_plugin.core.rdrop import alpha_of_glue_code, alpha_of_paper, rdrop_loss, twice
 
 ROWS, CLASSES = 7, 3
 ALPHA = 0.7
@@ -43,6 +43,23 @@ def test_regression_equals_the_naive_reference() -> None:
     first, second = prediction[:ROWS, 0].tolist(), prediction[ROWS:, 0].tolist()
     expected = reference.regression_loss(first, second, targets.tolist(), ALPHA)
     assert regression(prediction, targets).total.item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_authors_weights_in_our_units_give_half_of_their_losses() -> None:
+    prediction, targets = batch(CLASSES)
+    first, second = prediction[:ROWS].tolist(), prediction[ROWS:].tolist()
+    for weight in (0.1, 5.0):
+        theirs = reference.authors_fairseq_loss(first, second, targets.tolist(), weight)
+        ours = classification(prediction, targets, alpha_of_paper(weight)).total.item()
+        assert 2 * ours == pytest.approx(theirs, rel=1e-10)
+    theirs = reference.authors_glue_loss(first, second, targets.tolist())
+    ours = classification(prediction, targets, alpha_of_glue_code(ROWS)).total.item() / ROWS
+    assert 2 * ours == pytest.approx(theirs, rel=1e-10)
+    prediction, targets = batch(1)
+    first, second = prediction[:ROWS, 0].tolist(), prediction[ROWS:, 0].tolist()
+    theirs = reference.authors_glue_regression_loss(first, second, targets.tolist())
+    ours = regression(prediction, targets, alpha=0.5).total.item() / ROWS
+    assert 2 * ours == pytest.approx(theirs, rel=1e-10)
 
 
 @pytest.mark.parametrize("kind", [classification, regression])

@@ -55,7 +55,7 @@ def test_adversarial_example_spells_the_defaults_out(
     parser = argparse.ArgumentParser()
     gen_parser_from_dataclass(parser, AdversarialConfig())
     words = done.stdout.splitlines()
-    given, _ = parser.parse_known_args(words)
+    given, _ = parser.parse_known_args(words, argparse.Namespace(ddp_backend="c10d"))
     assert given.adv_method == method
     assert given.adv_epsilon is not None
     assert words[-2:] == ["--seed", "3"]  # the user's options come last, and so count

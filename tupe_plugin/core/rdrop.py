@@ -7,9 +7,14 @@ each copy.  D is the Kullback-Leibler divergence; for regression it is the squar
 equal passes (dropout 0) the loss is the plain one.
 
 Source: R-Drop (arXiv 2106.14448), equations 2 to 4.  Deviation: the paper adds L_1 and L_2 up; here
-they are averaged, so that a learning rate means what it means without R-Drop.  An alpha here weighs
-as much against the task as twice that alpha in the paper's equation.  Published: 0.1 to 1.0 for
-language understanding.
+they are averaged, so that a learning rate means what it means without R-Drop.  So a weight of the
+authors is another number here; theirs for a batch of B rows, and what makes ours a half of it:
+
+| authors' form                                                         | alpha here              |
+|-----------------------------------------------------------------------|-------------------------|
+| paper, fairseq code: sum over rows of L_1 + L_2 + a (D + D)/2         | `alpha_of_paper(a)`     |
+| GLUE code: mean of L_1 + mean of L_2 + 0.5 times the sum of (D + D)/2 | `alpha_of_glue_code(B)` |
+| GLUE code, regression: mean of L_1 + L_2 + D                          | 0.5                     |
 
 | paper            | here                                                    |
 |------------------|---------------------------------------------------------|
@@ -27,6 +32,24 @@ import torch
 from torch import Tensor
 
 from .divergence import Divergence, kl_divergence
+
+
+def alpha_of_paper(alpha: float) -> float:
+    """Alpha here for a weight of the paper's equation, or of the authors' fairseq code."""
+    return alpha / 2
+
+
+def alpha_of_glue_code(batch_size: int) -> float:
+    """Alpha here for the authors' GLUE code, whose divergence grows with the rows of a batch."""
+    return 0.5 * batch_size / 2
+
+
+PUBLISHED = (
+    f"published: {alpha_of_paper(0.1):g} to {alpha_of_paper(1.0):g}, chosen for each task (the "
+    f"paper's 0.1 to 1.0, which adds the two losses up); the authors' GLUE code has "
+    f"{alpha_of_glue_code(1):g} times the batch size"
+)
+"""For a help text."""
 
 
 class RDropLoss(NamedTuple):

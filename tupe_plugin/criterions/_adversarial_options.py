@@ -12,6 +12,7 @@ from ..core.bounds import LOSS_WEIGHT, Number, Text, Whole, check_options, flag,
 from ..core.encoder import TupeEncoder
 from ..core.noise_sites import AttentionNoise, NoiseSite, WordNoise, logit_noise, weight_noise
 from ..core.perturbation import BALLS
+from ..core.rdrop import PUBLISHED
 from ._adversarial_methods import DEFAULTS, DIVERGENCES, NAMES, entry_of
 
 _NOISE = Number(0, 10_000)  # what half precision holds
@@ -101,7 +102,7 @@ class AdversarialConfig(SentencePredictionConfig):
         0.0,
         LOSS_WEIGHT,
         "add R-Drop: every pass is made over the doubled batch, and its plain loss is R-Drop's "
-        "with this weight; 0 leaves it out",
+        "with this weight; 0 leaves it out; " + PUBLISHED,
     )
     tpu: bool = II("common.tpu")
     ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009

@@ -15,6 +15,7 @@ from fairseq.models import BaseFairseqModel
 
 from ..core.bounds import LOSS_WEIGHT, check_options, option
 from ..core.divergence import kl_divergence, squared_difference
+from ..core.rdrop import PUBLISHED
 from ._doubled_batch import doubled_batch_loss
 from ._loss_terms import log_loss_terms
 from ._whole_set_criterion import WholeSetCriterion
@@ -26,7 +27,7 @@ class RDropConfig(SentencePredictionConfig):
         1.0,
         LOSS_WEIGHT,
         "weight of the divergence between the two passes: more pulls them closer together; "
-        "published: 0.1 to 1.0, chosen for each task",
+        + PUBLISHED,
     )
 
 
