@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .predict_sentences import FineTuned, PredictionError, read_checkpoint
+from .predict_sentences import FineTuned, OtherTaskError, PredictionError, read_checkpoint
 
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
 _BIN = "-bin"  # how preprocess/glue.sh ends the name of a folder of data
@@ -46,8 +46,8 @@ def find_runs(arguments: Sequence[str], *, data: Path | None) -> list[Prediction
     by_task: dict[str, list[_Candidate]] = defaultdict(list)
     for argument in arguments:
         task, path = _split_name(argument)
-        for checkpoint in _checkpoints_at(path):
-            candidate = _candidate(read_checkpoint(checkpoint), task, data)
+        for run in _fine_tuned(_checkpoints_at(path)):
+            candidate = _candidate(run, task, data)
             by_task[candidate.task].append(candidate)
     return [_best(task, candidates) for task, candidates in by_task.items()]
 
@@ -70,6 +70,21 @@ def _checkpoints_at(path: Path) -> list[Path]:
     if not folders:
         raise PredictionError(f"{path}: no {' or '.join(CHECKPOINTS)} in it or below it")
     return [checkpoint for folder in folders for checkpoint in _checkpoints_at(folder)]
+
+
+def _fine_tuned(checkpoints: Sequence[Path]) -> list[FineTuned]:
+    """Of several runs in a folder those of other tasks, such as the pre-training, are left out."""
+    found, others = [], []
+    for path in checkpoints:
+        try:
+            found.append(read_checkpoint(path))
+        except OtherTaskError as error:
+            others.append(error)
+    if not found and others:
+        raise others[0]
+    for other in others:
+        print(f"left out: {other}")
+    return found
 
 
 def _candidate(checkpoint: FineTuned, task: str | None, data: Path | None) -> _Candidate:

@@ -18,6 +18,10 @@ class PredictionError(Exception):
     """A checkpoint or its data cannot be used; the message names it and says why."""
 
 
+class OtherTaskError(PredictionError):
+    """A checkpoint of another task than sentence_prediction."""
+
+
 @dataclass(frozen=True)
 class FineTuned:
     """What a checkpoint of `--task sentence_prediction` says of itself, and its parameters."""
@@ -89,7 +93,7 @@ def read_checkpoint(path: Path) -> FineTuned:
         ) from error
     task = state["cfg"].task
     if "num_classes" not in task or "classification_head_name" not in task:
-        raise PredictionError(
+        raise OtherTaskError(
             f"{path} is a checkpoint of --task {task._name}: predictions need one that was "
             "fine-tuned with --task sentence_prediction"
         )

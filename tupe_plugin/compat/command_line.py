@@ -117,10 +117,12 @@ def refuse_impossible_options_before_the_job(distributed_utils: Any) -> None:
 def _chosen_parts(cfg: Any) -> Iterator[tuple[type, Any]]:
     """(class, its options) for the model, the criterion, the optimizer, the scheduler ..."""
     from fairseq import utils
+    from fairseq.dataclass.initialize import add_defaults
     from fairseq.models import ARCH_MODEL_REGISTRY
     from fairseq.registry import REGISTRIES
 
-    utils.import_user_module(cfg.common)  # a job of hydra does so only later
+    utils.import_user_module(cfg.common)  # a job of hydra does so only later, and then
+    add_defaults(cfg)  # has the options that hydra did not know
     tables = {name: entry["registry"] for name, entry in REGISTRIES.items()}
     for name, registry in {**tables, "model": ARCH_MODEL_REGISTRY}.items():
         options = getattr(cfg, name, None)
