@@ -111,6 +111,13 @@ def test_compat_stands_alone(path: Path) -> None:
     assert [name for name in ours if not name.startswith("tupe_plugin.compat.")] == []
 
 
+@pytest.mark.parametrize("path", python_files(PACKAGE / "checkpoint"), ids=relative)
+def test_checkpoint_knows_of_no_command_and_no_cure(path: Path) -> None:
+    ours = [name for name in imported_modules(path) if name.split(".")[0] == "tupe_plugin"]
+    allowed = ("tupe_plugin.checkpoint.", "tupe_plugin.core.", "tupe_plugin.models._tupe_2021")
+    assert [name for name in ours if not name.startswith(allowed)] == []
+
+
 @pytest.mark.parametrize("path", python_files(ROOT / "tests" / "references"), ids=lambda p: p.name)
 def test_references_never_import_what_they_are_held_against(path: Path) -> None:
     assert [name for name in imported_modules(path) if name.startswith("tupe_plugin")] == []

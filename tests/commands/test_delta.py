@@ -219,7 +219,7 @@ def test_files_that_are_no_delta(make, tmp_path: Path, capsys) -> None:
 
     base, file = make("base.pt"), tmp_path / "d.safetensors"
     assert call("info", file) == 1
-    assert f"no such file: {file}" in capsys.readouterr().err
+    assert f"no such checkpoint: {file}" in capsys.readouterr().err
     file.write_bytes(b"\x00" * 20)
     assert call("info", file) == 1
     assert "no safetensors file" in capsys.readouterr().err
@@ -227,7 +227,7 @@ def test_files_that_are_no_delta(make, tmp_path: Path, capsys) -> None:
     assert call("apply", base, file, "-o", tmp_path / "again.pt") == 1
     assert "not written by this version's `tupe delta save`" in capsys.readouterr().err
     assert call("save", base, tmp_path / "none.pt", "-o", tmp_path / "new.safetensors") == 1
-    assert "no such file" in capsys.readouterr().err
+    assert "no such checkpoint" in capsys.readouterr().err
 
 
 def test_no_file_is_overwritten(make, tmp_path: Path, capsys) -> None:

@@ -200,7 +200,7 @@ class TestPositions:
         assert call("positions", other, "-o", tmp_path / "a.png") == 1
         assert "not a checkpoint of a tupe model" in capsys.readouterr().err
         assert call("positions", tmp_path / "absent.pt", "-o", tmp_path / "a.png") == 1
-        assert "no such file" in capsys.readouterr().err
+        assert "no such checkpoint" in capsys.readouterr().err
         other.write_text("PK", encoding="utf-8")
         assert call("positions", other, "-o", tmp_path / "a.png") == 1
         message = capsys.readouterr().err

@@ -30,7 +30,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         states[checkpoint] = {"cfg": cfg, "extra_state": {"val_loss": score}}
         return checkpoint
 
-    monkeypatch.setattr(predict_runs, "read_checkpoint", lambda path: FineTuned(path, states[path]))
+    monkeypatch.setattr(predict_runs, "read_fine_tuned", lambda path: FineTuned(path, states[path]))
     return make
 
 

@@ -15,14 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from ..checkpoint.contents import check_finite
+from ..checkpoint.read import read_checkpoint
+from ..checkpoint.write import write_checkpoint
 from ..compat.validation_plan import LOWER_IS_BETTER
 from ..core.averaging import GreedyAverage, greedy_average, uniform_average
 from ..core.bounds import BATCH_SIZE
 from .dev_scores import DevSet
-from .whole_file import whole_file
 
 # Options of the model that change how it is trained, not what it computes. So do all real numbers.
 TRAINING_ONLY = frozenset({"_name", "load_checkpoint_heads", "bitfit_terms"})
@@ -77,7 +78,8 @@ def average(args: argparse.Namespace) -> list[str]:
     """Write the average; returns the table and what was written.
 
     Raises:
-        AverageError: an input cannot be read or is given twice, or the output is one of them.
+        AverageError: an input is given twice, or the output is one of them.
+        CheckpointError: an input cannot be read.
         DevSetError: the data or the metric cannot be used.
         MismatchError: two models cannot be averaged.
         ValueError: a model's metric is not a number.
@@ -104,7 +106,7 @@ def average(args: argparse.Namespace) -> list[str]:
             scores = {name: dev.score(load(), metric) for name, load in models.items()}
             scores[f"average of {len(models)}"] = dev.score(state, metric)
             lines = _uniform_table(scores, metric)
-    _write(args.output, _checkpoint(first, state, chosen))
+    write_checkpoint(args.output, _checkpoint(first, state, chosen))
     return [*lines, f"wrote {args.output}: the average of {len(chosen)} of {len(models)} models"]
 
 
@@ -124,24 +126,10 @@ def _check_paths(paths: Sequence[Path], output: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A checkpoint as it lies in the file, without running code from it."""
-    from ..compat.checkpoint_loading import UnsafeCheckpointError, load
-
-    try:
-        state = load(path, map_location="cpu")
-    except UnsafeCheckpointError as error:
-        raise AverageError(str(error)) from error
-    except (EOFError, LookupError, OSError, RuntimeError, ValueError) as error:
-        raise AverageError(
-            f"{path} ({path.stat().st_size:,} bytes) is no checkpoint, or an incomplete one"
-        ) from error
-    weights = state.get("model") if isinstance(state, dict) else None
-    if isinstance(state, dict):
-        state.pop("last_optimizer_state", None)  # twice the model's size, and of no use here
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, Tensor) for value in weights.values()
-    ):
-        raise AverageError(f"{path} is no checkpoint of fairseq-train: it has no model in it")
+    """A checkpoint as it lies in the file, without the state of its optimizer."""
+    state = read_checkpoint(path)
+    check_finite(state["model"], path)
+    state.pop("last_optimizer_state", None)  # twice the model's size, and of no use here
     if state.get("criterion"):
         raise AverageError(
             f"{path}: its criterion has parameters of its own, which are not averaged here"
@@ -195,15 +183,6 @@ def _checkpoint(
             "averaged": list(chosen),
         },
     }
-
-
-def _write(path: Path, state: dict[str, Any]) -> None:
-    """As a whole or not at all, and readable by the rules by which it will be read."""
-    from ..compat.checkpoint_loading import load
-
-    with whole_file(path) as unfinished:
-        torch.save(state, unfinished)
-        load(unfinished)
 
 
 def _greedy_table(result: GreedyAverage, metric: str) -> list[str]:

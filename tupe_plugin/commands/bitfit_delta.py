@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoint.file_kind import refuse_what_is_no_file
+from ..checkpoint.tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint, position_scheme
 from ..core.bitfit import bias_terms, parse_roles
-from ..core.position_scheme import POSITION_SCHEMES
-from .tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint
 
 FORMAT = "tupe-delta 1"
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -159,8 +159,7 @@ def read_delta(path: Path) -> Delta:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise DeltaError(f"no such file: {path}")
+    refuse_what_is_no_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -184,14 +183,13 @@ def sizes_of(checkpoint: TupeCheckpoint) -> dict[str, Any]:
     """What two models must have in common to be the same but for their weights."""
     settings, encoder = checkpoint.model, checkpoint.encoder
     vocabulary, embed_dim = encoder["embed_tokens.weight"].shape
-    scheme = POSITION_SCHEMES[str(settings.get("position_scheme", "tupe-a"))]
     return {
         "encoder_layers": int(settings["encoder_layers"]),
         "encoder_embed_dim": embed_dim,
         "encoder_ffn_embed_dim": encoder["layers.0.fc1.weight"].size(0),
         "encoder_attention_heads": int(settings["encoder_attention_heads"]),
         "max_positions": int(settings["max_positions"]),
-        "position_scheme": (scheme.with_relative() if settings.get("rel_pos") else scheme).name,
+        "position_scheme": position_scheme(settings).name,
         "vocabulary": vocabulary,
     }
 

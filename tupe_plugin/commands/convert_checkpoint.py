@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import enum
 import os
-import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .whole_file import whole_file
+from ..checkpoint.errors import CheckpointError, in_one_line
+from ..checkpoint.file_kind import refuse_what_is_no_file
 
 SCALARS = (bool, int, float, complex, str, bytes, type(None))
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         convert(args.source, args.target, trust=args.trust, drop=tuple(args.drop))
-    except (ConversionError, OSError) as error:
+    except (CheckpointError, ConversionError, OSError) as error:
         print(f"tupe convert-checkpoint: {error}", file=sys.stderr)
         return 1
     print(f"wrote {args.target}: tensors and plain containers only")
@@ -57,27 +57,29 @@ def convert(source: Path, target: Path, *, trust: bool, drop: tuple[str, ...] = 
     Raises:
         ConversionError: `trust` is false, `source` cannot be unpickled, or holds a value without a
             plain form that `drop` does not name.
+        CheckpointError: there is too little in `source` for fairseq to load what would be written.
         OSError: a file cannot be read or written.
     """
     import torch
 
-    from ..compat.checkpoint_loading import load
+    from ..checkpoint.contents import check_contents
+    from ..checkpoint.write import write_checkpoint
 
     if not trust:
         raise ConversionError(
             f"reading {source} executes any code hidden in it; "
             "if you trust whoever wrote it, say so with --trust"
         )
+    refuse_what_is_no_file(source)
     if target.exists():
         raise ConversionError(f"{target} exists already; give the name of a new file")
     try:
         state = torch.load(source, map_location="cpu", weights_only=False)
-    except (ImportError, AttributeError, pickle.UnpicklingError, EOFError) as error:
-        raise ConversionError(f"{source} cannot be unpickled: {error}") from error
+    except Exception as error:  # it may run any code, and damaged bytes raise anything
+        raise ConversionError(f"{source} cannot be unpickled: {in_one_line(error)}") from error
     plain = to_plain(state, drop=drop)
-    with whole_file(target) as unfinished:
-        torch.save(plain, unfinished)
-        load(unfinished)  # what was written can be read by the rules that it was written for
+    check_contents(plain, source)
+    write_checkpoint(target, plain)
 
 
 def to_plain(value: Any, *, drop: tuple[str, ...] = (), key: str = "") -> Any:

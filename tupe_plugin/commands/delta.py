@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
+from ..checkpoint.errors import CheckpointError
+from ..checkpoint.tupe_checkpoint import HEADS, read_tupe_checkpoint
+from ..checkpoint.whole_file import whole_file
+from ..checkpoint.write import write_checkpoint
 from .bitfit_delta import (
     Delta,
     DeltaError,
@@ -18,8 +19,6 @@ from .bitfit_delta import (
     make_delta,
     read_delta,
 )
-from .tupe_checkpoint import HEADS, UnusableCheckpointError, read_checkpoint
-from .whole_file import whole_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,22 +48,25 @@ def _add_output(parser: argparse.ArgumentParser, text: str) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         args.act(args)
-    except (DeltaError, UnusableCheckpointError, OSError) as error:
+    except (DeltaError, CheckpointError, OSError) as error:
         print(f"tupe delta: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def _save(args: argparse.Namespace) -> None:
-    delta = make_delta(read_checkpoint(args.base), read_checkpoint(args.tuned))
-    _write(args.output, lambda file: file.write_bytes(delta_file(delta)))
+    delta = make_delta(read_tupe_checkpoint(args.base), read_tupe_checkpoint(args.tuned))
+    _check_new(args.output)
+    with whole_file(args.output) as unfinished:
+        unfinished.write_bytes(delta_file(delta))
     print(f"wrote {args.output}: {_amount(delta)}")
 
 
 def _apply(args: argparse.Namespace) -> None:
-    base, delta = read_checkpoint(args.base), read_delta(args.delta)
+    base, delta = read_tupe_checkpoint(args.base), read_delta(args.delta)
     weights = apply_delta(base, delta, name=args.delta.name)
-    _write(args.output, lambda file: torch.save(as_checkpoint(weights, delta), file))
+    _check_new(args.output)
+    write_checkpoint(args.output, as_checkpoint(weights, delta))
     print(f"wrote {args.output}: {args.base} with {args.delta}")
 
 
@@ -94,9 +96,6 @@ def _amount(delta: Delta) -> str:
     )
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a new file as a whole or not at all."""
+def _check_new(path: Path) -> None:
     if path.exists():
         raise DeltaError(f"{path} exists already; give the name of a new file")
-    with whole_file(path) as unfinished:
-        write(unfinished)

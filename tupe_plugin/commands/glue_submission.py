@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checkpoint.whole_file import whole_file
 from .glue_tasks import GlueFile, GlueTask, load_tasks
-from .whole_file import whole_file
 
 HEADER = "index\tprediction"
 HIGHEST_SCORE = 5.0  # of STS-B; the lowest is 0

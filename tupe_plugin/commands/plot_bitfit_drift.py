@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..checkpoint.errors import UnusableCheckpointError
+from ..checkpoint.tupe_checkpoint import read_tupe_checkpoint
 from ..core.bitfit import ROLES, bias_terms, drift_of_metric, mean_drift
 from .fairseq_log import UnreadableLogError, read_log
-from .tupe_checkpoint import UnusableCheckpointError, read_checkpoint
 
 Drift = dict[tuple[str, str], float]
 """(place, role) -> mean |b_0 - b_F|."""
@@ -43,9 +44,9 @@ def compare_checkpoints(base: Path, tuned: Path) -> Drift:
     """The drift of every bias term between two checkpoints.
 
     Raises:
-        UnusableCheckpointError: one is no checkpoint of a tupe model, or they do not fit.
+        CheckpointError: one is no checkpoint of a tupe model, or they do not fit.
     """
-    before, after = (read_checkpoint(path).encoder for path in (base, tuned))
+    before, after = (read_tupe_checkpoint(path).encoder for path in (base, tuned))
     terms = list(bias_terms(after))
     if any(before[t.key].shape != after[t.key].shape if t.key in before else True for t in terms):
         raise UnusableCheckpointError(f"{base} and {tuned} are models of different sizes")

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, no_grad
 
-from ..core.position_scheme import POSITION_SCHEMES, PositionEncoding
-from .tupe_checkpoint import read_checkpoint
+from ..checkpoint.tupe_checkpoint import position_scheme, read_tupe_checkpoint
+from ..core.position_scheme import PositionEncoding
 
 DEFAULT_LENGTH = 64
 _PREFIX = "positions."
@@ -39,15 +39,13 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
     """Read a checkpoint of `fairseq-train` or of the TUPE authors; no dictionary is needed.
 
     Raises:
-        UnusableCheckpointError: it is no (whole, safe) checkpoint of a tupe model.
+        CheckpointError: it is no (whole, safe) checkpoint of a tupe model.
         NoPositionsError: its scheme adds nothing to the logits, or it has fewer positions than
             `length`.
     """
-    read = read_checkpoint(checkpoint)
+    read = read_tupe_checkpoint(checkpoint)
     settings = read.model
-    scheme = POSITION_SCHEMES[str(settings.get("position_scheme", "tupe-a"))]
-    if settings.get("rel_pos"):
-        scheme = scheme.with_relative()
+    scheme = position_scheme(settings)
     if scheme.absolute is None and not scheme.relative:
         raise NoPositionsError(
             f"{checkpoint}: position scheme {scheme.name} adds no bias to the attention logits, "

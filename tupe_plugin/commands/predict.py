@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoint.errors import CheckpointError
+from ..checkpoint.whole_file import whole_file
 from ..core.bounds import BATCH_SIZE
 from .glue_submission import (
     Submission,
@@ -28,7 +30,6 @@ from .glue_submission import (
     write_zip,
 )
 from .glue_tasks import GlueTask, load_tasks
-from .whole_file import whole_file
 
 if TYPE_CHECKING:
     from .predict_runs import PredictionRun
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
             _predict_all(args)
         if args.zip is not None:
             _pack(args.output / SUBMISSIONS, args.zip, fill_missing=args.fill_missing)
-    except (PredictionError, SubmissionError, OSError) as error:
+    except (CheckpointError, PredictionError, SubmissionError, OSError) as error:
         print(f"tupe predict: {error}", file=sys.stderr)
         return 1
     return 0
@@ -108,7 +109,7 @@ def _predict_all(args: argparse.Namespace) -> None:
     import torch
 
     from .predict_runs import find_runs
-    from .predict_sentences import PredictionError, Predictor, list_splits, read_checkpoint
+    from .predict_sentences import PredictionError, Predictor, list_splits, read_fine_tuned
 
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     runs = find_runs(args.runs, data=args.data)
@@ -121,7 +122,7 @@ def _predict_all(args: argparse.Namespace) -> None:
         for line in one.remarks:
             print(line)
         predictor = Predictor(
-            read_checkpoint(one.checkpoint), one.data, device=device, half=args.fp16
+            read_fine_tuned(one.checkpoint), one.data, device=device, half=args.fp16
         )
         glue = load_tasks().get(one.task)
         if glue is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .predict_sentences import FineTuned, OtherTaskError, PredictionError, read_checkpoint
+from .predict_sentences import FineTuned, OtherTaskError, PredictionError, read_fine_tuned
 
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
 _BIN = "-bin"  # how preprocess/glue.sh ends the name of a folder of data
@@ -77,7 +77,7 @@ def _fine_tuned(checkpoints: Sequence[Path]) -> list[FineTuned]:
     found, others = [], []
     for path in checkpoints:
         try:
-            found.append(read_checkpoint(path))
+            found.append(read_fine_tuned(path))
         except OtherTaskError as error:
             others.append(error)
     if not found and others:

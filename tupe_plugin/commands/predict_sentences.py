@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..checkpoint.upgraded import read_upgraded
+
 
 class PredictionError(Exception):
     """A checkpoint or its data cannot be used; the message names it and says why."""
@@ -66,31 +68,14 @@ class Scores:
     targets: np.ndarray | None
 
 
-def read_checkpoint(path: Path) -> FineTuned:
+def read_fine_tuned(path: Path) -> FineTuned:
     """Read safely: no code in the file is run.
 
     Raises:
-        PredictionError: there is no such file, it is damaged or unsafe, or not fine-tuned.
+        CheckpointError: there is no such file, or it cannot be used.
+        PredictionError: its model is not fine-tuned.
     """
-    import fairseq  # noqa: F401  -- its arrival makes tupe_plugin register and mend it
-    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-
-    from ..compat.checkpoint_errors import DamagedCheckpointError
-    from ..compat.checkpoint_loading import UnsafeCheckpointError
-
-    if not path.is_file():
-        raise PredictionError(f"no such checkpoint: {path}")
-    try:
-        state = load_checkpoint_to_cpu(str(path))
-        if state.get("cfg") is None:
-            state["cfg"] = convert_namespace_to_omegaconf(state["args"])
-    except (DamagedCheckpointError, UnsafeCheckpointError) as error:
-        raise PredictionError(str(error)) from error
-    except (AttributeError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise PredictionError(
-            f"{path} is no checkpoint of fairseq-train ({type(error).__name__}: {error})"
-        ) from error
+    state = read_upgraded(path)
     task = state["cfg"].task
     if "num_classes" not in task or "classification_head_name" not in task:
         raise OtherTaskError(
@@ -104,7 +89,7 @@ class Predictor:
     """A fine-tuned model with a folder of data.
 
     Args:
-        checkpoint: what `read_checkpoint` gave.
+        checkpoint: what `read_fine_tuned` gave.
         data: a folder with `input0/`, `label/` ..., as fairseq-preprocess makes it.
         device: where the model runs.
         half: in half precision.

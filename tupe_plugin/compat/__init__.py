@@ -20,7 +20,11 @@ from .before_training import (
     check_the_job_before_its_first_update,
 )
 from .checkpoint_errors import refuse_unusable_files, say_why_a_checkpoint_does_not_fit
-from .checkpoint_loading import load_checkpoint_files_safely, load_own_broadcast
+from .checkpoint_loading import (
+    load_checkpoint_files_safely,
+    load_own_broadcast,
+    refuse_unusable_settings,
+)
 from .checkpoint_writing import copy_checkpoints_whole
 from .command_line import (
     keep_bf16_off_tpu,
@@ -61,8 +65,8 @@ from .user_dir import import_each_user_dir_once
 
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
-    ("fairseq.checkpoint_utils", refuse_unusable_files),
-    ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),  # looks before that one does
+    ("fairseq.checkpoint_utils", refuse_unusable_settings),
+    ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
     ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
     ("fairseq.data.data_utils", check_the_files_of_the_data),
@@ -90,6 +94,7 @@ CURES = (
     ("fairseq.tasks.sentence_prediction", name_what_sentence_prediction_lacks),
     ("fairseq.trainer", say_over_how_many_sentences_metrics_are),
     ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
+    ("fairseq.trainer", refuse_unusable_files),
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.utils", import_each_user_dir_once),
     *((name, restore_dropped_numpy_names) for name in MODULES_WITH_DROPPED_NUMPY_NAMES),

@@ -9,24 +9,18 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from .checkpoint_loading import UnsafeCheckpointError
+from .checkpoint_package import checkpoint_module
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"  # may be missing: the job is then a new one
-
-
-class CheckpointMismatchError(RuntimeError):
-    """A checkpoint holds the parameters of another model than the one to be trained."""
-
-
-class DamagedCheckpointError(RuntimeError):
-    """A checkpoint file is incomplete or no checkpoint at all."""
 
 
 def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
     """`Cannot load model parameters ...; please ensure that the architectures match.`
 
-    Where: fairseq/trainer.py:580, for whatever goes wrong with the parameters.
-    When: the model has other sizes, another dictionary, other heads than the checkpoint.
+    Where: fairseq/trainer.py:580, for whatever goes wrong with the parameters, and 586 to 640 for
+    the rest of the state.
+    When: the model has other sizes, another dictionary, other heads than the checkpoint; the state
+    of the optimizer is damaged.
     Cure: the last line tells what differs, and by which options the two jobs differ.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4590
     """
@@ -34,69 +28,72 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
 
     @functools.wraps(original)
     def load_checkpoint(self: Any, filename: str, *rest: Any, **named: Any) -> Any:
+        errors = checkpoint_module("errors")
         try:
             return original(self, filename, *rest, **named)
+        except (errors.CheckpointError, OSError, MemoryError, AssertionError):
+            raise
         except Exception as error:
             reason = error.__context__
             if reason is None or not str(error).startswith("Cannot load model parameters"):
-                raise
+                raise errors.UnusableCheckpointError(
+                    f"checkpoint {filename} cannot be resumed from: {errors.in_one_line(error)}"
+                ) from error
             state = trainer.checkpoint_utils.load_checkpoint_to_cpu(filename)
             options = _different_options(state.get("cfg", {}).get("model"), self.cfg.model)
-            raise CheckpointMismatchError(
+            raise errors.UnusableCheckpointError(
                 f"checkpoint {filename} does not fit this model: {_in_one_line(reason)}{options}"
             ) from reason
 
     trainer.Trainer.load_checkpoint = load_checkpoint
 
 
-def refuse_unusable_files(checkpoint_utils: Any) -> None:
-    """Training from scratch without a warning, or `OSError: Invalid argument`, `EOFError`.
+def refuse_unusable_files(trainer: Any) -> None:
+    """Training from random weights without a warning; `OSError: Invalid argument`, `EOFError`.
 
-    Where: fairseq/checkpoint_utils.py:248 (a missing file is taken for a new job) and 315.
-    When: `--restore-file` names no file; a file is damaged, by a full disk for instance.
-    Cure: a missing `--restore-file` is an error, unless it is the default one; of a damaged file
-    the last line names the path and the newest whole checkpoint beside it.
+    Where: fairseq/trainer.py:462 and checkpoint_utils.py:248 (what is no file is taken for a new
+    job), 315.
+    When: `--restore-file`, `--finetune-from-model` or the save-dir's `checkpoint_last.pt` is a
+    folder or a link to nothing; `--restore-file` names no file; a file is damaged, by a full disk
+    for instance.
+    Cure: each is an error in one line; only a missing `checkpoint_last.pt` means a new job. Of a
+    damaged file the last line names the newest whole checkpoint beside it.
     """
-    load_checkpoint = checkpoint_utils.load_checkpoint
-    load_checkpoint_to_cpu = checkpoint_utils.load_checkpoint_to_cpu
+    load_checkpoint = trainer.Trainer.load_checkpoint
 
     @functools.wraps(load_checkpoint)
-    def load_existing(cfg: Any, trainer: Any, **options: Any) -> Any:
-        path = cfg.restore_file
-        if path != DEFAULT_RESTORE_FILE:
-            path = path.replace(".pt", f"{trainer.checkpoint_suffix}.pt")
-            if not checkpoint_utils.PathManager.exists(path):
-                raise FileNotFoundError(
-                    f"--restore-file {path} does not exist: correct the path, or leave the option "
-                    "out to train from scratch"
-                )
-        return load_checkpoint(cfg, trainer, **options)
-
-    @functools.wraps(load_checkpoint_to_cpu)
-    def load_whole(path: str, *rest: Any, **named: Any) -> Any:
+    def load_file(self: Any, filename: str, *rest: Any, **named: Any) -> Any:
+        errors = checkpoint_module("errors")
+        last = os.path.join(
+            self.cfg.checkpoint.save_dir, f"checkpoint_last{self.checkpoint_suffix}.pt"
+        )
+        for path in filter(os.path.lexists, (filename, last)):  # a job must be able to write `last`
+            checkpoint_module("file_kind").refuse_what_is_no_file(path)
+        is_asked_for = self.cfg.checkpoint.restore_file != DEFAULT_RESTORE_FILE
+        if is_asked_for and not os.path.lexists(filename):
+            raise FileNotFoundError(
+                f"--restore-file {filename} does not exist: correct the path, or leave the option "
+                "out to train from scratch"
+            )
         try:
-            return load_checkpoint_to_cpu(path, *rest, **named)
-        except UnsafeCheckpointError:
-            raise
-        except (EOFError, OSError, RuntimeError, ValueError) as error:
-            if not os.path.isfile(path) or zipfile.is_zipfile(path):
-                raise  # not the file's fault
-            raise DamagedCheckpointError(
-                f"{path} ({os.path.getsize(path):,} bytes) is no checkpoint, or an incomplete one"
-                f"{_way_out(path)}"
-            ) from error
+            return load_checkpoint(self, filename, *rest, **named)
+        except errors.DamagedCheckpointError as error:
+            raise errors.DamagedCheckpointError(f"{error}{_way_out(filename)}") from error
 
-    checkpoint_utils.load_checkpoint = load_existing
-    checkpoint_utils.load_checkpoint_to_cpu = load_whole
+    trainer.Trainer.load_checkpoint = load_file
 
 
 def _way_out(path: str) -> str:
-    folder = os.path.dirname(path) or "."
-    whole = [
-        entry.path
-        for entry in os.scandir(folder)
-        if entry.name.endswith(".pt") and zipfile.is_zipfile(entry.path)
-    ]
+    """How to go on: by the newest checkpoint in the same folder that is whole."""
+    with os.scandir(os.path.dirname(path) or ".") as folder:
+        whole = [
+            entry.path
+            for entry in folder
+            if entry.name.endswith(".pt")
+            and entry.is_file()
+            and not os.path.samefile(entry.path, path)
+            and zipfile.is_zipfile(entry.path)
+        ]
     if not whole:
         return ", and there is no whole one beside it"
     newest = max(whole, key=os.path.getmtime)

@@ -1,25 +1,16 @@
-"""torch >= 2.6 reads only tensors and plain containers from a checkpoint, unless told otherwise.
+"""Checkpoints are read by the rules of `tupe_plugin/checkpoint/`, whoever reads them.
 
-That default stays on: a checkpoint is data, and reading it must not run code.
+torch >= 2.6 reads only tensors and plain containers from a file, unless told otherwise. That stays
+on: a checkpoint is data, and reading it must not run code.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import pickle
-import re
+import functools
 from typing import Any
 
+from .checkpoint_package import checkpoint_module
 from .module_view import ModuleView
-
-# What fairseq's own checkpoints hold beside tensors and plain containers. `argparse.Namespace` is
-# a bag of attributes: building one runs no code.
-ALLOWED_CLASSES = (argparse.Namespace,)
-
-
-class UnsafeCheckpointError(RuntimeError):
-    """A checkpoint holds something that cannot be read without trusting whoever wrote it."""
 
 
 def load_checkpoint_files_safely(checkpoint_utils: Any) -> None:
@@ -27,45 +18,40 @@ def load_checkpoint_files_safely(checkpoint_utils: Any) -> None:
 
     Where: fairseq/checkpoint_utils.py:315 and 878.
     When: torch >= 2.6, with every checkpoint that fairseq writes for a model with legacy arguments.
-    Cure: `weights_only` is asked for in so many words (older torch too), with an allow-list; what
-    is refused is named, with the file and the way to convert it.
+    Cure: `weights_only` is asked for in so many words (older torch too), with an allow-list. What
+    is refused, damaged or no checkpoint at all is named, with the file and what to do.
     Upstream: https://github.com/facebookresearch/fairseq/issues/5610
     """
     import torch
 
+    def load(file: Any, map_location: Any = None) -> Any:
+        return checkpoint_module("read").read_checkpoint(file, map_location)
+
     checkpoint_utils.torch = ModuleView(torch, load=load)
 
 
-def load(file: Any, map_location: Any = None, **options: Any) -> Any:
-    """`torch.load` of tensors, plain containers and `ALLOWED_CLASSES`.
+def refuse_unusable_settings(checkpoint_utils: Any) -> None:
+    """`KeyError: 'bert_huge'`, `ConfigAttributeError: ...` while a checkpoint is upgraded.
 
-    Raises:
-        UnsafeCheckpointError: there is anything else in the file.
+    Where: fairseq/checkpoint_utils.py:318 to 343 and 655 to 694.
+    When: the configuration in a file is damaged, or of a model that is not registered.
+    Cure: the last line names the file.
     """
-    import torch
+    original = checkpoint_utils.load_checkpoint_to_cpu
 
-    with torch.serialization.safe_globals(list(ALLOWED_CLASSES)):
+    @functools.wraps(original)
+    def load_checkpoint_to_cpu(path: str, *rest: Any, **named: Any) -> Any:
+        errors = checkpoint_module("errors")
         try:
-            return torch.load(file, map_location=map_location, weights_only=True, **options)
-        except pickle.UnpicklingError as error:
-            path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", file)
-            raise UnsafeCheckpointError(
-                f"checkpoint {path} was not loaded: it holds {_name_globals(path, error)}, which "
-                "is neither a tensor nor plain data; reading it could run code hidden in the file. "
-                "If you trust whoever wrote it, convert it once: "
-                f"`tupe convert-checkpoint --trust {path} OUT.pt`, then load OUT.pt"
+            return original(path, *rest, **named)
+        except (errors.CheckpointError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise errors.UnusableCheckpointError(
+                f"{path}: fairseq cannot make use of its settings ({errors.in_one_line(error)})"
             ) from error
 
-
-def _name_globals(path: Any, error: pickle.UnpicklingError) -> str:
-    """Every class or function that the file wants and may not have; at worst the one in `error`."""
-    import torch
-
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, OSError, RuntimeError):  # not torch's zip format: before torch 1.6
-        names = re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
-    return ", ".join(sorted(names)) or "an instruction that safe loading does not know"
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
 def load_own_broadcast(distributed_utils: Any) -> None:

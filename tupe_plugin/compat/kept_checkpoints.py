@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .checkpoint_loading import load
+from .checkpoint_package import checkpoint_module
 
 UNSIGNED, SIGNED = r"(\d+\.?\d*)", r"(-?\d+\.?\d*)"  # a score in the name of a file
 
@@ -75,6 +75,7 @@ def _make_room(checkpoint_utils: Any, cfg: Any, trainer: Any, epoch: int, val_lo
 def _updates_in(path: str) -> int | None:
     """Updates made before a checkpoint was written; None in an unusable one."""
     try:
-        return load(path, map_location="cpu", mmap=True)["optimizer_history"][-1]["num_updates"]
-    except (KeyError, OSError, RuntimeError, ValueError):
+        state = checkpoint_module("read").read_settings_of(path)
+        return state["optimizer_history"][-1]["num_updates"]
+    except (LookupError, OSError, RuntimeError, TypeError, ValueError):
         return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .checkpoint_errors import DEFAULT_RESTORE_FILE
-from .checkpoint_loading import load
+from .checkpoint_package import checkpoint_module
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _start(checkpoint: Any) -> tuple[str | None, str]:
 def _configuration(path: str) -> Any:
     """The configuration in a checkpoint, without reading its tensors; None in an unusable one."""
     try:
-        return load(path, map_location="cpu", mmap=True).get("cfg")
+        return checkpoint_module("read").read_settings_of(path).get("cfg")
     except (OSError, RuntimeError, ValueError):
         return None  # whoever loads all of it says what is wrong
 

@@ -1,0 +1,91 @@
+"""Checkpoints are read without executing code; what is refused is named."""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import io
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tupe_plugin.checkpoint.errors import UnsafeCheckpointError
+from tupe_plugin.checkpoint.read import load
+
+OLD_FORMAT = {"_use_new_zipfile_serialization": False}  # what torch wrote before 1.6
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class MakesAFolder:
+    """Unpickling one runs code: it makes the folder `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (str(self.path),))
+
+
+def contents() -> dict[str, Any]:
+    return {
+        "args": argparse.Namespace(arch="tupe_tiny", lr=[0.1]),
+        "model": OrderedDict(weight=torch.arange(6.0).reshape(2, 3).half()),
+        "extra_state": {"epoch": 3, "val_loss": None, "names": ("a", "b")},
+        "optimizer_history": [
+            {
+                "criterion_name": "C",
+                "optimizer_name": "O",
+                "lr_scheduler_state": {},
+                "num_updates": 7,
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("options", [{}, OLD_FORMAT], ids=["zip", "old"])
+def test_what_fairseq_writes_is_read(tmp_path: Path, options: dict[str, bool]) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save(contents(), path, **options)
+    with path.open("rb") as file:
+        state = load(file, map_location="cpu")
+    assert state["args"] == contents()["args"]
+    assert torch.equal(state["model"]["weight"], contents()["model"]["weight"])
+    assert state["extra_state"] == contents()["extra_state"]
+
+
+@pytest.mark.parametrize("options", [{}, OLD_FORMAT], ids=["zip", "old"])
+def test_anything_else_is_refused_and_not_executed(
+    tmp_path: Path, options: dict[str, bool]
+) -> None:
+    path, evidence = tmp_path / "checkpoint.pt", tmp_path / "evidence"
+    torch.save({**contents(), "extra": MakesAFolder(evidence)}, path, **options)
+    with pytest.raises(UnsafeCheckpointError) as refusal:
+        load(path)
+    assert not evidence.exists()
+    message = str(refusal.value)
+    assert str(path) in message
+    assert "holds posix.mkdir" in message or "holds nt.mkdir" in message
+    assert f"tupe convert-checkpoint --trust {path}" in message
+
+
+def test_the_refusal_names_every_class(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"best": np.float64(0.5), "colour": Colour.RED}, path)
+    with pytest.raises(UnsafeCheckpointError, match=r"numpy.*scalar.*tests.*Colour|Colour.*scalar"):
+        load(path)
+
+
+def test_the_allow_list_ends_with_the_call(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(contents(), buffer)
+    buffer.seek(0)
+    load(buffer)
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()

@@ -1,0 +1,14 @@
+"""The only reader and writer of checkpoint files, and their one family of errors.
+
+    errors.py           CheckpointError and what derives from it: one line for the user each
+    file_kind.py        what a file is that torch did not write
+    read.py             from a file to tensors and plain containers, without running code from it
+    contents.py         what fairseq needs to find in a checkpoint, and of which types
+    write.py            a new file, whole or not at all, readable by the same rules
+    whole_file.py       the first half of that, for any file
+    upgraded.py         a checkpoint as fairseq itself sees it
+    tupe_checkpoint.py  the parameters and settings of a tupe model
+
+`compat/` hands these rules to fairseq's own reader. The start-up hook loads it without the rest of
+the package, so the files that it uses import only torch, the standard library and each other.
+"""

@@ -1,0 +1,208 @@
+"""From a file to tensors and plain containers: nothing in it is run, and nothing of it is believed.
+
+torch's safe loading decides what may be built. It says little of files that are no checkpoints, and
+reads changed bytes without a word, so the container is checked before: what kind of file it is, and
+of a zip file sizes, compression and checksums.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from .contents import check_contents, tensors_in
+from .errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    ForeignFileError,
+    UnsafeCheckpointError,
+    in_one_line,
+)
+from .file_kind import foreign_kind, refuse_what_is_no_file, zip_kind
+
+# What fairseq's own checkpoints hold beside tensors and plain containers. `argparse.Namespace` is
+# a bag of attributes: building one runs no code.
+ALLOWED_CLASSES = (argparse.Namespace,)
+
+_BLOCK = 1 << 20
+_FREE_EXPANSION = 1 << 20  # elements that a tensor may have without storing them
+
+
+def read_checkpoint(
+    source: str | os.PathLike[str] | BinaryIO, map_location: Any = "cpu"
+) -> dict[str, Any]:
+    """A checkpoint of fairseq as it lies in the file, with all that fairseq asks of one.
+
+    Raises:
+        CheckpointError: the file is missing, something else, damaged, unsafe or incomplete.
+        OSError: it cannot be read.
+    """
+    state = load(source, map_location)
+    check_contents(state, _name_of(source))
+    return state
+
+
+def read_settings_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What is in a checkpoint, for a look: the tensors stay in the file, and nothing is checked.
+
+    Raises:
+        CheckpointError, OSError: as above.
+    """
+    refuse_what_is_no_file(path)
+    with open(path, "rb") as file:
+        state = _torch_load(path, file, path, map_location="cpu", mmap=True)
+    if not isinstance(state, dict):
+        raise ForeignFileError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
+    return state
+
+
+def load(source: str | os.PathLike[str] | BinaryIO, map_location: Any = None) -> Any:
+    """`torch.load` of tensors, plain containers and `ALLOWED_CLASSES`, from a path or a file.
+
+    Raises:
+        CheckpointError: the file is missing, something else, damaged or unsafe.
+        OSError: it cannot be read.
+    """
+    with _opened(source) as (file, path):
+        _check_container(file, path)
+        state = _torch_load(file, file, path, map_location=map_location)
+    _check_tensors(state, path)
+    return state
+
+
+def _torch_load(source: Any, file: BinaryIO, path: Any, **options: Any) -> Any:
+    with torch.serialization.safe_globals(list(ALLOWED_CLASSES)):
+        try:
+            return torch.load(source, weights_only=True, **options)
+        except Exception as error:  # the file's fault, unless the machine's
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
+            raise _explained(error, file, path) from error
+
+
+@contextlib.contextmanager
+def _opened(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[BinaryIO, Any]]:
+    """The open file, and what to call it."""
+    if not isinstance(source, (str, os.PathLike)):
+        yield source, _name_of(source)
+        return
+    refuse_what_is_no_file(source)
+    with open(source, "rb") as file:
+        yield file, source
+
+
+def _name_of(source: Any) -> Any:
+    is_path = isinstance(source, (str, os.PathLike))
+    return source if is_path else getattr(source, "name", "the checkpoint")
+
+
+def _check_container(file: BinaryIO, path: Any) -> None:
+    """Refuse what torch did not write, and what is no longer as torch wrote it."""
+    found = foreign_kind(file)
+    if found is None and zipfile.is_zipfile(file):
+        with _damage_named(file, path), zipfile.ZipFile(file) as archive:
+            found = zip_kind(archive)
+            if found is None:
+                _check_records(archive, path, size=_size(file))
+    file.seek(0)
+    if found is not None:
+        kind, advice = found
+        raise ForeignFileError(f"{path} is no checkpoint, it is {kind}: {advice}")
+
+
+def _check_records(archive: zipfile.ZipFile, path: Any, *, size: int) -> None:
+    """Compare each record with its checksum. torch stores records as they are, so they are bounded
+    by the file."""
+    records = archive.infolist()
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise ForeignFileError(
+            f"{path} is no checkpoint, it is a compressed zip file, unlike those of torch: "
+            "unpack it and give the *.pt file in it"
+        )
+    if sum(record.file_size for record in records) > size:
+        raise DamagedCheckpointError(_damaged(path, size))
+    for record in records:
+        with archive.open(record) as stream:  # compares the checksum at its end
+            while stream.read(_BLOCK):
+                pass
+
+
+@contextlib.contextmanager
+def _damage_named(file: BinaryIO, path: Any) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        LookupError,
+        NotImplementedError,
+        OverflowError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise DamagedCheckpointError(_damaged(path, _size(file), in_one_line(error))) from error
+
+
+def _explained(error: Exception, file: BinaryIO, path: Any) -> CheckpointError:
+    """Whether safe loading refused a class, or could not make sense of the bytes."""
+    names = _foreign_classes(error, file)
+    if not names:
+        return DamagedCheckpointError(_damaged(path, _size(file)))
+    return UnsafeCheckpointError(
+        f"checkpoint {path} was not loaded: it holds {', '.join(names)}, which is neither a tensor "
+        "nor plain data; reading it could run code hidden in the file. If you trust whoever wrote "
+        f"it, convert it once: `tupe convert-checkpoint --trust {path} OUT.pt`, then load OUT.pt"
+    )
+
+
+def _foreign_classes(error: Exception, file: BinaryIO) -> list[str]:
+    """Every class or function that the file wants and may not have; at worst the one in `error`."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return []
+    file.seek(0)
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    except Exception:  # not torch's zip format: before torch 1.6
+        return re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
+
+
+def _check_tensors(state: Any, path: Any) -> None:
+    """Refuse tensors that store almost nothing and become enormous when they are copied."""
+    for name, tensor in tensors_in(state):
+        if tensor.device.type == "meta" or tensor.layout is not torch.strided:
+            continue  # they store what they have, or nothing; `check_contents` names them
+        if tensor.numel() > _FREE_EXPANSION and tensor.numel() > _stored(tensor):
+            raise DamagedCheckpointError(
+                f"{path}: {name} would have {tensor.numel():,} numbers, of which the file holds "
+                f"{_stored(tensor):,}"
+            )
+
+
+def _stored(tensor: Tensor) -> int:
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
+
+
+def _damaged(path: Any, size: int, detail: str = "") -> str:
+    what = f"{path} ({size:,} bytes) is no checkpoint, or an incomplete one"
+    return f"{what} ({detail})" if detail else what
+
+
+def _size(file: BinaryIO) -> int:
+    here = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(here)
+    return size
