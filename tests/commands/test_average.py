@@ -16,8 +16,10 @@ OPTIONS = {"_name": "tupe_tiny", "encoder_attention_heads": 2, "dropout": 0.1}
 
 
 def weights(seed: int, *, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """One start, and what the seed has made of it."""
     generator = torch.Generator().manual_seed(seed)
-    made = {"weight": torch.randn(3, 5, generator=generator).to(dtype)}
+    change = torch.randn(3, 5, generator=generator)
+    made = {"weight": (torch.arange(15.0).view(3, 5) - 7 + change / 3).to(dtype)}
     return {**made, "bias": torch.full((7,), float(seed), dtype=dtype), "table": torch.arange(11)}
 
 
@@ -113,6 +115,25 @@ def test_halves_stay_halves(tmp_path: Path) -> None:
     bias = read(tmp_path / "out.pt")["model"]["bias"]
     # 2048, 2048 (for 2049) and 2050: their sum is no float16, their mean is rounded once.
     assert torch.equal(bias, torch.full((7,), (2048 + 2048 + 2050) / 3).half())
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_models_from_other_starts_get_a_warning(
+    greedy: bool, models: list[Path], tmp_path: Path, capsys, dev_set: None
+) -> None:
+    (tmp_path / "bin").mkdir()
+    how = ["-o", tmp_path / "out.pt", *(["--greedy", tmp_path / "bin"] if greedy else [])]
+    start = weights(0)
+    assert call(*models[:2], *how) == 0
+    assert "warning" not in capsys.readouterr().err
+
+    began = {"checkpoint": {"restore_file": "pretrained.pt"}, "model": OPTIONS}
+    write_checkpoint(models[2], {**start, "weight": -start["weight"]}, cfg=began)
+    assert call(*models, *how) == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert f"the cosine with {models[0]} (no --restore-file) is, of {models[2]}" in warning
+    assert "(--restore-file pretrained.pt): -1.00; of models fine-tuned from one" in warning
+    assert str(models[1]) not in warning
 
 
 def test_real_numbers_among_the_options_may_differ(models: list[Path], tmp_path: Path) -> None:

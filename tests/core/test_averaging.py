@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -8,8 +9,10 @@ from torch import Tensor
 
 from tests.references.averaging import greedy, mean
 from tupe_plugin.core.averaging import (
+    ONE_START,
     MismatchError,
     ModelAverage,
+    alignment,
     greedy_average,
     uniform_average,
 )
@@ -175,6 +178,18 @@ def test_the_best_alone_is_returned_bit_for_bit() -> None:
     result = greedy_average(loaders(state(0), best, state(1)), score)
     assert result.chosen == ("model1",)
     assert all(torch.equal(value, best[key]) for key, value in result.state.items())
+
+
+def test_alignment() -> None:
+    generator = torch.Generator().manual_seed(3)
+    start, *changes = torch.randn(3, 211, 307, generator=generator)
+    one, other = ({"matrix": start + change, "bias": torch.ones(5)} for change in changes)
+    expected = torch.cosine_similarity(*(m["matrix"].flatten().double() for m in (one, other)), 0)
+    assert alignment(one, other) == pytest.approx(float(expected), rel=1e-12)
+    # Changes as long as the start, in random directions: the limit, up to 1 / sqrt(entries).
+    assert alignment(one, other) == pytest.approx(ONE_START, abs=4 / math.sqrt(start.numel()))
+    assert alignment(one, {**one, "head": start}) == pytest.approx(1, rel=1e-12)
+    assert math.isnan(alignment({"bias": torch.ones(5)}, one))
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:

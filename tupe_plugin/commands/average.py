@@ -21,7 +21,13 @@ from ..checkpoint.contents import check_finite
 from ..checkpoint.read import read_checkpoint
 from ..checkpoint.write import write_checkpoint
 from ..compat.validation_plan import LOWER_IS_BETTER
-from ..core.averaging import GreedyAverage, greedy_average, uniform_average
+from ..core.averaging import (
+    ONE_START,
+    GreedyAverage,
+    alignment,
+    greedy_average,
+    uniform_average,
+)
 from ..core.bounds import BATCH_SIZE
 from .dev_scores import DevSet
 
@@ -87,8 +93,15 @@ def average(args: argparse.Namespace) -> list[str]:
     paths: list[Path] = args.checkpoints
     _check_paths(paths, args.output)
     first = _read(paths[0])
+    strangers = []
     for path in paths[1:]:
-        _check_same_model(first, paths[0], _read(path), path)
+        other = _read(path)
+        _check_same_model(first, paths[0], other, path)
+        cosine = alignment(first["model"], other["model"])
+        if cosine < ONE_START:
+            strangers.append(f"{path} ({_start(other)}): {cosine:.2f}")
+    if strangers:
+        print(_warning(f"{paths[0]} ({_start(first)})", strangers), file=sys.stderr)
     models: dict[str, Loader] = {str(path): partial(_weights, path) for path in paths}
     data = args.greedy or args.evaluate
     if data is None:
@@ -153,6 +166,25 @@ def _check_same_model(
                 f"{first_path} was trained with {flag} {ours[name]}, and {path} with {flag} "
                 f"{theirs[name]}: their average would be neither"
             )
+
+
+def _start(state: dict[str, Any]) -> str:
+    """What the configuration says of the weights with which the run began."""
+    options = (state.get("cfg") or {}).get("checkpoint")
+    named = options if isinstance(options, Mapping) else {}
+    for name in ("finetune_from_model", "restore_file"):
+        if named.get(name) not in (None, "checkpoint_last.pt"):  # the default, the run's own
+            return f"--{name.replace('_', '-')} {named[name]}"
+    return "no --restore-file"
+
+
+def _warning(first: str, strangers: Sequence[str]) -> str:
+    return (
+        f"tupe average: warning: not all models come from one start: the cosine with {first} is, "
+        f"of {'; of '.join(strangers)}; of models fine-tuned from one it is above {ONE_START}. "
+        "The mean of others is usually worse than each: give models that were fine-tuned from the "
+        "same checkpoint"
+    )
 
 
 def _model_options(state: dict[str, Any]) -> Mapping[str, Any]:

@@ -37,6 +37,10 @@ _SUM_DTYPE = {
 }
 
 
+ONE_START = 0.5
+"""Models whose `alignment` is below this have less in common than each has of its own."""
+
+
 class MismatchError(ValueError):
     """Two models whose weights cannot be averaged; the message names both and the weight."""
 
@@ -129,6 +133,23 @@ class ModelAverage:
                     f"{key} holds other values in {first} than in {name}; it is {ours.dtype}, of "
                     "which there is no mean"
                 )
+
+
+def alignment(one: StateDict, other: StateDict) -> float:
+    """Cosine of the angle between two models, over the matrices that they share.
+
+    Models that were fine-tuned from the same one are close to 1, models from two random starts to
+    0: no direction of one is a direction of the other.  If each is the start and a change as long
+    as it, in directions of their own, it is `ONE_START`.  Vectors (biases, gains of LayerNorm) are
+    alike in all models and do not count; nan where there is no matrix.
+    """
+    dots = torch.zeros(3, dtype=torch.float64)
+    for key in one.keys() & other.keys():
+        a, b = one[key], other[key]
+        if a.is_floating_point() and a.dim() > 1 and a.shape == b.shape:
+            a, b = a.detach().flatten().double().cpu(), b.detach().flatten().double().cpu()
+            dots += torch.stack([a @ b, a @ a, b @ b])
+    return float(dots[0] / (dots[1] * dots[2]).sqrt())
 
 
 @dataclass(frozen=True)
