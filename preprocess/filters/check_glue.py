@@ -27,7 +27,7 @@ from tupe_plugin.commands.glue_tasks import (
 def check_file(path: Path, file: GlueFile, task: GlueTask) -> tuple[int, list[str]]:
     """The number of good rows, and what is off, a phrase each."""
     if not path.exists():
-        return 0, ["no such file"]
+        return 0, [f"no such file{task.advice(path.parent)}"]
     rows = malformed = 0
     first_malformed = ""
     indices: list[str | None] = []

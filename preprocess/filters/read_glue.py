@@ -84,8 +84,16 @@ def ends_with_newline(path: Path) -> bool:
 
 
 def list_files(glue_dir: Path, task: GlueTask) -> list[Path]:
-    """The files that make the task's data: all of train and dev, the test sets that are there."""
-    paths = [(file, file.find(glue_dir / task.name)) for file in task.files]
+    """The files that make the task's data: all of train and dev, the test sets that are there.
+
+    Raises:
+        FileNotFoundError: train or dev is missing.
+    """
+    folder = glue_dir / task.name
+    paths = [(file, file.find(folder)) for file in task.files]
+    for file, path in paths:
+        if not file.is_test and not path.exists():
+            raise FileNotFoundError(f"no such file: {path}{task.advice(folder)}")
     return [path for file, path in paths if not file.is_test or path.exists()]
 
 

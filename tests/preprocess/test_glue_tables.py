@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preprocess.filters.check_glue import check_file
-from preprocess.filters.read_glue import extract_split, extract_task, read_table
+from preprocess.filters.read_glue import extract_split, extract_task, list_files, read_table
 from preprocess.filters.write_examples import MalformedTableError
 from tupe_plugin.commands.glue_tasks import UnknownTaskError, load_task, load_tasks
 
@@ -244,6 +244,17 @@ def test_a_set_after_a_missing_one_is_refused(tmp_path):
     (tmp_path / "AX" / "AX.tsv").touch()
     with pytest.raises(MalformedTableError, match=r"AX\.tsv is there, but no .*test_mismatched"):
         extract_task(tmp_path, load_task("MNLI"), tmp_path, skip_malformed=False)
+
+
+def test_another_form_of_the_data_is_named_with_the_way_to_this_one(tmp_path):
+    task = load_task("MRPC")
+    (tmp_path / "MRPC").mkdir()
+    (tmp_path / "MRPC" / "msr_paraphrase_train.txt").touch()
+    advice = r"train\.tsv, but msr_paraphrase_train\.txt: .* --path_to_mrpc FOLDER writes them$"
+    with pytest.raises(FileNotFoundError, match=advice):
+        list_files(tmp_path, task)
+    _, (off,) = check_file(tmp_path / "MRPC" / "train.tsv", task.files[0], task)
+    assert off.startswith("no such file, but msr_paraphrase_train.txt: ")
 
 
 def test_a_file_that_is_cut_off_inside_a_text_is_refused(tmp_path):

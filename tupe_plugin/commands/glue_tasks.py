@@ -57,11 +57,19 @@ class GlueTask:
     constant: str
     label_scale: float
     skip_malformed: bool
+    other_form: tuple[str, ...]
     files: tuple[GlueFile, ...]
 
     @property
     def is_regression(self) -> bool:
         return not self.labels
+
+    def advice(self, folder: Path) -> str:
+        """What to do where a folder holds another form of the data, or nothing."""
+        if not self.other_form or not (folder / self.other_form[0]).exists():
+            return ""
+        name, what_to_do = self.other_form
+        return f", but {name}: {what_to_do}"
 
     def label_for_fairseq(self, text: str) -> str:
         """The label as fairseq's `sentence_prediction` expects it.
@@ -105,6 +113,7 @@ def load_tasks() -> dict[str, GlueTask]:
             constant=entry["constant"],
             label_scale=entry.get("label_scale", 1.0),
             skip_malformed=entry.get("skip_malformed", False),
+            other_form=tuple(entry.get("other_form", ())),
             files=tuple(
                 GlueFile(
                     split=file["split"],
