@@ -79,7 +79,7 @@ class TupeConfig(FairseqDataclass):
     )
     max_positions: int = option(
         512,
-        Whole(1, 1_000_000),
+        Whole(3, 1_000_000),  # <s>, a word, </s>
         "longest sequence in tokens; fine-tuning takes the pre-training's",
     )
     embedding_normalize: bool = field(
