@@ -6,21 +6,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.core.random_parameters import randomized
+from tupe_plugin.core.adversarial import SMART, Pass, Passes
 from tupe_plugin.core.attention import explicit_attention
+from tupe_plugin.core.divergence import symmetric_kl_divergence
 from tupe_plugin.core.encoder import TupeEncoder
 from tupe_plugin.core.noise_sites import AttentionNoise, WordNoise, logit_noise, weight_noise
+from tupe_plugin.core.perturbation import LInfBall, Normal, UnitStep
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 
 BATCH, SEQ, HEADS, EMBED, LAYERS, PAD = 3, 7, 3, 15, 2, 1
 LENGTHS = (7, 5, 1)
 
 
-def encoder(dropout: float = 0.0) -> TupeEncoder:
+def encoder(dropout: float = 0.0, *, embed_dim: int = EMBED, std: float = 0.2) -> TupeEncoder:
     made = TupeEncoder(
         23,
         PAD,
         num_layers=LAYERS,
-        embed_dim=EMBED,
+        embed_dim=embed_dim,
         ffn_embed_dim=11,
         num_heads=HEADS,
         max_positions=13,
@@ -28,7 +31,7 @@ def encoder(dropout: float = 0.0) -> TupeEncoder:
         dropout=dropout,
         attention_dropout=dropout,
     )
-    return randomized(made, std=0.2).train()
+    return randomized(made, std=std).train()
 
 
 def tokens() -> Tensor:
@@ -171,6 +174,45 @@ def test_chosen_layers_only(with_noise) -> None:
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="no layer 2: the encoder's are 0 to 1"):
         AttentionNoise(encoder(), weight_noise, layers=[0, 2])
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("std", [0.02, 1.0])
+def test_smart_finds_its_direction_in_bfloat16(std: float, autocast: bool) -> None:
+    """Its first noise, 1e-5, is below the rounding of an embedding.  Found: the step it takes."""
+    steps = []
+    for half in (False, True):
+        model = encoder(embed_dim=126, std=0.06).float()
+        torch.nn.init.normal_(
+            model.embed_tokens.weight, std=std, generator=torch.Generator().manual_seed(7)
+        )
+        if half and not autocast:
+            model = model.bfloat16()
+        site, found = WordNoise(model), []
+
+        def run(noise, model=model, site=site, half=half, found=found) -> Pass:
+            found.append(noise)
+            with (
+                site.entering(noise),
+                torch.autocast("cpu", torch.bfloat16, enabled=half and autocast),
+            ):
+                logits = model(tokens())[-1][..., :3].float().mean(1)
+            return Pass(logits, logits.sum())
+
+        smart = SMART(
+            init=Normal(1e-5),
+            ascent=UnitStep(LInfBall(1e-3, -1), 1e-3),
+            divergence=symmetric_kl_divergence,
+            weight=1.0,
+        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=half and autocast):
+            space = site.space(tokens())
+        smart(Passes(run, run), space, torch.Generator().manual_seed(8))
+        steps.append(found[-1][0][:2].double())  # of the sentences with more than one word
+    wide, narrow = steps
+    assert narrow.abs().max().item() == pytest.approx(1e-3, rel=1e-4)
+    # directions at random have 0 +- 0.03; what bfloat16 loses depends on the biases beside a word
+    assert torch.cosine_similarity(wide.flatten(), narrow.flatten(), dim=0) > 0.7
 
 
 @every_site

@@ -155,9 +155,10 @@ def _parting_noise(
     """Noise that takes the prediction away from a constant ``target`` ``(rows, classes)``."""
     noise = method.init(space, generator)
     for _ in range(method.steps):
-        noisy = passes.inner(noise)
+        seen = space.seen(noise)
+        noisy = passes.inner(seen)
         apart = method.divergence(target, noisy.prediction).sum()
-        noise = method.ascent(noise, noise_gradient(apart, noisy.prediction, noise, space))
+        noise = method.ascent(noise, noise_gradient(apart, noisy.prediction, seen, space))
     return noise
 
 

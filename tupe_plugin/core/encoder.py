@@ -192,7 +192,7 @@ class TupeEncoder(nn.Module):
         if key_padding_mask is not None:
             x = x.masked_fill(key_padding_mask.unsqueeze(-1), 0.0)
 
-        mask = attention_mask(positions.attn_bias, key_padding_mask, dtype=_compute_dtype(x))
+        mask = attention_mask(positions.attn_bias, key_padding_mask, dtype=compute_dtype(x))
         states = [x]
         for layer in self.layers:
             states.append(layer(states[-1], mask, positions))
@@ -205,8 +205,8 @@ class TupeEncoder(nn.Module):
         return self.positions.attn_bias(length)
 
 
-def _compute_dtype(x: Tensor) -> torch.dtype:
-    """Type of the queries: autocast decides it where it is on."""
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Type of the matrix products with ``x``: autocast decides it where it is on."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention import MultiheadSelfAttention
-from .encoder import TupeEncoder
+from .encoder import TupeEncoder, compute_dtype
 from .perturbation import Noise, NoiseSpace
 
 
@@ -44,7 +44,12 @@ class WordNoise:
     def space(self, tokens: Tensor) -> NoiseSpace:
         words = tokens.ne(self._padding_idx).unsqueeze(-1)
         allowed = words.expand(-1, -1, self._embedding.embedding_dim)
-        return NoiseSpace((allowed,), _wide(self._embedding.weight))
+        weight = self._embedding.weight.detach()
+        rounding = None
+        epsilon = torch.finfo(compute_dtype(weight)).eps
+        if epsilon > torch.finfo(torch.float32).eps:
+            rounding = epsilon * weight[tokens[words[..., 0]]].float().square().mean().sqrt()
+        return NoiseSpace((allowed,), _wide(weight), rounding)
 
     @contextmanager
     def entering(self, noise: Noise | None) -> Iterator[None]:

@@ -28,6 +28,13 @@ from torch import Tensor
 
 Noise = tuple[Tensor, ...]
 
+SEEN = 16.0
+"""Roundings that noise must measure to be seen.
+
+Measured on two layers x 128: the direction found in bfloat16 or float16 has a cosine of at least
+0.98 with float64's; with 4 it is 0.85 to 0.94, and at 64 the loss is no longer linear (0.85).
+"""
+
 
 class NoiseSpace(NamedTuple):
     """Noise that a batch can have."""
@@ -35,6 +42,26 @@ class NoiseSpace(NamedTuple):
     allowed: tuple[Tensor, ...]
     """A mask of each noise tensor's shape, True = may be perturbed; padding may not."""
     dtype: torch.dtype = torch.float32
+    rounding: Tensor | None = None
+    """How far a half-precision model rounds what the noise is added to, a scalar, or None."""
+
+    def seen(self, noise: Noise) -> Noise:
+        """The same noise, longer where the model's rounding would hide it; for slopes only.
+
+        Noise of a size below the rounding moves no prediction, and then a divergence has no slope.
+        Near no noise the slope has the same direction whatever the noise's size is.
+        """
+        if self.rounding is None:
+            return noise
+        least = SEEN * self.rounding
+        sizes = [
+            (n.detach().square().sum() / allowed.sum().clamp(min=1)).sqrt()
+            for n, allowed in zip(noise, self.allowed, strict=True)
+        ]
+        return _open(
+            n.detach() * torch.where(size > 0, least / size, 1.0).clamp(min=1.0)
+            for n, size in zip(noise, sizes, strict=True)
+        )
 
     def zeros(self) -> Noise:
         """No noise yet, open for a gradient."""

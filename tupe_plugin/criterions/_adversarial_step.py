@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..core.adversarial import Pass, Passes
+from ..core.bounds import flag
 from ..core.divergence import Divergence, kl_divergence, squared_difference
 from ..core.encoder import TupeEncoder
 from ..core.perturbation import Noise
@@ -17,6 +18,7 @@ from ._adversarial_methods import make_adversary
 from ._adversarial_options import AdversarialConfig, make_site, settings_of
 from ._answering_model import AnsweringModel
 from ._doubled_batch import PlainLoss, doubled_batch_loss
+from ._quiet_term import QuietTerm
 
 
 class AdversarialStep:
@@ -37,6 +39,13 @@ class AdversarialStep:
             regression=regression,
             wrap=self._for_each_copy,
         )
+
+        self._quiet_term = _quiet_term(str(cfg.adv_method), self._settings)
+
+    def before_validation(self) -> None:
+        """Say so if the noise changes nothing."""
+        if self._quiet_term is not None:
+            self._quiet_term.look()
 
     def loss(
         self, plain: PlainLoss, model: Any, sample: dict[str, Any]
@@ -74,6 +83,8 @@ class AdversarialStep:
         terms = {"adversarial_loss": loss.adversarial.data}
         if loss.task is not None:
             terms["task_loss"] = loss.task.data
+            if self._quiet_term is not None:
+                self._quiet_term.note(loss.total, loss.task)
         # A masked-LM batch without a masked token predicts all tokens, and none of them counts.
         total = loss.total * (sample_size > 0)
         return total, sample_size, {**log, "loss": total.data, **terms}
@@ -90,6 +101,19 @@ class AdversarialStep:
         return doubled_batch_loss(
             plain, model, sample, alpha=self._alpha, divergence=self._rdrop_divergence
         )
+
+
+def _quiet_term(method: str, settings: dict[str, Any]) -> QuietTerm | None:
+    """None at radius or weight 0, which is plain training, and is meant to be."""
+    if not settings["epsilon"] or not settings.get("weight", 1.0):
+        return None
+    raising = [
+        flag(f"adv_{name}") for name in ("epsilon", "step_size", "weight") if name in settings
+    ]
+    return QuietTerm(
+        f"--adv-method {method} with --adv-epsilon {settings['epsilon']:g}",
+        f"raise {' or '.join(raising)}",
+    )
 
 
 def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:

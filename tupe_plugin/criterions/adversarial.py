@@ -29,6 +29,7 @@ class AdversarialSentencePrediction(WholeSetCriterion):
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         if not self.training:
+            self._step.before_validation()
             return super().forward(model, sample, reduce)
         return self._step.loss(super().forward, model, sample)
 
@@ -51,6 +52,7 @@ class AdversarialMaskedLM(MaskedLmLoss):
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
         if not self.training:
+            self._step.before_validation()
             return super().forward(model, sample, reduce)
         return self._step.loss(super().forward, model, sample)
 

@@ -18,6 +18,7 @@ from ..core.divergence import kl_divergence, squared_difference
 from ..core.rdrop import PUBLISHED
 from ._doubled_batch import doubled_batch_loss
 from ._loss_terms import log_loss_terms
+from ._quiet_term import QuietTerm
 from ._whole_set_criterion import WholeSetCriterion
 
 
@@ -39,6 +40,10 @@ class RDropCriterion(WholeSetCriterion):
         super().__init__(cfg, task)
         self.check_options(cfg)
         self._alpha = cfg.rdrop_alpha
+        self._quiet_term = QuietTerm(
+            f"R-Drop with --rdrop-alpha {cfg.rdrop_alpha:g}",
+            "raise --rdrop-alpha, or dropout, without which both passes are the same",
+        )
         self._divergence = squared_difference if cfg.regression_target else kl_divergence
 
     @staticmethod
@@ -54,10 +59,14 @@ class RDropCriterion(WholeSetCriterion):
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         if not self.training:
+            self._quiet_term.look()
             return super().forward(model, sample, reduce)
-        return doubled_batch_loss(
+        loss, sample_size, log = doubled_batch_loss(
             super().forward, model, sample, alpha=self._alpha, divergence=self._divergence
         )
+        if self._alpha:
+            self._quiet_term.note(log["loss"], log["task_loss"])
+        return loss, sample_size, log
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
