@@ -58,3 +58,14 @@ def test_overflow_is_skipped_and_lowers_the_scale(amp: fairseq.optim.AMPOptimize
     amp.step()
     assert amp.optimizer.seen == []
     assert amp.scaler.get_scale() == SCALE / 2
+
+
+def test_non_finite_gradients_without_a_scale_end_the_job(amp: fairseq.optim.AMPOptimizer) -> None:
+    """As on a CPU: the step would make every weight NaN, and there is no scale to lower."""
+    amp._grad_scaler = torch.amp.GradScaler("cpu", enabled=False)
+    (p,) = amp.optimizer.param_groups[0]["params"]
+    p.grad = torch.tensor([3.0, 4.0])
+    assert float(amp.clip_grad_norm(1.0)) == 5.0
+    p.grad = torch.tensor([float("inf"), 1.0])
+    with pytest.raises(FloatingPointError, match=r"^gradients are Nan/Inf .*--amp on a CPU"):
+        amp.clip_grad_norm(1.0)

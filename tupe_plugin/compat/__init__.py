@@ -40,13 +40,20 @@ from .cpu_training import (
     survive_overflow_on_cpu,
     wrap_cpu_models_without_device_ids,
 )
+from .float32_weights import keep_float32_weights
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
 from .kept_checkpoints import keep_as_many_best_checkpoints_as_asked
 from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
 from .log_file import open_log_file_once
-from .loss_scale import unscale_amp_gradients_once
+from .loss_scale import (
+    keep_amp_loss_scale,
+    keep_amp_retries,
+    keep_loss_scale_counters,
+    stop_at_non_finite_gradients_without_a_scale,
+    unscale_amp_gradients_once,
+)
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
@@ -57,6 +64,7 @@ from .sentence_length import (
     say_over_how_many_sentences_metrics_are,
 )
 from .sentence_prediction_setup import name_what_sentence_prediction_lacks
+from .shadow_model import resume_shadow_model
 from .task_criterion import (
     take_the_criterion_of_the_task,
     take_the_criterion_of_the_task_in_hydra,
@@ -85,7 +93,10 @@ CURES = (
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),
     ("fairseq.optim.amp_optimizer", scale_gradients_on_the_device_in_use),
     ("fairseq.optim.amp_optimizer", unscale_amp_gradients_once),
+    ("fairseq.optim.amp_optimizer", keep_amp_loss_scale),
+    ("fairseq.optim.amp_optimizer", stop_at_non_finite_gradients_without_a_scale),
     ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
+    ("fairseq.optim.fp16_optimizer", keep_loss_scale_counters),
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.options", take_the_criterion_of_the_task),
@@ -93,6 +104,9 @@ CURES = (
     ("fairseq.tasks.fairseq_task", name_the_cure_of_long_sentences),
     ("fairseq.tasks.sentence_prediction", name_what_sentence_prediction_lacks),
     ("fairseq.trainer", say_over_how_many_sentences_metrics_are),
+    ("fairseq.trainer", keep_amp_retries),
+    ("fairseq.trainer", keep_float32_weights),
+    ("fairseq.trainer", resume_shadow_model),
     ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
     ("fairseq.trainer", refuse_unusable_files),
     ("fairseq.trainer", survive_overflow_on_cpu),

@@ -156,6 +156,16 @@ class FairseqMFAC(FairseqOptimizer):
     def supports_flat_params(self) -> bool:
         return True
 
+    def state_dict(self) -> dict[str, Any]:
+        self._optimizer.num_skipped = max(self._optimizer.num_skipped, self._skipped)
+        return super().state_dict()
+
+    def load_state_dict(
+        self, state_dict: dict[str, Any], optimizer_overrides: Optional[dict[str, Any]] = None
+    ) -> None:
+        super().load_state_dict(state_dict, optimizer_overrides)
+        self._skipped = self._optimizer.num_skipped
+
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> torch.Tensor:
         """Clip, and log how many gradients were not finite, of which the window saw none.
 
