@@ -286,7 +286,7 @@ def test_blocks_longer_than_the_table_are_refused_before_training() -> None:
         small(tokens_per_sample=12)
 
 
-@pytest.mark.parametrize("number", [None, 0, -1])
+@pytest.mark.parametrize("number", [None, 0, -1, 10**12])
 def test_a_head_needs_a_number_of_classes(number: int | None) -> None:
     with pytest.raises(ValueError, match=f"--num-classes {number}"):
         small().register_classification_head(HEAD, num_classes=number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -136,7 +137,9 @@ def test_a_resumed_run_can_ask_for_any_step_first():
     ("step", "arguments", "complaint"),
     [
         (-1, {}, "step must not be negative, got -1"),
-        (0, {"power": -1.0}, "power must not be negative, got -1.0"),
+        (0, {"power": -1.0}, "power must be 0 or more, and finite, got -1.0"),
+        (0, {"power": math.nan}, "power must be 0 or more, and finite, got nan"),
+        (0, {"end_lr": math.inf}, "peak_lr and end_lr must be finite, got 1.0 and inf"),
         (0, {"warmup_steps": 12}, "between 0 and total_steps=11, got 12"),
         (0, {"warmup_steps": -1}, "between 0 and total_steps=11, got -1"),
     ],

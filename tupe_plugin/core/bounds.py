@@ -93,7 +93,7 @@ class Each:
         return f"give {self}"
 
     def __str__(self) -> str:
-        return f"for each, {self.bound}"
+        return f"{self.bound} for each"
 
 
 @dataclass(frozen=True)

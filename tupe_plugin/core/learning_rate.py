@@ -27,6 +27,7 @@ with P / W instead of 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -92,13 +93,15 @@ def warmup_polynomial_lr(
     steps beyond the run have ``end_lr``; ``power=0`` holds ``peak_lr`` until the run ends.
 
     Raises:
-        ValueError: if ``step`` or ``power`` is negative, or ``warmup_steps`` does not lie
-            between 0 and ``total_steps``.
+        ValueError: if ``step`` or ``power`` is negative, a rate or ``power`` is not finite, or
+            ``warmup_steps`` does not lie between 0 and ``total_steps``.
     """
     if step < 0:
         raise ValueError(f"step must not be negative, got {step}")
-    if power < 0:
-        raise ValueError(f"power must not be negative, got {power}")
+    if not 0 <= power < math.inf:
+        raise ValueError(f"power must be 0 or more, and finite, got {power}")
+    if not (math.isfinite(peak_lr) and math.isfinite(end_lr)):
+        raise ValueError(f"peak_lr and end_lr must be finite, got {peak_lr} and {end_lr}")
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(
             f"warmup_steps must lie between 0 and total_steps={total_steps}, got {warmup_steps}"

@@ -24,6 +24,7 @@ damp 1e-6, m 1024 (512 for MRPC and STS-B), batch 32, linear decay to 0.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -318,10 +319,10 @@ def _compute_dtype(params: list[nn.Parameter]) -> torch.dtype:
 
 def _check_group(group: dict[str, Any]) -> None:
     """Raise ValueError for hyper-parameters out of range."""
-    if not float(group["lr"]) >= 0:
-        raise ValueError(f"lr={group['lr']}: must not be negative")
+    if not 0 <= float(group["lr"]) < math.inf:
+        raise ValueError(f"lr={group['lr']}: must be 0 or more, and finite")
     if not 0 <= group["momentum"] < 1:
         raise ValueError(f"momentum={group['momentum']}: must lie in [0, 1)")
     for name in ("weight_decay", "decoupled_weight_decay"):
-        if not group[name] >= 0:
-            raise ValueError(f"{name}={group[name]}: must not be negative")
+        if not 0 <= group[name] < math.inf:
+            raise ValueError(f"{name}={group[name]}: must be 0 or more, and finite")

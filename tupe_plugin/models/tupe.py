@@ -36,6 +36,7 @@ from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place
 logger = logging.getLogger(__name__)
 
 _DROPOUT = Number(0, 1, open_above=True)
+_CLASSES = Whole(1, 1_000_000)
 
 
 @dataclass
@@ -224,11 +225,11 @@ class TupeModel(FairseqEncoderModel):
         """Add a head, or put a new one in the place of that name.
 
         Raises:
-            ValueError: ``num_classes`` is no positive number.
+            ValueError: ``num_classes`` is no number of classes.
         """
-        if num_classes is None or num_classes < 1:
+        if num_classes is None or _CLASSES.problem(num_classes):
             raise ValueError(
-                f"--num-classes {num_classes}: give the number of classes of the task "
+                f"--num-classes {num_classes}: give the number of classes of the task, {_CLASSES} "
                 "(1 with --regression-target)"
             )
         if name in self.classification_heads:
