@@ -4,6 +4,8 @@
     file_kind.py        what a file is that torch did not write
     read.py             from a file to tensors and plain containers, without running code from it
     contents.py         what fairseq needs to find in a checkpoint, and of which types
+    buildable.py        what may be built because a file says so
+    bounded_model.py    and how large that may become
     write.py            a new file, whole or not at all, readable by the same rules
     whole_file.py       the first half of that, for any file
     upgraded.py         a checkpoint as fairseq itself sees it

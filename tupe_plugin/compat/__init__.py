@@ -25,6 +25,7 @@ from .checkpoint_loading import (
     load_own_broadcast,
     refuse_unusable_settings,
 )
+from .checkpoint_models import build_from_files_by_an_allow_list
 from .checkpoint_writing import copy_checkpoints_whole
 from .command_line import (
     keep_bf16_off_tpu,
@@ -46,6 +47,8 @@ from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
 from .kept_checkpoints import keep_as_many_best_checkpoints_as_asked
 from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
+from .literal_evaluation import MODULES as MODULES_THAT_EVALUATE
+from .literal_evaluation import evaluate_values_only
 from .log_file import open_log_file_once
 from .loss_scale import (
     keep_amp_loss_scale,
@@ -74,6 +77,7 @@ from .user_dir import import_each_user_dir_once
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
     ("fairseq.checkpoint_utils", refuse_unusable_settings),
+    ("fairseq.checkpoint_utils", build_from_files_by_an_allow_list),
     ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
     ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
@@ -111,6 +115,7 @@ CURES = (
     ("fairseq.trainer", refuse_unusable_files),
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.utils", import_each_user_dir_once),
+    *((name, evaluate_values_only) for name in MODULES_THAT_EVALUATE),
     *((name, restore_dropped_numpy_names) for name in MODULES_WITH_DROPPED_NUMPY_NAMES),
 )
 

@@ -1,0 +1,131 @@
+"""What may be built because a file says so: models, tasks and criteria that were looked through.
+
+A checkpoint names its model, task and criterion, and `fairseq-validate`, `fairseq-generate`,
+`from_pretrained`, `tupe predict` and `tupe average` build what it names. Of fairseq that is what
+stands below: text models whose constructors run no text as code, start no program and read no other
+file. Ours may be built, and so may those of a --user-dir that the user loads: these are the user's
+choice. What a user names on a command line is not asked about here.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .errors import UnsafeCheckpointError, UnusableCheckpointError
+
+REVIEWED = tuple(
+    f"fairseq.{name}"
+    for name in (
+        "models.bart.model",
+        "models.lstm",
+        "models.masked_lm",
+        "models.multilingual_transformer",
+        "models.roberta.model",
+        "models.roberta.model_camembert",
+        "models.roberta.model_gottbert",
+        "models.roberta.model_xlmr",
+        "models.transformer.transformer_legacy",
+        "models.transformer_align",
+        "models.transformer_lm",
+        "tasks.cross_lingual_lm",
+        "tasks.denoising",
+        "tasks.language_modeling",
+        "tasks.legacy_masked_lm",
+        "tasks.masked_lm",
+        "tasks.multilingual_denoising",
+        "tasks.multilingual_masked_lm",
+        "tasks.multilingual_translation",
+        "tasks.sentence_prediction",
+        "tasks.sentence_ranking",
+        "tasks.translation",
+        "tasks.translation_from_pretrained_bart",
+        "criterions.adaptive_loss",
+        "criterions.cross_entropy",
+        "criterions.label_smoothed_cross_entropy",
+        "criterions.label_smoothed_cross_entropy_with_alignment",
+        "criterions.legacy_masked_lm",
+        "criterions.masked_lm",
+        "criterions.sentence_prediction",
+        "criterions.sentence_ranking",
+    )
+)
+"""Modules of fairseq; what they may call is in tests/compat/test_fairseq_scan.py."""
+
+LARGEST = 1_000_000
+_SIZE = re.compile(r"layers|dim|heads|positions|bins")
+_NAMES = {  # part -> the entries by which fairseq may choose, and the option
+    "model": (("_name", "arch"), "--arch"),
+    "task": (("task", "_name"), "--task"),
+    "criterion": (("_name", "criterion"), "--criterion"),
+}
+
+
+def check_buildable(cfg: Any, path: Any) -> None:
+    """Refuse a configuration that wants something else built, or something enormous.
+
+    Args:
+        cfg: fairseq's, or a namespace of all options (before fairseq 0.11).
+        path: of the file, for the error.
+
+    Raises:
+        UnsafeCheckpointError: a part was not looked through.
+        UnusableCheckpointError: a part is not known at all, or a size is out of range.
+    """
+    for part, (entries, option) in _NAMES.items():
+        settings = _entry(cfg, part)
+        names = [name for name in (_entry(settings, key) for key in entries) if name is not None]
+        if part == "model" and settings is not None and not names:
+            raise UnusableCheckpointError(f"{path} does not say what model it is of")
+        for name in names:
+            _check_part(part, name, option, path)
+    for name, value in _items(_entry(cfg, "model")):
+        if isinstance(value, int) and _SIZE.search(str(name)) and value > LARGEST:
+            flag = f"--{str(name).replace('_', '-')}"
+            raise UnusableCheckpointError(f"{path} asks for {flag} {value}: above {LARGEST:,}")
+
+
+def _check_part(part: str, name: Any, option: str, path: Any) -> None:
+    chosen = _registry(part).get(name) if isinstance(name, str) else None
+    if chosen is None:
+        if part == "criterion":
+            return  # not needed to use a model; whoever builds it has its own error
+        hint = (
+            "a tupe model needs `import tupe_plugin` first, or user_dir='tupe_plugin'"
+            if str(name).startswith("tupe")
+            else "load the plug-in that it comes from"
+        )
+        raise UnusableCheckpointError(f"{path} is of {option} {name}, which is not known: {hint}")
+    module = chosen.__module__
+    if module.split(".")[0] in ("fairseq", "fairseq_cli") and module not in REVIEWED:
+        raise UnsafeCheckpointError(
+            f"{path} asks for {option} {name} ({module}), which is not built here because a file "
+            "says so: its settings may be run as code. Only text models are; see "
+            "docs/decisions/checkpoint-safety.md. `fairseq-train --restore-file` takes the file, "
+            "with the model named on the command line"
+        )
+
+
+def _registry(part: str) -> dict[str, Any]:
+    from fairseq.criterions import CRITERION_REGISTRY
+    from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
+
+    return {
+        "model": {**MODEL_REGISTRY, **ARCH_MODEL_REGISTRY},
+        "task": TASK_REGISTRY,
+        "criterion": CRITERION_REGISTRY,
+    }[part]
+
+
+def _entry(settings: Any, key: str) -> Any:
+    return settings.get(key) if isinstance(settings, Mapping) else getattr(settings, key, None)
+
+
+def _items(settings: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(settings, Namespace):
+        settings = vars(settings)
+    if isinstance(settings, Mapping):
+        yield from settings.items()

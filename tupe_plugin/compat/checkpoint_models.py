@@ -1,0 +1,81 @@
+"""Models that are built because a file says so."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .checkpoint_package import checkpoint_module
+
+_building: contextvars.ContextVar[Any] = contextvars.ContextVar("building", default=None)
+
+
+def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
+    """A checkpoint runs Python, takes all memory, or ends in `KeyError: '_name'`.
+
+    Where: fairseq/checkpoint_utils.py:394, which builds the task and the model that a file names;
+    callers build its criterion.
+    When: `fairseq-validate`, `fairseq-generate`, `from_pretrained` and the like meet a file of
+    somebody else, or a plug-in's without the plug-in.
+    Cure: only what was looked through is built, and no more of it than the file has weights for.
+    The rule is in `checkpoint/buildable.py`; what goes wrong after it names the file.
+    """
+    load_ensemble = checkpoint_utils.load_model_ensemble_and_task
+    load_to_cpu = checkpoint_utils.load_checkpoint_to_cpu
+
+    @functools.wraps(load_to_cpu)
+    def load_checkpoint_to_cpu(path: str, *rest: Any, **named: Any) -> Any:
+        state = load_to_cpu(path, *rest, **named)
+        admit = _building.get()
+        if admit is not None:
+            admit(state, path)
+        return state
+
+    @functools.wraps(load_ensemble)
+    def load_model_ensemble_and_task(
+        filenames: Any,
+        arg_overrides: Any = None,
+        task: Any = None,
+        strict: bool = True,
+        suffix: str = "",
+        num_shards: int = 1,
+        state: Any = None,
+    ) -> Any:
+        errors = checkpoint_module("errors")
+        name = ", ".join(map(str, filenames))
+        bounded_model = checkpoint_module("bounded_model").bounded_model
+
+        def admit(read: Any, path: Any) -> None:
+            cfg = read.get("cfg") or checkpoint_utils.convert_namespace_to_omegaconf(read["args"])
+            checkpoint_module("buildable").check_buildable(cfg, path)
+            bound.allow(read["model"], path)
+
+        with bounded_model(shards=num_shards) as bound, _admitting(admit):
+            if state is not None:
+                admit(state, name)
+            try:
+                return load_ensemble(
+                    filenames, arg_overrides, task, strict, suffix, num_shards, state
+                )
+            except (errors.CheckpointError, OSError, MemoryError):
+                raise
+            except Exception as error:
+                raise errors.UnusableCheckpointError(
+                    f"{name}: its model cannot be built and filled ({errors.in_one_line(error)})"
+                ) from error
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    checkpoint_utils.load_model_ensemble_and_task = load_model_ensemble_and_task
+
+
+@contextlib.contextmanager
+def _admitting(admit: Callable[[Any, Any], None]) -> Iterator[None]:
+    """What is read inside is meant to be built, if `admit(state, path)` lets it."""
+    token = _building.set(admit)
+    try:
+        yield
+    finally:
+        _building.reset(token)
