@@ -73,6 +73,7 @@ from .task_criterion import (
     take_the_criterion_of_the_task_in_hydra,
 )
 from .user_dir import import_each_user_dir_once
+from .whole_word_masks import mask_whole_words_of_every_kind
 
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
@@ -106,6 +107,7 @@ CURES = (
     ("fairseq.options", take_the_criterion_of_the_task),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
     ("fairseq.tasks.fairseq_task", name_the_cure_of_long_sentences),
+    ("fairseq.tasks.masked_lm", mask_whole_words_of_every_kind),
     ("fairseq.tasks.sentence_prediction", name_what_sentence_prediction_lacks),
     ("fairseq.trainer", say_over_how_many_sentences_metrics_are),
     ("fairseq.trainer", keep_amp_retries),
