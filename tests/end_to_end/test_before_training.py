@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from .sentence_task import write_sentence_task
-from .training_jobs import fine_tuning, pretraining
+from .training_jobs import differences, fine_tuning, load_checkpoint, pretraining
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ SETTINGS = {
 
 def job_with(setting: str, data: Path, save_dir: Path) -> list[str]:
     words = setting.split()
-    if words[0] == MLM:
+    if MLM in words[:1]:
         return pretraining(data / "input0", save_dir, "--max-epoch", 1, *words[1:])
     job = fine_tuning(data, save_dir, "--max-epoch", 1, *words)
     if "bert_base" in words:
@@ -184,6 +184,7 @@ def test_data_are_refused(
     spoil(data)
     regression = () if fault in CLASSES else ("--regression-target", "--num-classes", 1)
     line = last_line(fine_tuning(data, tmp_path / "run", "--max-epoch", 1, *regression))
+    assert line.startswith("fairseq-train: error: --"), "a traceback"
     assert [part for part in words if part not in line] == [], line
 
 
@@ -232,3 +233,22 @@ def test_advice_against_long_sentences_leaves_nothing_out(
 ) -> None:
     job = job_with(f"{advice} --max-positions 8 --no-save", classes, tmp_path)
     assert not [told for told in warnings(job) if "sentences" in told or "blocks" in told]
+
+
+def test_a_job_with_all_checks_equals_one_with_fewer(
+    classes: Path, tmp_path: Path, warnings
+) -> None:
+    """The look at the metrics leaves nothing behind, in meters above all."""
+    ends = []
+    for name, metric in (("few", ""), ("all", f"{BEST} mcc {MAXIMIZE}")):
+        warnings(job_with(metric, classes, tmp_path / name))
+        ends.append(load_checkpoint(tmp_path / name / "checkpoint_last.pt"))
+    for end in ends:
+        for part in ("val_loss", "best", "previous_training_time"):
+            del end["extra_state"][part]
+        end["extra_state"]["metrics"] = {
+            name: {m: state for _, m, _, state in meters if "count" in state and "sum" in state}
+            for name, meters in end["extra_state"]["metrics"].items()
+        }
+    for part in ("model", "last_optimizer_state", "extra_state"):
+        assert list(differences(ends[0][part], ends[1][part])) == [], part

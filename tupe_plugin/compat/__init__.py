@@ -60,6 +60,7 @@ from .loss_scale import (
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
+from .refused_job import end_refused_jobs_in_one_line
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
 from .restarted_job import go_on_from_the_last_checkpoint
 from .sentence_length import (
@@ -91,6 +92,7 @@ CURES = (
     ("fairseq.dataclass.utils", name_the_option_that_a_task_wants_of_its_criterion),
     ("fairseq.data.iterators", stop_prefetching_at_exit),
     ("fairseq.data.iterators", silence_pinned_memory_on_cpu),
+    ("fairseq.distributed.utils", end_refused_jobs_in_one_line),
     ("fairseq.distributed.utils", load_own_broadcast),
     ("fairseq.distributed.utils", refuse_impossible_options_before_the_job),
     ("fairseq.file_io", copy_checkpoints_whole),

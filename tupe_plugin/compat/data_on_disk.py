@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from glob import escape, glob
 from typing import Any, NamedTuple
 
+from .refused_job import RefusedJobError
+
 INPUT_FOLDER = {"masked_lm": "", "sentence_prediction": "input0"}  # in the folder of the data
 
 
@@ -29,7 +31,7 @@ def check_splits_exist(cfg: Any) -> None:
     """`could not find dataset: input0/dev`, after the model was built, or an epoch later.
 
     Raises:
-        FileNotFoundError: a split of the command line has no files.
+        RefusedJobError: a split of the command line has no files.
     """
     from fairseq.data.indexed_dataset import infer_dataset_impl
 
@@ -37,7 +39,7 @@ def check_splits_exist(cfg: Any) -> None:
         if infer_dataset_impl(split.prefix) is None:
             folder = os.path.dirname(split.prefix)
             there = [os.path.basename(path)[:-4] for path in glob(f"{escape(folder)}/*.idx")]
-            raise FileNotFoundError(
+            raise RefusedJobError(
                 f"{split.flag}: no {split.prefix}.idx; {folder} has "
                 f"{', '.join(sorted(there)) or 'no data'}"
             )
@@ -47,18 +49,18 @@ def check_splits_hold_something(cfg: Any) -> None:
     """`cannot mmap an empty file`, or `The dataset is empty`.
 
     Raises:
-        ValueError: a split has no sentence.
+        RefusedJobError: a split has no sentence.
     """
     for split in _splits(cfg):
         if _num_rows(split.prefix) == 0:
-            raise ValueError(f"{split.flag}: {split.prefix} is empty, it has no sentence")
+            raise RefusedJobError(f"{split.flag}: {split.prefix} is empty, it has no sentence")
 
 
 def check_class_labels(cfg: Any) -> None:
     """`KeyError: 'target'`, `Target -1 is out of bounds`, `dataset lengths must match`.
 
     Raises:
-        ValueError: labels are missing, too few, or not in the dictionary.
+        RefusedJobError: labels are missing, too few, or not in the dictionary.
     """
     if cfg.task._name != "sentence_prediction" or cfg.task.regression_target:
         return
@@ -73,7 +75,7 @@ def check_class_labels(cfg: Any) -> None:
         if not split.is_scored:
             continue
         if infer_dataset_impl(prefix) is None:
-            raise FileNotFoundError(
+            raise RefusedJobError(
                 f"{split.flag}: its sentences have no labels, there is no {prefix}.idx"
             )
         _check_as_many(split, prefix, _num_rows(prefix))
@@ -102,7 +104,7 @@ def check_regression_labels(cfg: Any) -> None:
     """Pearson 0.0 for a NaN, `could not convert string to float`, `KeyError: 'target'`.
 
     Raises:
-        ValueError: labels are missing, too few, or no finite numbers.
+        RefusedJobError: labels are missing, too few, or no finite numbers.
     """
     if cfg.task._name != "sentence_prediction" or not cfg.task.regression_target:
         return
@@ -112,7 +114,7 @@ def check_regression_labels(cfg: Any) -> None:
         path = os.path.join(split.data, "label", f"{split.name}.label")
         if not os.path.exists(path):
             classes = os.path.join(split.data, "label", "dict.txt")
-            raise FileNotFoundError(
+            raise RefusedJobError(
                 f"{split.flag}: --regression-target reads numbers from {path}, which is not there"
                 + (f"; {classes} is: leave the option out?" if os.path.exists(classes) else "")
             )
@@ -121,11 +123,14 @@ def check_regression_labels(cfg: Any) -> None:
         _check_as_many(split, path, len(lines))
         for number, line in enumerate(lines, 1):
             if not all(map(_is_finite, line.split())):
-                raise ValueError(f"{path}, line {number}: {line.strip()!r} is not a finite number")
+                raise RefusedJobError(
+                    f"{split.flag}: {path}, line {number}: {line.strip()!r} is not a finite number"
+                )
             if len(line.split()) != cfg.task.num_classes:
-                raise ValueError(
-                    f"{path}, line {number}: {len(line.split())} numbers, but --num-classes "
-                    f"{cfg.task.num_classes}; with --regression-target it is how many a line has"
+                raise RefusedJobError(
+                    f"{split.flag}: {path}, line {number}: {len(line.split())} numbers, but "
+                    f"--num-classes {cfg.task.num_classes}, which with --regression-target is how "
+                    "many a line has"
                 )
 
 
@@ -160,13 +165,13 @@ def _num_rows(prefix: str) -> int | None:
 def _check_as_many(split: _Split, path: str, labels: int | None) -> None:
     sentences = _num_rows(split.prefix)
     if None not in (labels, sentences) and labels != sentences:
-        raise ValueError(f"{split.flag}: {sentences} sentences, but {labels} labels in {path}")
+        raise RefusedJobError(f"{split.flag}: {sentences} sentences, but {labels} labels in {path}")
 
 
 def _refuse_rows(rows: Any, message: str) -> None:
     if len(rows):
         more = f" (and of {len(rows) - 1} more)" if len(rows) > 1 else ""
-        raise ValueError(message.format(row=f"line {rows[0] + 1}{more}"))
+        raise RefusedJobError(message.format(row=f"line {rows[0] + 1}{more}"))
 
 
 def _is_finite(word: str) -> bool:

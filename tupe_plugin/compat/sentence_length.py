@@ -6,6 +6,8 @@ import functools
 import logging
 from typing import Any
 
+from .refused_job import RefusedJobError
+
 logger = logging.getLogger(__name__)
 
 
@@ -38,9 +40,9 @@ def name_the_cure_of_long_sentences(fairseq_task: Any) -> None:
         )
         cure = _cure(self, split, max_positions)
         if len(kept) == 0:
-            raise ValueError(f"{told}, none is left: {cure}")
+            raise RefusedJobError(f"{told}, none is left: {cure}")
         if not ignore_invalid_inputs:
-            raise ValueError(
+            raise RefusedJobError(
                 f"{told}: {cure}; --skip-invalid-size-inputs-valid-test would leave them out, with "
                 f"metrics over {len(kept):,} of {len(indices):,}"
             )

@@ -7,6 +7,8 @@ import os
 from glob import escape, glob
 from typing import Any
 
+from .refused_job import RefusedJobError
+
 
 def name_what_sentence_prediction_lacks(sentence_prediction: Any) -> None:
     """`No such file or directory: 'label/dict.txt'`, `Must set task.num_classes`, `... has no
@@ -25,12 +27,12 @@ def name_what_sentence_prediction_lacks(sentence_prediction: Any) -> None:
         numbers = glob(os.path.join(escape(labels), "*.label"))
         classes = os.path.join(labels, "dict.txt")
         if not cfg.regression_target and numbers and not os.path.exists(classes):
-            raise ValueError(
+            raise RefusedJobError(
                 f"{labels} has numbers ({os.path.basename(min(numbers))}) and no dict.txt: give "
                 "--regression-target --num-classes 1"
             )
         if cfg.num_classes < 1:
-            raise ValueError(
+            raise RefusedJobError(
                 f"--num-classes {cfg.num_classes}: give the number of labels in {classes}, or 1 "
                 "with --regression-target"
             )
@@ -44,7 +46,7 @@ def name_what_sentence_prediction_lacks(sentence_prediction: Any) -> None:
             if "register_classification_head" not in str(error):
                 raise
             name = getattr(cfg, "arch", None) or getattr(cfg, "_name", None)
-            raise ValueError(
+            raise RefusedJobError(
                 f"--arch {name} has no classification head, which --task sentence_prediction "
                 "needs: give the --arch of the pre-training, such as tupe_base"
             ) from None

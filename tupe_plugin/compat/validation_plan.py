@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .refused_job import RefusedJobError
+
 LOWER_IS_BETTER = frozenset({"loss", "nll_loss", "ppl"})
 NO_METRICS = frozenset({"wps", "wpb", "bsz"})  # what fairseq logs of a validation's speed
 MOST_NAMES = 12  # of metrics in a message: bitfit has one for each bias
@@ -18,12 +20,12 @@ def check_every_epoch_makes_an_update(trainer: Any, epoch_itr: Any) -> str | Non
     """`UnboundLocalError: ... 'valid_losses'` after an epoch without an update.
 
     Raises:
-        ValueError: `--update-freq` is more than the batches that are left.
+        RefusedJobError: `--update-freq` is more than the batches that are left.
     """
     optimization = trainer.cfg.optimization
     for update_freq in optimization.update_freq:
         if _updates(trainer, epoch_itr, update_freq) == 0:
-            raise ValueError(
+            raise RefusedJobError(
                 f"--update-freq {update_freq} with --skip-remainder-batch: an epoch has "
                 f"{len(epoch_itr)} batches, the last is dropped, and the rest are fewer than one "
                 "update takes: lower --update-freq or leave --skip-remainder-batch out"
@@ -43,7 +45,7 @@ def check_validation_happens(trainer: Any, epoch_itr: Any) -> str | None:
     """No message: `--patience` without effect, and no `checkpoint_best.pt`.
 
     Raises:
-        ValueError: no validation will be, and an option that needs one is given.
+        RefusedJobError: no validation will be, and an option that needs one is given.
     """
     cfg = trainer.cfg
     if _validates(trainer, epoch_itr):
@@ -66,7 +68,7 @@ def check_validation_happens(trainer: Any, epoch_itr: Any) -> str | None:
     }
     for option, is_given in wanted.items():
         if is_given:
-            raise ValueError(f"{option} needs a validation, and there is none: {why}")
+            raise RefusedJobError(f"{option} needs a validation, and there is none: {why}")
     if cfg.dataset.disable_validation:
         return None
     return f"there is no validation, and so no checkpoint_best.pt: {why}"
@@ -78,7 +80,7 @@ def check_metric_exists(trainer: Any, epoch_itr: Any) -> str | None:
     What a criterion logs is known once it has: it is shown the first batch of the first dev set.
 
     Raises:
-        ValueError: there is no such metric.
+        RefusedJobError: there is no such metric.
     """
     cfg = trainer.cfg
     metric = cfg.checkpoint.best_checkpoint_metric
@@ -89,7 +91,7 @@ def check_metric_exists(trainer: Any, epoch_itr: Any) -> str | None:
         return None
     why_not = getattr(trainer.get_criterion(), "why_not_logged", None)
     reason = why_not(metric) if why_not is not None else None
-    raise ValueError(
+    raise RefusedJobError(
         f"--best-checkpoint-metric {metric}: validation has no such metric, it has "
         f"{', '.join(logged[:MOST_NAMES])}{'; ' + reason if reason else ''}"
     )
@@ -99,17 +101,17 @@ def check_metric_direction(trainer: Any, epoch_itr: Any) -> str | None:
     """No message: the worst checkpoint is kept, and `--patience` stops while the model improves.
 
     Raises:
-        ValueError: `--maximize-best-checkpoint-metric` is forgotten, or one too many.
+        RefusedJobError: `--maximize-best-checkpoint-metric` is forgotten, or one too many.
     """
     metric = trainer.cfg.checkpoint.best_checkpoint_metric
     maximize = trainer.cfg.checkpoint.maximize_best_checkpoint_metric
     if metric in LOWER_IS_BETTER and maximize:
-        raise ValueError(
+        raise RefusedJobError(
             f"--best-checkpoint-metric {metric}: less is better, so leave out "
             "--maximize-best-checkpoint-metric, which would keep the worst checkpoint"
         )
     if metric in getattr(trainer.get_criterion(), "higher_is_better", ()) and not maximize:
-        raise ValueError(
+        raise RefusedJobError(
             f"--best-checkpoint-metric {metric}: more is better, so give "
             "--maximize-best-checkpoint-metric, or the worst checkpoint is kept"
         )
