@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .training_jobs import (
     differences,
     fine_tuning,
     load_checkpoint,
+    logged,
     losses,
     pretraining,
     training_state,
@@ -50,6 +52,26 @@ def test_killed_pretraining(moment, first, num_workers, corpus, pretrained, tmp_
     expected = losses(pretrained.output)
     assert losses(resumed.stdout) == {update: expected[update] for update in range(first, 17)}
     assert_same_result(tmp_path, pretrained.checkpoints)
+
+
+def test_pretraining_resumed_with_other_batches(corpus, pretrained, tmp_path, run_command):
+    """What an epoch has not seen when it is resumed, and what it has seen before, is all of it."""
+    shutil.copy(pretrained.checkpoints / "checkpoint_2_10.pt", tmp_path / "checkpoint_last.pt")
+    job = pretraining(corpus.pretraining, tmp_path, "--batch-size", 5, "--max-epoch", 3)
+    resumed = run_command("fairseq-train", *job).stdout
+
+    def sentences(output, epoch, last_update=1000):
+        entries = logged(output, "train_inner")
+        return sum(
+            entry["bsz"]
+            for entry in entries
+            if entry["epoch"] == epoch and entry["num_updates"] <= last_update
+        )
+
+    seen, rest = sentences(pretrained.output, 2, last_update=10), sentences(resumed, 2)
+    assert seen > 0
+    assert seen + rest == sentences(resumed, 3)
+    assert f"epoch 2 goes on with the {rest:.0f} sentences that it has not seen" in resumed
 
 
 def test_killed_fine_tuning(corpus, pretrained, tmp_path, run_command):

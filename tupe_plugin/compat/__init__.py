@@ -63,6 +63,12 @@ from .python_dataclasses import make_config_dataclasses_hashable
 from .refused_job import end_refused_jobs_in_one_line
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
 from .restarted_job import go_on_from_the_last_checkpoint
+from .resumed_epoch import (
+    go_on_with_the_sentences_not_seen,
+    group_all_batches_of_a_resumed_epoch,
+    load_the_data_of_the_next_epoch,
+    remember_how_batches_are_made,
+)
 from .sentence_length import (
     name_the_cure_of_long_sentences,
     say_over_how_many_sentences_metrics_are,
@@ -82,10 +88,13 @@ CURES = (
     ("fairseq.checkpoint_utils", build_from_files_by_an_allow_list),
     ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
+    ("fairseq.checkpoint_utils", load_the_data_of_the_next_epoch),
     ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
     ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
+    ("fairseq.data.iterators", go_on_with_the_sentences_not_seen),
+    ("fairseq.data.iterators", group_all_batches_of_a_resumed_epoch),
     ("fairseq.dataclass.initialize", keep_one_limit_of_positions),
     ("fairseq.dataclass.initialize", take_the_criterion_of_the_task_in_hydra),
     ("fairseq.dataclass.utils", silence_hydra_about_fairseq),
@@ -107,6 +116,7 @@ CURES = (
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.options", take_the_criterion_of_the_task),
+    ("fairseq.tasks.fairseq_task", remember_how_batches_are_made),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
     ("fairseq.tasks.fairseq_task", name_the_cure_of_long_sentences),
     ("fairseq.tasks.masked_lm", mask_whole_words_of_every_kind),
