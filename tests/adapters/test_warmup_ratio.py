@@ -3,6 +3,7 @@
 `tests/end_to_end/test_schedule.py` repeats the main cases with the real trainer.
 """
 
+import io
 import itertools
 
 import pytest
@@ -174,7 +175,7 @@ def test_end_value_is_reached_with_the_last_update():
     assert run.used[-1] > 1e-6
 
 
-@pytest.mark.parametrize("name", sorted(set(CONFIGURATIONS) - {"remainder skipped"}))
+@pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_resume_anywhere_gives_the_rates_of_an_uninterrupted_run(name):
     batches, options = CONFIGURATIONS[name]
     whole = Run(batches, **options)
@@ -185,17 +186,6 @@ def test_resume_anywhere_gives_the_rates_of_an_uninterrupted_run(name):
         second = Run(batches, **options).load(state)
         second.train()
         assert first.used + second.used == whole.used, f"stopped after {stop_after}"
-
-
-def test_resumed_epoch_that_fairseq_cuts_short_is_counted_as_it_will_be():
-    # fairseq/data/iterators.py: under --skip-remainder-batch the batches already seen are
-    # subtracted twice in an epoch that is resumed in the middle.
-    batches, options = CONFIGURATIONS["remainder skipped"]
-    state = Run(batches, **options).train(stop_after=1)
-    second = Run(batches, **options).load(state)
-    second.train()
-    assert second.num_updates == 1 + 2 + 3 * 2  # without that, 1 + 3 + 3 * 2
-    assert second.scheduler.total_updates == second.num_updates
 
 
 def test_resume_after_an_overflow_in_the_same_epoch():
@@ -216,13 +206,36 @@ def test_updates_skipped_by_overflow_are_taken_off_at_the_next_epoch():
     assert run.optimizer.get_lr() == 0.0
 
 
-def test_resume_with_other_workers_counts_what_remains():
-    first = Run(24, max_epoch=2)
-    state = first.train(stop_after=6)
-    second = Run(24, max_epoch=2, workers=2).load(state)
-    second.train()
-    assert second.num_updates == 6 + 6 + 12  # fairseq goes on from batch 6 of each worker's 12
-    assert second.scheduler.total_updates == 24
+OTHER_UPDATES = {
+    "more workers": ({}, {"workers": 2}),
+    "fewer workers": ({"workers": 5}, {"workers": 2}),
+    "fewer accumulated": ({"update_freq": [4]}, {"update_freq": [1]}),
+    "more accumulated": ({"update_freq": [2]}, {"update_freq": [3]}),
+    "many at once": ({}, {"update_freq": [9], "workers": 2}),
+}
+
+
+@pytest.mark.parametrize("warmup_ratio", [0.06, 0.5])
+@pytest.mark.parametrize("name", OTHER_UPDATES)
+def test_rate_never_jumps_when_the_updates_of_an_epoch_become_others(name, warmup_ratio):
+    before, after = OTHER_UPDATES[name]
+    options = {"max_epoch": 4, "warmup_ratio": warmup_ratio}
+    whole = Run(23, **options, **before)
+    whole.train()
+    for stop_after in range(1, whole.num_updates, 5):
+        first = Run(23, **options, **before)
+        second = Run(23, **options, **after).load(first.train(stop_after=stop_after))
+        expected = second.optimizer.get_lr()
+        second.train()
+        assert second.scheduler.total_updates == second.num_updates
+        assert second.optimizer.get_lr() == 0.0
+        if second.used:
+            assert second.used[0] == expected
+            top = second.used.index(max(second.used))
+            assert second.used[: top + 1] == sorted(second.used[: top + 1])
+            assert second.used[top:] == sorted(second.used[top:], reverse=True)
+            if first.used[-1] < max(first.used):  # the warm-up is over
+                assert top == 0
 
 
 def test_resume_with_more_epochs_stretches_the_schedule():
@@ -261,6 +274,8 @@ def test_epochs_of_different_size_are_counted_anew_each_epoch():
     assert predicted == [4 * 10, 10 + 3 * 6, 16 + 2 * 14, 30 + 8]
     assert run.num_updates == predicted[-1]
     assert run.optimizer.get_lr() == 0.0
+    top = run.used.index(PEAK)
+    assert run.used[top:] == sorted(run.used[top:], reverse=True)
 
 
 def test_explicit_total_overrides_the_count():
@@ -282,7 +297,9 @@ def test_rate_is_a_python_float():
     run = Run(10, max_epoch=2)
     run.train()
     assert {type(rate) for rate in run.used} == {float}
-    assert all(type(value) in (int, type(None)) for value in run.scheduler.state_dict().values())
+    torch.save(run.scheduler.state_dict(), buffer := io.BytesIO())
+    buffer.seek(0)
+    assert torch.load(buffer, weights_only=True) == run.scheduler.state_dict()
 
 
 @pytest.mark.parametrize(

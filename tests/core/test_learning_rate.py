@@ -147,3 +147,29 @@ def test_a_resumed_run_can_ask_for_any_step_first():
 def test_impossible_arguments_are_refused(step, arguments, complaint):
     with pytest.raises(ValueError, match=complaint):
         warmup_polynomial_lr(step, peak_lr=1.0, total_steps=11, **arguments)
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("at", [1, 6, 7, 40])
+def test_a_curve_that_is_bent_does_not_jump(power, at):
+    """From the same rate: the same curve to the same end, or another one to another end."""
+    run = {"peak_lr": 3e-4, "end_lr": 1e-6, "power": power}
+    whole = [
+        warmup_polynomial_lr(step, total_steps=100, warmup_steps=6, **run) for step in range(101)
+    ]
+    since = (at, whole[at])
+    again = [
+        warmup_polynomial_lr(step, total_steps=100, warmup_steps=6, since=since, **run)
+        for step in range(at, 101)
+    ]
+    assert again == pytest.approx(whole[at:], rel=1e-10)
+    for total in (at + 1, 60, 250):
+        warmup = min(at, round(0.06 * total)) if at >= 6 else round(0.06 * total)
+        bent = [
+            warmup_polynomial_lr(step, total_steps=total, warmup_steps=warmup, since=since, **run)
+            for step in range(at, total + 1)
+        ]
+        assert (bent[0], bent[-1]) == (pytest.approx(whole[at], rel=1e-10), 1e-6)
+        top = max(0, warmup - at)
+        assert bent[:top] == sorted(bent[:top])
+        assert bent[top:] == sorted(bent[top:], reverse=True)

@@ -9,6 +9,12 @@ s is the number of updates already made: update k of 1..T is made with lr(k - 1)
 is the value in force when the last update has been made. That is fairseq's and Hugging Face's
 convention; with a warm-up the very first update therefore has a learning rate of 0.
 
+If T is found to be another after s' updates, the curve bends there and does not jump: what is left
+of the warm-up or of the decay runs from (s', lr(s')) to its end, and a decay stays a decay.
+
+    lr(s) = lr' + (P - lr') (s - s') / (W - s')              for s' <= s <= W   (if s' < W)
+    lr(s) = E + (lr' - E) (1 - (s - s') / (T - s'))^p        for s' <= s <  T   (if s' >= W)
+
 Source: BERT (Devlin et al. 2019, appendix A.2) for the shape; TUPE (Ke et al. 2021, section 4)
 for a warm-up given as a ratio of the run, 0.06 in fine-tuning.
 
@@ -23,6 +29,7 @@ with P / W instead of 0.
     P        peak_lr         learning rate at the end of the warm-up
     E        end_lr          learning rate after the last update
     p        power           1 is linear decay
+    s', lr'  since           where T became known, and the rate there; at first (0, 0)
 """
 
 from __future__ import annotations
@@ -85,12 +92,16 @@ def warmup_polynomial_lr(
     warmup_steps: int = 0,
     end_lr: float = 0.0,
     power: float = 1.0,
+    since: tuple[int, float] | None = None,
 ) -> float:
     """Learning rate after ``step`` updates, in force for update ``step + 1``.
 
     Degenerate runs: without warm-up the first update has ``peak_lr``; if the warm-up fills the
     run (``warmup_steps == total_steps``) there is no decay and ``lr(total_steps) == peak_lr``;
     steps beyond the run have ``end_lr``; ``power=0`` holds ``peak_lr`` until the run ends.
+
+    ``since`` is the step at which ``total_steps`` and ``warmup_steps`` became what they are, and
+    the rate there; ``step`` is not before it.
 
     Raises:
         ValueError: if ``step`` or ``power`` is negative, a rate or ``power`` is not finite, or
@@ -106,9 +117,12 @@ def warmup_polynomial_lr(
         raise ValueError(
             f"warmup_steps must lie between 0 and total_steps={total_steps}, got {warmup_steps}"
         )
-    if warmup_steps > 0 and step <= warmup_steps:
-        return peak_lr * (step / warmup_steps)
+    first_step, first_lr = (0, 0.0) if since is None else since
+    if first_step < warmup_steps and step <= warmup_steps:
+        return first_lr + (peak_lr - first_lr) * ((step - first_step) / (warmup_steps - first_step))
     if step >= total_steps:
         return end_lr
-    remaining = 1 - (step - warmup_steps) / (total_steps - warmup_steps)
-    return (peak_lr - end_lr) * remaining**power + end_lr
+    if since is None or first_step < warmup_steps:
+        first_step, first_lr = warmup_steps, peak_lr
+    remaining = 1 - (step - first_step) / (total_steps - first_step)
+    return (first_lr - end_lr) * remaining**power + end_lr

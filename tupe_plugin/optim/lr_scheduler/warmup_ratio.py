@@ -71,6 +71,10 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         super().__init__(cfg, optimizer)
         self.check_options(cfg)
         self.total_updates: int | None = None  # not known before the first epoch begins
+        self._warmup_updates = 0
+        self._since: tuple[int, float] | None = (
+            None  # where the total became another, the rate there
+        )
         self._train_iterator: EpochBatchIterating | None = None
         self._num_updates = 0
         # Epoch that began last, updates made before it, updates that it was expected to make.
@@ -100,6 +104,10 @@ class WarmupRatioSchedule(FairseqLRScheduler):
             "epoch": self._epoch,
             "updates_before_epoch": self._updates_before_epoch,
             "updates_in_epoch": self._updates_in_epoch,
+            "settings": self._settings(),
+            "total_updates": self.total_updates,
+            "warmup_updates": self._warmup_updates,
+            "since": self._since,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -109,6 +117,18 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         self._epoch = state_dict.get("epoch", 0)
         self._updates_before_epoch = state_dict.get("updates_before_epoch", 0)
         self._updates_in_epoch = state_dict.get("updates_in_epoch", 0)
+        # Other settings make another schedule. With the same ones the curve goes on from where it
+        # was, also if the updates that remain are other ones than expected.
+        if state_dict.get("settings") == self._settings():
+            self.total_updates = state_dict["total_updates"]
+            self._warmup_updates = state_dict["warmup_updates"]
+            self._since = state_dict["since"]
+
+    def _settings(self) -> dict[str, Any]:
+        """The options that the user changes in order to change the schedule."""
+        names = ("warmup_ratio", "power", "end_learning_rate", "total_num_update")
+        settings = {name: getattr(self.cfg, name) for name in (*names, "max_epoch", "max_update")}
+        return {"lr": list(self.cfg.lr), **settings}
 
     def set_train_iterator(self, train_iterator: EpochBatchIterating) -> None:
         """Take the iterator whose batches the coming epochs will train on."""
@@ -118,29 +138,39 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         """Count the updates that the run will make; called after the epoch's iterator was made."""
         total = self.cfg.total_num_update or self._count_total_updates(epoch)
         if total != self.total_updates:
+            self._set_total(total)
             logger.info(
-                "%s: %d updates in all, %d of them warm-up", NAME, total, self._warmup(total)
+                "%s: %d updates in all, %d of them warm-up", NAME, total, self._warmup_updates
             )
-        self.total_updates = total
         return self.step_update(self._num_updates)
+
+    def _set_total(self, total: int) -> None:
+        """Bend the curve where it is now, so that it ends after ``total`` updates."""
+        warmup = count_warmup_steps(total, warmup_ratio=self.cfg.warmup_ratio)
+        if self.total_updates is not None and self._num_updates > 0:
+            self._since = (self._num_updates, self._rate(self._num_updates))
+            if self._num_updates >= self._warmup_updates:
+                warmup = min(warmup, self._num_updates)  # never back to a warm-up
+        self.total_updates, self._warmup_updates = total, warmup
 
     def step_update(self, num_updates: int) -> float:
         """Set the learning rate of the next update after ``num_updates`` of them."""
         self._num_updates = num_updates
         if self.total_updates is not None:
-            learning_rate = warmup_polynomial_lr(
-                num_updates,
-                peak_lr=self.cfg.lr[0],
-                total_steps=self.total_updates,
-                warmup_steps=self._warmup(self.total_updates),
-                end_lr=self.cfg.end_learning_rate,
-                power=self.cfg.power,
-            )
-            self.optimizer.set_lr(learning_rate)
+            self.optimizer.set_lr(self._rate(num_updates))
         return self.optimizer.get_lr()
 
-    def _warmup(self, total: int) -> int:
-        return count_warmup_steps(total, warmup_ratio=self.cfg.warmup_ratio)
+    def _rate(self, num_updates: int) -> float:
+        assert self.total_updates is not None
+        return warmup_polynomial_lr(
+            num_updates,
+            peak_lr=self.cfg.lr[0],
+            total_steps=self.total_updates,
+            warmup_steps=self._warmup_updates,
+            end_lr=self.cfg.end_learning_rate,
+            power=self.cfg.power,
+            since=self._since,
+        )
 
     def _count_total_updates(self, epoch: int) -> int:
         """Value of ``num_updates`` at which training will end, as far as is known now."""
@@ -159,7 +189,7 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         batches = self._train_iterator._cur_epoch_itr
         accumulated = cfg.update_freq[min(epoch, len(cfg.update_freq)) - 1]
         done = -(-batches.n // accumulated)
-        in_epoch = max(-(-len(batches) // accumulated), done)
+        in_epoch = done - (-(len(batches) - batches.n) // accumulated)
 
         # A run resumed in mid-epoch must find the very total it had, although updates may have
         # been skipped since the epoch began (overflow in --fp16). If the epoch is no longer the
@@ -172,6 +202,8 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         batches_per_epoch = len(batches)
         if cfg.skip_remainder_batch:  # fairseq has cut `batches` for this epoch's update_freq
             batches_per_epoch = len(self._train_iterator) - 1
+        elif getattr(self._train_iterator, "rest_of_epoch", None) is not None:
+            batches_per_epoch = len(self._train_iterator)  # `batches` are what is left of an epoch
         later = count_updates(
             batches_per_epoch=batches_per_epoch,
             update_freq=cfg.update_freq,
