@@ -175,6 +175,15 @@ def test_resume_gives_every_update_its_rate(train, tmp_path, options, interrupt_
     assert resumed.rates == whole.rates[first:]
 
 
+def test_patience_is_counted_over_a_resume(train, tmp_path):
+    """Nothing gets better: the validations after epochs 2 and 3 are too many."""
+    options = ["--lr", 0, "--patience", 2]
+    assert train(*options, "--max-epoch", 9, save_dir=tmp_path / "whole").made == 3 * 7
+    assert train(*options, "--max-epoch", 2).made == 2 * 7
+    assert train(*options, "--max-epoch", 9).made == 3 * 7
+    assert train(*options, "--max-epoch", 9).rates == []  # it has been stopped
+
+
 def test_updates_lost_to_overflow_are_taken_off(train):
     scale = ["--fp16", "--fp16-init-scale", 2**20]
     record = train("--max-epoch", 3, "--no-save", *scale)

@@ -41,6 +41,7 @@ from .cpu_training import (
     survive_overflow_on_cpu,
     wrap_cpu_models_without_device_ids,
 )
+from .early_stopping import keep_counting_patience
 from .float32_weights import keep_float32_weights
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
@@ -126,6 +127,7 @@ CURES = (
     ("fairseq.trainer", keep_float32_weights),
     ("fairseq.trainer", resume_shadow_model),
     ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
+    ("fairseq.trainer", keep_counting_patience),
     ("fairseq.trainer", refuse_unusable_files),
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.utils", import_each_user_dir_once),
