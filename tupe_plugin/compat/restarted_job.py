@@ -6,7 +6,7 @@ import copy
 import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .checkpoint_errors import DEFAULT_RESTORE_FILE
@@ -100,9 +100,11 @@ def _differences(theirs: Any, ours: Any) -> list[str]:
         different.append(f"it began from {their_start or 'scratch'}, {option} is {start}")
     for name, (section, key) in IDENTITY.items():
         their_value, value = (_entry(_entry(cfg, section), key) for cfg in (theirs, ours))
-        same = _same_paths if name == "DATA" else _equal
-        if their_value is not None and value is not None and not same(their_value, value):
-            different.append(f"{name} {_shown(their_value)}, here {_shown(value)}")
+        if their_value is None or value is None:
+            continue
+        their_value, value = _shown(their_value), _shown(value)
+        if not (_same_paths(their_value, value) if name == "DATA" else their_value == value):
+            different.append(f"{name} {their_value}, here {value}")
     return different
 
 
@@ -111,12 +113,9 @@ def _entry(section: Any, key: str) -> Any:
     return section.get(key) if isinstance(section, Mapping) else getattr(section, key, None)
 
 
-def _equal(one: Any, other: Any) -> bool:
-    return _shown(one) == _shown(other)
-
-
 def _shown(value: Any) -> str:
-    return str(value) if isinstance(value, (str, int, float)) else ",".join(map(str, value))
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return ",".join(map(str, value)) if several else str(value)
 
 
 def _same_paths(one: str, other: str) -> bool:
