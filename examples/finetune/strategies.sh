@@ -25,6 +25,24 @@ decay=(--layer-decay "${LAYER_DECAY:-0.95}")
 rdrop=(--criterion rdrop --rdrop-alpha "${ALPHA:-1.0}")
 attention=(--criterion adversarial --adv-method attention)
 averaged="plain attention_decay rdrop_decay"
+lr=${LR:-5e-5} known=
+
+every_arm() {
+    arm plain "$lr"
+    arm bitfit "${BITFIT_LR:-1e-3}" --criterion bitfit --bitfit-terms all
+    arm decay "$lr" "${decay[@]}"
+    arm rdrop "$lr" "${rdrop[@]}"
+    arm fgm "$lr" --criterion adversarial --adv-method fgm
+    arm attention "$lr" "${attention[@]}"
+    arm rdrop_decay "$lr" "${rdrop[@]}" "${decay[@]}"
+    arm attention_decay "$lr" "${attention[@]}" "${decay[@]}"
+}
+
+arm() { known+=" $1"; }
+every_arm
+for name in ${ARMS:-}; do
+    [[ "$known " == *" $name "* ]] || { echo "$0: unknown arm '$name' in ARMS: give some of$known" >&2; exit 2; }
+done
 
 arm() { # NAME LR OPTION...
     local name=$1 lr=$2
@@ -37,15 +55,7 @@ arm() { # NAME LR OPTION...
 }
 
 options=("$@")
-lr=${LR:-5e-5}
-arm plain "$lr"
-arm bitfit "${BITFIT_LR:-1e-3}" --criterion bitfit --bitfit-terms all
-arm decay "$lr" "${decay[@]}"
-arm rdrop "$lr" "${rdrop[@]}"
-arm fgm "$lr" --criterion adversarial --adv-method fgm
-arm attention "$lr" "${attention[@]}"
-arm rdrop_decay "$lr" "${rdrop[@]}" "${decay[@]}"
-arm attention_decay "$lr" "${attention[@]}" "${decay[@]}"
+every_arm
 tupe report "$save_dir"
 
 # One average for each seed, so that it has a mean and a deviation too.

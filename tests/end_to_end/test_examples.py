@@ -214,6 +214,27 @@ def test_bitfit_example(corpus, starting_point: Path, tmp_path: Path) -> None:
     assert "started" not in again.stdout
 
 
+@pytest.mark.parametrize(
+    ("script", "env", "message"),
+    [
+        ("adversarial.sh", {"METHOD": "smrat"}, "unknown METHOD 'smrat': attention, fgm, pgd"),
+        (
+            "strategies.sh",
+            {"ARMS": "plain smrat"},
+            "unknown arm 'smrat' in ARMS: give some of plain",
+        ),
+    ],
+)
+def test_a_strategy_that_there_is_not_is_refused_before_the_first_run(
+    path_with_recorder: str, tmp_path: Path, script: str, env: dict[str, str], message: str
+) -> None:
+    words = (FINETUNE / script, "RTE", "data", "none", tmp_path / "run")
+    done = run_script(*words, PATH=path_with_recorder, **env)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_strategies_example_averages_the_epochs_of_a_run(
     corpus, starting_point: Path, tmp_path: Path
