@@ -364,6 +364,7 @@ def test_resumes_a_run_of_stock_fairseq() -> None:
     [
         ({"optimizer__ddp_backend": "fully_sharded"}, "--ddp-backend fully_sharded"),
         ({"optimizer__zero_sharding": "os"}, "--zero-sharding os"),
+        ({"optimizer__fp16": True}, "^--layer-decay 0.5: .*; add --fp16-no-flatten-grads$"),
     ],
 )
 def test_bad_settings(name: str, settings: dict[str, object], message: str) -> None:
@@ -377,13 +378,6 @@ def test_settings_of_other_parts_arrive() -> None:
     flags = ("--ddp-backend", "fully_sharded", "--zero-sharding", "os")
     cfg = configuration("adam", *flags).optimizer
     assert (str(cfg.ddp_backend), str(cfg.zero_sharding)) == ("fully_sharded", "os")
-
-
-@both_optimizers
-def test_flat_fp16_names_the_flag_to_add(name: str) -> None:
-    model = build_model(torch.float16)
-    with pytest.raises(ValueError, match=r"^--layer-decay 0\.5: .*; add --fp16-no-flatten-grads$"):
-        FP16Optimizer.build_optimizer(configuration(name, **DECAYED, **FP16), trained(model))
 
 
 @both_optimizers

@@ -109,6 +109,11 @@ def test_the_terms_are_logged_for_each_sentence() -> None:
     assert values["loss"] == pytest.approx(whole, abs=2e-3)
 
 
+def test_the_criterion_checks_its_own_options() -> None:
+    with pytest.raises(ValueError, match="--rdrop-alpha nan: give a number from 0 to 10,000"):
+        rdrop(alpha=float("nan"))
+
+
 def test_frozen_parameters_get_no_gradient() -> None:
     model, sample = small.model(), small.sentences()
     for name, parameter in model.named_parameters():

@@ -110,8 +110,8 @@ def test_flat_fp16_is_refused_in_one_line(corpus, pretrained, tmp_path, run_comm
     finished = run_command("fairseq-train", *job, check=False)
     assert finished.returncode != 0
     assert finished.stdout.splitlines()[-1] == (
-        "ValueError: --layer-decay 0.5: with --fp16 fairseq makes one flat parameter of all, which "
-        "can have one learning rate only; add --fp16-no-flatten-grads"
+        "fairseq-train: error: --layer-decay 0.5: with --fp16 fairseq makes one flat parameter of "
+        "all, which can have one learning rate only; add --fp16-no-flatten-grads"
     )
 
 

@@ -31,6 +31,10 @@ class LayerDecayConfig(FairseqDataclass):
     )
     ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
     zero_sharding: Any = II("distributed_training.zero_sharding")  # noqa: RUF009
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
+    memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
+    fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
 
 
 def check_layer_decay(cfg: LayerDecayConfig) -> None:
@@ -52,6 +56,11 @@ def check_layer_decay(cfg: LayerDecayConfig) -> None:
             f"{flag} does not go with --zero-sharding {cfg.zero_sharding}, which puts another "
             "optimizer in the place of the one that knows of depths; leave --zero-sharding out"
         )
+    if cfg.fp16 and not (cfg.bf16 or cfg.memory_efficient_fp16 or cfg.fp16_no_flatten_grads):
+        raise ValueError(
+            f"{flag}: with --fp16 fairseq makes one flat parameter of all, which can have one "
+            "learning rate only; add --fp16-no-flatten-grads"
+        )
 
 
 def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Sequence[Any]:
@@ -66,11 +75,6 @@ def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Se
     flag = f"--layer-decay {decay}"
     depths = [getattr(getattr(param, "param_group", None), "depth", None) for param in params]
     known = [depth for depth in depths if depth is not None]
-    if len(params) == 1 and not known:
-        raise ValueError(
-            f"{flag}: with --fp16 fairseq makes one flat parameter of all, which can have one "
-            "learning rate only; add --fp16-no-flatten-grads"
-        )
     if len(known) < len(params):
         raise ValueError(
             f"{flag}: {len(params) - len(known)} of {len(params)} parameters have no depth; only "
