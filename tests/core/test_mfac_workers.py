@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from tests.core.test_mfac import SETTINGS, gradients, parameters, train
 from tupe_plugin.core.mfac import MFAC
 
 OPTIONS = {**SETTINGS, "momentum": 0.9, "weight_decay": 0.1}
 STEPS = 9
+
+
+def some_repeated(params: list[nn.Parameter]) -> list[list[Tensor]]:
+    """Gradients of each step; the fifth comes again, so that products are taken in float64."""
+    steps = gradients(params, STEPS)
+    return [*steps[:5], steps[4], *steps[6:]]
 
 
 def worker(rank: int, workers: int, folder: str, dtype: torch.dtype | None) -> None:
@@ -24,7 +30,7 @@ def worker(rank: int, workers: int, folder: str, dtype: torch.dtype | None) -> N
         "gloo", init_method=f"file://{folder}/store_{workers}", rank=rank, world_size=workers
     )
     params = parameters()
-    steps = gradients(params, STEPS)
+    steps = some_repeated(params)
     optimizer = MFAC(params, window_dtype=dtype, process_group=dist.group.WORLD, **OPTIONS)
     if (resume := Path(folder, "resume.pt")).exists():
         loaded = torch.load(resume, weights_only=True)
@@ -76,7 +82,7 @@ def run(workers: int, folder: Path, dtype: torch.dtype | None = None) -> list[di
 def alone(dtype: torch.dtype | None = None) -> tuple[list[nn.Parameter], MFAC]:
     params = parameters()
     optimizer = MFAC(params, window_dtype=dtype, **OPTIONS)
-    train(optimizer, gradients(params, STEPS))
+    train(optimizer, some_repeated(params))
     return params, optimizer
 
 
@@ -114,7 +120,7 @@ def test_workers_equal_one(workers: int, dtype: torch.dtype | None, tmp_path: Pa
     resumed = [nn.Parameter(p.detach().clone()) for p in saved["params"]]
     single = MFAC(resumed, window_dtype=dtype, **OPTIONS)
     single.load_state_dict(saved["optimizer"])
-    train(single, gradients(params, STEPS)[6:])
+    train(single, some_repeated(params)[6:])
     for actual, expected in zip(resumed, params, strict=True):
         torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
@@ -125,7 +131,7 @@ def test_state_of_one_worker_is_shared_out(workers: int, tmp_path: Path) -> None
     through, _ = alone()
     params = parameters()
     optimizer = MFAC(params, **OPTIONS)
-    train(optimizer, gradients(params, STEPS)[:6])
+    train(optimizer, some_repeated(params)[:6])
     torch.save(
         {"params": list(params), "optimizer": optimizer.state_dict()}, tmp_path / "resume.pt"
     )

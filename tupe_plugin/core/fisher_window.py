@@ -11,10 +11,18 @@ and for v = g_j, a row of the window, where G v = G G^T e_j = (A - m damp I) e_j
     F^-1 g_j = m G^T A^-1 e_j
 
 So the product with the newest gradient, which is what M-FAC steps along, is one pass over G when
-the gradient enters (its new row of G G^T) and one for G^T; and as nothing is subtracted and then
-divided by a small damp, it is as accurate in float32 as the products are.  What remains is
-rounding of about eps |g| / damp: in float32, gradients must stay below sqrt(m damp / eps) in norm
-(65 for m 512 and damp 1e-6), and a warning tells if they do not.
+the gradient enters (its new row of G G^T) and one for G^T; and nothing is subtracted and then
+divided by a small damp.  What remains is the rounding of the products, by u |g_i| |g_j| each.  It
+moves the step by a share of
+
+    u sqrt(m)                               if the gradients are far from each other's span
+    u |g|^2 / damp sqrt(1/r^2 + 1/m)        if r gradients come again and again
+
+The second is what few batches make of a model with few parameters and no dropout.  With float32's u
+of 6e-8 and damp 1e-6 it passes 1e-3 at |g| = 0.13 for r = 1, and at 0.5 for r = 30 and m = 256.  So
+each push asks :meth:`DampedGram.expected_error`.  Above LARGEST_ERROR, G G^T is computed anew in
+float64, and products are taken in float64 until m pushes have gone by without need.  That is good
+up to |g| = 1000 or more; beyond, a warning tells.
 
 Source: M-FAC (arXiv 2107.03356), section 3.2, "dynamic" algorithm: the same F, reached there by
 a recursion over the rows.  Slots not filled yet are zero rows; the divisor is m from the first
@@ -45,6 +53,10 @@ from .worker_columns import WorkerColumns
 
 logger = logging.getLogger(__name__)
 
+# Relative error of a step by rounding, above which products are taken in float64, or a warning given.
+LARGEST_ERROR = 1e-3
+# u above.  A sum of products was off by 1 to 4 times the unit of rounding, for d up to 1e5.
+ROUNDING = {torch.float32: 2.0**-21, torch.float64: 2.0**-50}
 # Rows are saved in blocks of this many bytes: whoever moves a checkpoint moves one at a time.
 SAVED_BLOCK_BYTES = 2**28
 
@@ -53,7 +65,7 @@ class FisherWindow:
     """The window above.
 
     Over several workers each holds some columns of G.  All must make the same calls with the same
-    vectors: a push costs one all-reduce of m numbers, a product one all-gather of d.
+    vectors: a push costs an all-reduce of m numbers and one of 1, a product one all-gather of d.
 
     Args:
         num_grads: m, gradients in the window.
@@ -87,6 +99,7 @@ class FisherWindow:
         self.num_pushed = 0
         self._newest: tuple[int, Tensor] | None = None  # slot, A^-1 e_slot
         self._gathered: list[Tensor] | None = None
+        self._float64_pushes = 0  # to come, at least
         self._warned = False
 
     @property
@@ -110,10 +123,9 @@ class FisherWindow:
         largest = float(products.abs().max())
         if not math.isfinite(largest):
             return False
-        self._warn_of_rounding(largest)
         self.rows.replace(slot, values, scale)
-        self._newest = slot, self.system.exchange(slot, products)
         self.num_pushed += 1
+        self._newest = slot, self._limit_rounding(slot, self.system.exchange(slot, products))
         self._gathered = None
         return True
 
@@ -170,6 +182,7 @@ class FisherWindow:
             "dim": self.dim,
             "damping": self.damping,
             "num_pushed": self.num_pushed,
+            "float64_pushes": self._float64_pushes,
             "rows": None,
         }
         if with_rows:
@@ -195,6 +208,7 @@ class FisherWindow:
                 f"{self.dim}: resume with the same parameters trainable, or reset the optimizer"
             )
         self._newest, self._gathered, self.num_pushed = None, None, 0
+        self._take_products_in_float64(pushes=0)
         if state["rows"] is None:
             if state["num_pushed"]:
                 logger.warning(
@@ -210,6 +224,8 @@ class FisherWindow:
         same_size = state["num_grads"] == self.num_grads
         slots, self.num_pushed = _slots_to_keep(state, self.num_grads)
         self._load_rows(state, slots, saved_dtype)
+        # States of before it was counted begin anew: the next push finds out.
+        self._take_products_in_float64(pushes=state.get("float64_pushes", 0))
         device, filled = self.rows.values.device, len(slots)
         if same_size and saved_dtype is self.rows.values.dtype:
             self.system.gram = state["gram"].to(device, copy=True)
@@ -222,9 +238,7 @@ class FisherWindow:
             gram = state["gram"].to(device)[index][:, index]
         else:
             gram = self.columns.all_reduce(self.rows.gram(count=filled))
-        self.system.gram.zero_()
-        self.system.gram[:filled, :filled] = gram
-        self.system.factorise()
+        self.system.replace(gram)
         logger.info(
             "M-FAC: the saved window holds %d of %d gradients in %s; this one, of %d in %s, keeps "
             "the newest %d",
@@ -236,19 +250,47 @@ class FisherWindow:
             filled,
         )
 
-    def _warn_of_rounding(self, squared_norm: float) -> None:
-        """Say once when rounding errors of the products weigh more than the damping."""
-        noise = squared_norm * torch.finfo(self.rows.compute_dtype).eps
-        if noise > self.system.ridge and not self._warned:
+    def _limit_rounding(self, slot: int, x: Tensor) -> Tensor:
+        """A^-1 e_slot, in float64 from the products on where float32's would spoil the step."""
+        error = self._expected_error(x, slot)
+        if self.rows.compute_dtype is torch.float32:
+            in_float64 = self._float64_pushes > 0
+            needed = error * ROUNDING[torch.float32] > LARGEST_ERROR
+            left = self.num_grads if needed else max(0, self._float64_pushes - 1)
+            self._take_products_in_float64(pushes=left)
+            if needed and not in_float64:
+                logger.info(
+                    "M-FAC: gradients nearly repeat each other: their products are taken in "
+                    "float64 for now, or rounding would weigh more than damping %g",
+                    self.damping,
+                )
+                gram = self.columns.all_reduce(self.rows.gram(count=self.num_filled))
+                self.system.replace(gram)
+                x = self.system.column(slot)
+                error = self._expected_error(x, slot)
+        too_coarse = error * ROUNDING[torch.float64] > LARGEST_ERROR
+        if (too_coarse or self.system.repaired) and not self._warned:
             self._warned = True
+            squared_norm = float(self.system.gram[slot, slot])
             logger.warning(
-                "M-FAC: gradients of norm %.2g are too long for damping %g in float32: rounding "
-                "weighs more than the damping, and steps may be noise. Average the loss over the "
-                "batch, clip, or use a damping above %.1g",
+                "M-FAC: gradients of norm %.2g nearly repeat each other, and damping %g is too "
+                "small for that even in float64: steps may be noise. Use a damping above %.1g "
+                "(--mfac-damping), average the loss over the batch, or clip",
                 squared_norm**0.5,
                 self.damping,
-                noise / self.num_grads,
+                squared_norm * ROUNDING[torch.float64] / LARGEST_ERROR,
             )
+        return x
+
+    def _expected_error(self, x: Tensor, slot: int) -> float:
+        """The same number on all workers, so that they decide alike, whatever their processors."""
+        own = x.new_tensor([self.system.expected_error(x, slot)])
+        return float(self.columns.all_reduce(own)) / self.columns.num_workers
+
+    def _take_products_in_float64(self, *, pushes: int) -> None:
+        """For so many pushes to come; 0 goes back to float32."""
+        self._float64_pushes = pushes
+        self.rows.product_dtype = torch.float64 if pushes else self.rows.compute_dtype
 
     def _blocks(self) -> list[Tensor]:
         """The filled rows, block by block: views of them."""

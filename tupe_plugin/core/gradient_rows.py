@@ -8,6 +8,9 @@ A row may be kept in half precision.  What is kept is then *the* row: products a
 rounded numbers, in float32, and summed up in float64, so that R R^T is as good as in float32.  The
 power of two brings the largest number of a row near the top of the type's range and costs nothing:
 it keeps small gradients from underflow in float16, and squares from underflow in float32.
+
+``product_dtype`` may be set to float64: products are then exact but for float64's rounding, and take
+about three times as long, because torch multiplies only numbers of one type.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from torch import Tensor
 
 # Columns in one product; the sums of the blocks are added up in float64, for R v.
 BLOCK_COLUMNS = 262_144
-# Half precision is widened tile by tile in a buffer that stays in the processor's cache (8 MB).
+# Narrow numbers are widened tile by tile in a buffer that stays in the processor's cache (8 MB).
 # Long stretches of few rows: short ones of many cost a quarter more (benchmarks/bench_mfac.py).
 TILE_ROWS = 32
 TILE_COLUMNS = 65_536
@@ -44,6 +47,7 @@ class GradientRows:
         self, num_rows: int, dim: int, *, dtype: torch.dtype, device: torch.device | str
     ) -> None:
         self.compute_dtype = torch.float64 if dtype is torch.float64 else torch.float32
+        self.product_dtype = self.compute_dtype
         self.values = torch.zeros(num_rows, dim, dtype=dtype, device=device)
         self.scales = torch.ones(num_rows, dtype=torch.float64, device=device)
 
@@ -68,47 +72,49 @@ class GradientRows:
     def combine(self, coefficients: Tensor) -> Tensor:
         """R^T c over the first ``count`` rows: ``(count,)`` -> ``(dim,)``."""
         count = len(coefficients)
-        weights = (coefficients * self.scales[:count]).to(self.compute_dtype)
+        weights = (coefficients * self.scales[:count]).to(self.product_dtype)
         values = self.values[:count]
-        if values.dtype is self.compute_dtype:
+        if values.dtype is self.product_dtype:
             return torch.mv(values.t(), weights)
-        if values.is_cuda:
+        if self._has_mixed_product(values):
             return _widening_mm(values.t(), weights).to(self.compute_dtype)
-        out = torch.zeros(values.size(1), dtype=self.compute_dtype, device=values.device)
+        out = torch.zeros(values.size(1), dtype=self.product_dtype, device=values.device)
         for tile, rows, columns in self._tiles(values):
             out[columns].addmv_(tile.t(), weights[rows])
-        return out
+        return out.to(self.compute_dtype)
 
     def gram(self, *, count: int) -> Tensor:
         """R R^T of the first ``count`` rows, float64: for m^2 d multiplications."""
         gram = torch.zeros(count, count, dtype=torch.float64, device=self.values.device)
         for block in self.values[:count].split(GRAM_COLUMNS, dim=1):
-            wide = block.to(self.compute_dtype)
+            wide = block.to(self.product_dtype)
             gram += wide @ wide.t()
         return gram * torch.outer(self.scales[:count], self.scales[:count])
 
     def dot_unscaled(self, values: Tensor, v: Tensor) -> Tensor:
         """``values`` ``(rows, dim)`` times ``(dim,)``: float64 ``(rows,)``."""
-        v = v.to(self.compute_dtype)
+        v = v.to(self.product_dtype)
         out = torch.zeros(len(values), dtype=torch.float64, device=values.device)
-        if values.dtype is self.compute_dtype or values.is_cuda:
+        plain = values.dtype is self.product_dtype
+        if plain or self._has_mixed_product(values):
+            multiply = torch.mv if plain else _widening_mm
             for start in range(0, values.size(1), BLOCK_COLUMNS):
-                block = values[:, start : start + BLOCK_COLUMNS]
-                part = v[start : start + BLOCK_COLUMNS]
-                if values.dtype is self.compute_dtype:
-                    out += torch.mv(block, part)
-                else:
-                    out += _widening_mm(block, part)
+                columns = slice(start, start + BLOCK_COLUMNS)
+                out += multiply(values[:, columns], v[columns])
             return out
         for tile, rows, columns in self._tiles(values):
             out[rows] += torch.mv(tile, v[columns])
         return out
 
+    def _has_mixed_product(self, values: Tensor) -> bool:
+        """Whether torch multiplies halves with sums in ``product_dtype``."""
+        return values.is_cuda and values.element_size() == 2 and self.product_dtype is torch.float32
+
     def _tiles(self, values: Tensor) -> Iterator[tuple[Tensor, slice, slice]]:
-        """(tile in the computing type, its rows, its columns), tile by tile, in one buffer."""
+        """(tile in ``product_dtype``, its rows, its columns), tile by tile, in one buffer."""
         num_rows, dim = values.shape
         size = min(TILE_ROWS, num_rows) * min(TILE_COLUMNS, dim)
-        buffer = torch.empty(size, dtype=self.compute_dtype, device=values.device)
+        buffer = torch.empty(size, dtype=self.product_dtype, device=values.device)
         for left in range(0, dim, TILE_COLUMNS):
             columns = slice(left, min(left + TILE_COLUMNS, dim))
             for top in range(0, num_rows, TILE_ROWS):
