@@ -123,6 +123,9 @@ class Anything:
     def problem(self, value: Any) -> str | None:
         return None
 
+    def __str__(self) -> str:
+        return "anything"
+
 
 _ABSENT = object()
 LOSS_WEIGHT = Number(0, 10_000)

@@ -75,7 +75,7 @@ class AdversarialCriterion(FairseqCriterion):
         """Refuse options that are out of bounds, or do not go together.
 
         Raises:
-            ValueError: that.
+            ValueError: there is such an option.
         """
         settings_of(cfg)
 

@@ -51,7 +51,7 @@ class RDropCriterion(WholeSetCriterion):
         """Refuse a weight that is out of bounds.
 
         Raises:
-            ValueError: that.
+            ValueError: there is such an option.
         """
         check_options(cfg, RDropConfig)
 

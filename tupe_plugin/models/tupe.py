@@ -154,7 +154,7 @@ class TupeModel(FairseqEncoderModel):
         """Refuse options that are out of bounds, or do not fit each other.
 
         Raises:
-            ValueError: that.
+            ValueError: there is such an option.
         """
         check_options(cfg, TupeConfig)
         embed_dim, heads = (

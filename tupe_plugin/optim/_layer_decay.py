@@ -41,7 +41,7 @@ def check_layer_decay(cfg: LayerDecayConfig) -> None:
     """Refuse what does not go with a decay.
 
     Raises:
-        ValueError: it is given.
+        ValueError: such an option is given.
     """
     flag = f"--layer-decay {cfg.layer_decay}"
     if cfg.layer_decay == 1:

@@ -40,7 +40,7 @@ class FairseqAdam(adam.FairseqAdam):
         """Refuse a decay that is out of bounds, or cannot be had.
 
         Raises:
-            ValueError: that.
+            ValueError: there is such an option.
         """
         check_options(cfg, LayerDecayAdamConfig)
         check_layer_decay(cfg)

@@ -132,7 +132,7 @@ class FairseqMFAC(FairseqOptimizer):
         """Refuse what is out of bounds, or would give workers other gradients or parameters.
 
         Raises:
-            ValueError: that.
+            ValueError: there is such an option.
         """
         check_options(cfg, MfacConfig)
         check_layer_decay(cfg)
