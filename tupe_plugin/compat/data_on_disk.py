@@ -171,7 +171,7 @@ def _check_as_many(split: _Split, path: str, labels: int | None) -> None:
 def _refuse_rows(rows: Any, message: str) -> None:
     if len(rows):
         more = f" (and of {len(rows) - 1} more)" if len(rows) > 1 else ""
-        raise RefusedJobError(message.format(row=f"line {rows[0] + 1}{more}"))
+        raise RefusedJobError(message.replace("{row}", f"line {rows[0] + 1}{more}"))
 
 
 def _is_finite(word: str) -> bool:

@@ -69,6 +69,8 @@ def say_over_how_many_sentences_metrics_are(trainer: Any) -> None:
     @functools.wraps(original)
     def get_valid_iterator(self: Any, subset: str, *rest: Any, **named: Any) -> Any:
         iterator = original(self, subset, *rest, **named)
+        if not hasattr(iterator, "frozen_batches"):
+            return iterator  # a stream, whose length nobody knows
         batches = iterator.frozen_batches
         steps = self.cfg.dataset.max_valid_steps
         if steps is not None:  # fairseq stops one step later

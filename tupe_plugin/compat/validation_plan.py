@@ -22,8 +22,9 @@ def check_every_epoch_makes_an_update(trainer: Any, epoch_itr: Any) -> str | Non
     Raises:
         RefusedJobError: `--update-freq` is more than the batches that are left.
     """
-    optimization = trainer.cfg.optimization
-    for update_freq in optimization.update_freq:
+    if not hasattr(epoch_itr, "frozen_batches"):
+        return None  # a stream, whose length nobody knows
+    for update_freq in trainer.cfg.optimization.update_freq:
         if _updates(trainer, epoch_itr, update_freq) == 0:
             raise RefusedJobError(
                 f"--update-freq {update_freq} with --skip-remainder-batch: an epoch has "
@@ -86,7 +87,10 @@ def check_metric_exists(trainer: Any, epoch_itr: Any) -> str | None:
     metric = cfg.checkpoint.best_checkpoint_metric
     if metric == "loss" or cfg.dataset.disable_validation or hasattr(trainer.task, "post_validate"):
         return None
-    logged = _logged_in_validation(trainer)
+    batch = trainer.get_valid_iterator(cfg.dataset.valid_subset.split(",")[0]).first_batch
+    if batch == "DUMMY":  # fairseq's word for a set that cannot be looked at
+        return None
+    logged = _logged_in_validation(trainer, batch)
     if metric in logged:
         return None
     why_not = getattr(trainer.get_criterion(), "why_not_logged", None)
@@ -118,12 +122,11 @@ def check_metric_direction(trainer: Any, epoch_itr: Any) -> str | None:
     return None
 
 
-def _logged_in_validation(trainer: Any) -> list[str]:
+def _logged_in_validation(trainer: Any, batch: Any) -> list[str]:
     import torch
     from fairseq import metrics
 
-    subset = trainer.cfg.dataset.valid_subset.split(",")[0]
-    sample, _ = trainer._prepare_sample(trainer.get_valid_iterator(subset).first_batch)
+    sample, _ = trainer._prepare_sample(batch)
     model, criterion = trainer.model, trainer.criterion
     # Not Trainer.valid_step, whose meters go into the checkpoints. No metric is computed here: of
     # one batch most are undefined, and would be warned of.
@@ -147,6 +150,8 @@ def _validates(trainer: Any, epoch_itr: Any) -> bool:
     dataset, optimization = trainer.cfg.dataset, trainer.cfg.optimization
     if dataset.disable_validation:
         return False
+    if not hasattr(epoch_itr, "frozen_batches") or trainer.task.has_sharded_data("train"):
+        return True  # as far as is known: other epochs have other lengths
     frequencies = list(optimization.update_freq)
     max_epoch = optimization.max_epoch or math.inf
 
