@@ -1,4 +1,4 @@
-"""`kill -9` at any moment, the same command again: the same parameters, bit for bit."""
+"""The same command again: after `kill -9` the same parameters, bit for bit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
+
+from tupe_plugin.compat.save_dir_lock import save_dir_lock
 
 from .training_jobs import (
     differences,
@@ -93,3 +95,15 @@ def test_killed_fine_tuning(corpus, pretrained, tmp_path, run_command):
         resumed = run_command("fairseq-train", *job)
         assert losses(resumed.stdout) == {update: expected[update] for update in range(11, 20)}
         assert_same_result(tmp_path / name, tmp_path / "whole")
+
+
+def test_second_job_in_a_folder(corpus, tmp_path, run_command):
+    with save_dir_lock(tmp_path):
+        second = run_command(
+            "fairseq-train", *pretraining(corpus.pretraining, tmp_path), check=False
+        )
+    assert second.returncode == 1
+    assert "Traceback" not in second.stdout
+    line = second.stdout.splitlines()[-1]
+    assert line.startswith(f"fairseq-train: error: --save-dir {tmp_path} is in use by another job")
+    assert list(tmp_path.iterdir()) == []

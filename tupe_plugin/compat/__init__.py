@@ -26,7 +26,7 @@ from .checkpoint_loading import (
     refuse_unusable_settings,
 )
 from .checkpoint_models import build_from_files_by_an_allow_list
-from .checkpoint_writing import copy_checkpoints_whole
+from .checkpoint_writing import copy_checkpoints_whole, write_checkpoints_whole
 from .command_line import (
     keep_bf16_off_tpu,
     name_the_option_that_a_task_wants_of_its_criterion,
@@ -70,6 +70,7 @@ from .resumed_epoch import (
     load_the_data_of_the_next_epoch,
     remember_how_batches_are_made,
 )
+from .save_dir_lock import keep_second_jobs_out
 from .sentence_length import (
     name_the_cure_of_long_sentences,
     say_over_how_many_sentences_metrics_are,
@@ -91,6 +92,7 @@ CURES = (
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
     ("fairseq.checkpoint_utils", load_the_data_of_the_next_epoch),
     ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
+    ("fairseq.checkpoint_utils", write_checkpoints_whole),
     ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
@@ -105,6 +107,7 @@ CURES = (
     ("fairseq.distributed.utils", end_refused_jobs_in_one_line),
     ("fairseq.distributed.utils", load_own_broadcast),
     ("fairseq.distributed.utils", refuse_impossible_options_before_the_job),
+    ("fairseq.distributed.utils", keep_second_jobs_out),
     ("fairseq.file_io", copy_checkpoints_whole),
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),

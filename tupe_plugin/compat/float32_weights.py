@@ -11,8 +11,8 @@ from typing import Any
 def keep_float32_weights(trainer: Any) -> None:
     """No message: a resumed `--fp16` or `--bf16` job is not the job that was stopped.
 
-    Where: fairseq/trainer.py:385 saves the half-precision model, cast up to float32. What the
-    optimizer steps is a float32 copy of it, which fairseq/optim/fp16_optimizer.py:32 makes anew
+    Where: fairseq/trainer.py:395 saves the half-precision model, cast up to float32. What the
+    optimizer steps is a float32 copy of it, which fairseq/optim/fp16_optimizer.py:31 makes anew
     from the rounded values at each start, so that steps below their precision are lost.
     When: `--fp16` and `--bf16`. Without a float32 copy (`--memory-efficient-*`), or with no other
     one (`--amp`), the model is exact as it is.

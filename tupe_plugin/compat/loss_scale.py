@@ -36,7 +36,7 @@ def unscale_amp_gradients_once(amp_optimizer: ModuleType) -> None:
 def keep_loss_scale_counters(fp16_optimizer: Any) -> None:
     """No message: the loss scale of a resumed `--fp16` job rises at other updates.
 
-    Where: fairseq/optim/fp16_optimizer.py:82 and 270 save the scale, but not how many updates ago
+    Where: fairseq/optim/fp16_optimizer.py:82 and 351 save the scale, but not how many updates ago
     it overflowed, by which it rises (`--fp16-scale-window`) and falls (`--fp16-scale-tolerance`).
     When: `--fp16`, `--memory-efficient-fp16`. Another scale means other roundings, another overflow
     an update more or less.
@@ -63,7 +63,7 @@ def keep_amp_loss_scale(amp_optimizer: Any) -> None:
 def keep_amp_retries(trainer: Any) -> None:
     """No message: a resumed `--amp` job may drop a batch where the other one had tried it again.
 
-    Where: fairseq/trainer.py:949 counts how often an overflowing batch was tried again, goes on
+    Where: fairseq/trainer.py:955 counts how often an overflowing batch was tried again, goes on
     counting at the next one, and saves nothing.
     When: `--amp` with a scaler that is switched on.
     Cure: the number goes into the checkpoint's `extra_state`, and comes back unless the optimizer

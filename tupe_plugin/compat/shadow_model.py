@@ -9,8 +9,8 @@ from typing import Any
 def resume_shadow_model(trainer: Any) -> None:
     """`KeyError: 'model'`; and no message where a resumed job averages at other updates.
 
-    Where: fairseq/trainer.py:644 wants to begin the average with a model that line 577 has thrown
-    away; fairseq/models/ema/ema.py:95 counts updates since the start of the process.
+    Where: fairseq/trainer.py:649 wants to begin the average with a model that line 572 has thrown
+    away; fairseq/models/ema/ema.py:98 counts updates since the start of the process.
     When: `--store-ema` with a checkpoint that has no average; `--ema-update-freq` above 1.
     Cure: without an average in the file it begins with the model just loaded; the count goes on
     from the checkpoint's number of updates.
