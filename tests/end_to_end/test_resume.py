@@ -1,4 +1,4 @@
-"""The same command again: after `kill -9` the same parameters, bit for bit."""
+"""The same command again: after `kill -9` the same parameters, bit for bit; after the end, none."""
 
 from __future__ import annotations
 
@@ -95,6 +95,18 @@ def test_killed_fine_tuning(corpus, pretrained, tmp_path, run_command):
         resumed = run_command("fairseq-train", *job)
         assert losses(resumed.stdout) == {update: expected[update] for update in range(11, 20)}
         assert_same_result(tmp_path / name, tmp_path / "whole")
+
+
+def test_finished_job(corpus, pretrained, tmp_path, run_command):
+    """Started again, it makes no update, writes nothing and says why."""
+    shutil.copytree(pretrained.checkpoints, tmp_path, dirs_exist_ok=True)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    job = pretraining(corpus.pretraining, tmp_path, "--update-freq", 2, "--max-update", 16)
+    again = run_command("fairseq-train", *job).stdout
+    assert losses(again) == {}
+    assert again.count("this job is finished: it has made 16 updates, and --max-update is 16") == 1
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    assert before == after
 
 
 def test_second_job_in_a_folder(corpus, tmp_path, run_command):

@@ -42,6 +42,7 @@ from .cpu_training import (
     wrap_cpu_models_without_device_ids,
 )
 from .early_stopping import keep_counting_patience
+from .finished_job import make_no_update_after_the_last
 from .float32_weights import keep_float32_weights
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
@@ -93,6 +94,7 @@ CURES = (
     ("fairseq.checkpoint_utils", load_the_data_of_the_next_epoch),
     ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
     ("fairseq.checkpoint_utils", write_checkpoints_whole),
+    ("fairseq.checkpoint_utils", make_no_update_after_the_last),  # after all that look at the data
     ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),

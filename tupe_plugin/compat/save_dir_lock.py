@@ -7,15 +7,16 @@ import functools
 import inspect
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .refused_job import RefusedJobError
+
 LOCK_FILE = ".in-use"
 
 
-class SaveDirInUseError(RuntimeError):
+class SaveDirInUseError(RefusedJobError):
     """Another job writes its checkpoints there."""
 
 
@@ -34,10 +35,7 @@ def keep_second_jobs_out(distributed_utils: Any) -> None:
         if program is None or program.name != "fairseq_cli.train" or cfg.checkpoint.no_save:
             return original(cfg, main, **named)
         is_writer = distributed_utils.is_master
-        try:
-            return original(cfg, functools.partial(_main_with_lock, main, is_writer), **named)
-        except SaveDirInUseError as error:
-            sys.exit(f"{os.path.basename(sys.argv[0])}: error: {error}")
+        return original(cfg, functools.partial(_main_with_lock, main, is_writer), **named)
 
     distributed_utils.call_main = call_main
 
