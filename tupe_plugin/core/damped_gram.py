@@ -89,8 +89,8 @@ class DampedGram:
     def expected_error(self, x: Tensor, slot: int) -> float:
         """Relative error of G^T x that rounding causes, over the size of the rounding; K = G G^T.
 
-        For x = A^-1 e_slot, products k_ij that are off by independent amounts of |g_i| |g_j| each, as
-        rounding of their sums is, and a sum G^T x that is off by as much.  To first order
+        For x = A^-1 e_slot, products k_ij that are off by independent amounts of |g_i| |g_j| each,
+        as rounding of their sums is, and a sum G^T x that is off by as much.  To first order
 
             error^2 = S (1 + sum_i |g_i|^2 (P K P)_ii) / |G^T x|^2       S = sum_i x_i^2 |g_i|^2
 

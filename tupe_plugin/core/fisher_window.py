@@ -53,7 +53,7 @@ from .worker_columns import WorkerColumns
 
 logger = logging.getLogger(__name__)
 
-# Relative error of a step by rounding, above which products are taken in float64, or a warning given.
+# Share of a step that rounding may cost; above, products are taken in float64, or a warning given.
 LARGEST_ERROR = 1e-3
 # u above.  A sum of products was off by 1 to 4 times the unit of rounding, for d up to 1e5.
 ROUNDING = {torch.float32: 2.0**-21, torch.float64: 2.0**-50}

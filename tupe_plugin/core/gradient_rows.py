@@ -9,8 +9,8 @@ rounded numbers, in float32, and summed up in float64, so that R R^T is as good 
 power of two brings the largest number of a row near the top of the type's range and costs nothing:
 it keeps small gradients from underflow in float16, and squares from underflow in float32.
 
-``product_dtype`` may be set to float64: products are then exact but for float64's rounding, and take
-about three times as long, because torch multiplies only numbers of one type.
+``product_dtype`` may be set to float64: products are then exact but for float64's rounding, and
+take about three times as long, because torch multiplies only numbers of one type.
 """
 
 from __future__ import annotations
