@@ -1,7 +1,8 @@
-"""Fixtures for all tests: the folder ../shared, a GPU, and fairseq's command lines."""
+"""Fixtures for all tests: the authors' checkpoint, a GPU, and fairseq's command lines."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -9,21 +10,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
 import tupe_plugin  # noqa: F401  before fairseq, where the start-up hook is not installed
 from tests.forked_commands import ENTRY_POINTS, run_forked
+from tests.reference_files import read
 
 ROOT = Path(__file__).resolve().parent.parent
+REFERENCE_DATA = ROOT / "tests" / "data"  # figures of the authors' code: see its README.md
 LAST_LINES = 60  # of a failed command's output
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """`../shared`: reference outputs and data that are not part of the project."""
-    folder = ROOT.parent / "shared"
-    if not folder.is_dir():
-        pytest.skip("../shared is absent: it holds reference outputs and data, not for the project")
-    return folder
+def legacy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint as the TUPE authors saved theirs: a pickled Namespace, torch's old file form."""
+    data = read(REFERENCE_DATA / "legacy_checkpoint.safetensors")
+    data["args"] = argparse.Namespace(**data["args"])
+    path = tmp_path_factory.mktemp("authors") / "legacy_checkpoint.pt"
+    torch.save(data, path, _use_new_zipfile_serialization=False)
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests import check_reference
+from tests.conftest import REFERENCE_DATA
+from tests.reference_files import read
 from tests.references import encoder as naive
 from tests.references import mfac as naive_mfac
 
 SCRIPT = Path(check_reference.__file__)
-FILES = ["tupe_a.pt", "tupe_r.pt", "tupe_r_prenorm.pt"]
+FILES = [REFERENCE_DATA / f"{name}.safetensors" for name in ("tupe_a", "tupe_r", "tupe_r_prenorm")]
 
 THEIR_NAMES = (  # written down once more, apart from the package's own table
     ("encoder.positions.absolute.projection.embedding.", "decoder.sentence_encoder.pos."),
@@ -258,31 +260,26 @@ def test_a_changed_weight_fails(good: dict[str, Any], tmp_path: Path) -> None:
 # ---- the authors' files and the command
 
 
-@pytest.fixture
-def authors(shared_dir: Path) -> Path:
-    return shared_dir / "reference" / "tupe"
-
-
-def test_the_authors_outputs_are_equalled(authors: Path) -> None:
-    result = run(*(authors / name for name in FILES))
+def test_the_authors_outputs_are_equalled() -> None:
+    result = run(*FILES)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("  ok: ") == len(FILES)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_perturbed_copy_of_the_authors_outputs_is_told(
-    name: str, authors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = torch.load(authors / name, weights_only=True)
+    data = read(path)
     data["state_dict"]["decoder.sentence_encoder.pos_q_linear.weight"][3, 5] += 1e-2
     assert check_reference.main([str(saved(data, tmp_path)), "--quiet"]) == 1
     assert "FAILED" in capsys.readouterr().out
 
 
-def test_the_naive_reference_equals_the_authors_outputs(authors: Path) -> None:
+def test_the_naive_reference_equals_the_authors_outputs() -> None:
     """The yardstick of all other tests of the encoder, held against the authors' numbers."""
-    for name in FILES:
-        data = torch.load(authors / name, weights_only=True)
+    for path in FILES:
+        data = read(path)
         reverse = {theirs: ours for ours, theirs in reversed(THEIR_NAMES)}
         p = {}
         for key, value in data["state_dict"].items():
@@ -303,7 +300,7 @@ def test_the_naive_reference_equals_the_authors_outputs(authors: Path) -> None:
         )
         expected = data["features"][shortest, : features.shape[1]].double()
         # float32 outputs: their own rounding is all that may differ.
-        assert (features[0] - expected).abs().max() < 2e-6 * expected.abs().max(), name
+        assert (features[0] - expected).abs().max() < 2e-6 * expected.abs().max(), path.name
 
 
 # ---- M-FAC
@@ -363,9 +360,9 @@ def test_unusable_mfac_files_are_told(
     assert message in capsys.readouterr().err
 
 
-def test_the_authors_mfac_runs_are_equalled(shared_dir: Path) -> None:
-    files = sorted((shared_dir / "reference" / "mfac").glob("*.pt"))
-    assert files
+def test_the_authors_mfac_runs_are_equalled() -> None:
+    files = sorted(REFERENCE_DATA.glob("mfac*.safetensors"))
+    assert len(files) == 2
     result = run(*files, "--quiet")
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("within 1e-07") == len(files)

@@ -14,6 +14,8 @@ from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from torch.nn import functional as F
 
+from tests.conftest import REFERENCE_DATA
+from tests.reference_files import read
 from tests.references.relative_position import bucket
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 from tupe_plugin.models import _tupe_2021
@@ -375,10 +377,9 @@ def test_the_authors_names_and_back(scheme: str, norm: tuple[str, ...]) -> None:
     assert all(back[key] is ours[key] for key in ours)
 
 
-def test_the_authors_names_are_the_ones_of_their_files(shared_dir) -> None:
+def test_the_authors_names_are_the_ones_of_their_files() -> None:
     for name in ("tupe_a", "tupe_r", "tupe_r_prenorm"):
-        data = torch.load(shared_dir / "reference" / "tupe" / f"{name}.pt", weights_only=True)
-        theirs = data["state_dict"]
+        theirs = read(REFERENCE_DATA / f"{name}.safetensors")["state_dict"]
         assert list(_tupe_2021.to_authors(_tupe_2021.from_authors(theirs))) == list(theirs)
 
 

@@ -207,9 +207,8 @@ class TestPositions:
         assert message.startswith("tupe plot: ")
         assert str(other) in message
 
-    def test_the_authors_checkpoint(self, fairseq, shared_dir: Path) -> None:
-        path = shared_dir / "reference" / "tupe" / "legacy_checkpoint.pt"
-        positions = read_positions(path)
+    def test_the_authors_checkpoint(self, fairseq, legacy_checkpoint: Path) -> None:
+        positions = read_positions(legacy_checkpoint)
         assert positions.scheme == "tupe-r"
         assert positions.attn_bias.shape == (3, 40, 40)
         cls_row, cls_column = positions.attn_bias[:, 0], positions.attn_bias[:, 1:, 0]

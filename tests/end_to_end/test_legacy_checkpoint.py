@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from tests.conftest import REFERENCE_DATA
+from tests.reference_files import read
+
 from .training_jobs import USER_DIR, load_checkpoint, logged
 
 pytestmark = pytest.mark.slow
@@ -27,23 +30,25 @@ SIZES_OF_THE_CHECKPOINT = (
 FLOAT32 = 1e-5
 
 
-@pytest.fixture(scope="module")
-def legacy(shared_dir: Path) -> Path:
-    return shared_dir / "reference" / "tupe" / "legacy_checkpoint.pt"
+WORDS = "".join(f"w{i} 1\n" for i in range(92))  # the rest of the checkpoint's dictionary
 
 
 @pytest.fixture(scope="module")
-def expected(legacy: Path) -> dict[str, torch.Tensor]:
-    return torch.load(legacy.with_name("legacy_checkpoint_expected.pt"), weights_only=True)
+def legacy(legacy_checkpoint: Path) -> Path:
+    return legacy_checkpoint
 
 
 @pytest.fixture(scope="module")
-def make_task(run_command: Callable[..., Any], legacy: Path) -> Callable[..., Path]:
+def expected() -> dict[str, torch.Tensor]:
+    return read(REFERENCE_DATA / "legacy_checkpoint_expected.safetensors")
+
+
+@pytest.fixture(scope="module")
+def make_task(run_command: Callable[..., Any]) -> Callable[..., Path]:
     """Binarises a task with the checkpoint's dictionary: is the first word <url>?"""
 
     def make(folder: Path, *, first_lines: str = THREE_MORE_SYMBOLS) -> Path:
-        words = legacy.with_name("legacy_checkpoint_dict.txt").read_text()
-        (folder / "dict.txt").write_text(first_lines + words)
+        (folder / "dict.txt").write_text(first_lines + WORDS)
         draw = random.Random(1)
         for split, count in (("train", 96), ("valid", 16)):
             sentences = ""

@@ -62,9 +62,9 @@ class DampedGram:
         q = self.inverse.addr_(p, p, alpha=-1.0 / float(p[slot]))
         q[slot] = 0.0
         q[:, slot] = 0.0
-        w = torch.mv(q, products).neg_()
-        w[slot] = 1.0
-        w = self._refined(w, slot, q, c=None)
+        guess = torch.mv(q, products).neg_()
+        guess[slot] = 1.0
+        w = self._refined(guess, slot, q, c=None)
         if w is None:
             return self._column_from_factors(slot)
         schur = float(torch.dot(w, self._multiply(w)))
