@@ -62,6 +62,10 @@ test: $(INSTALLED) ## all tests
 test-unit: $(INSTALLED) ## the tests that take no real training run
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS) -m "not slow"
 
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## 2,000 damaged files for every command that reads one
+	$(RUN) CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 python -m tests.checkpoint.damaged_files
+
 .PHONY: lint
 lint: $(INSTALLED) ## ruff and mypy
 	$(RUN) ruff check .

@@ -45,6 +45,9 @@ def check_contents(state: Any, path: _Path) -> None:
         )
         raise ForeignFileError(f"{path} is no checkpoint of fairseq-train: it holds {what}")
     _check_model(state["model"], path)
+    for name in ("criterion", "task_state"):
+        if not isinstance(state.get(name), (Mapping, type(None))):
+            raise UnusableCheckpointError(_other_type(path, name, "named values", state[name]))
     _check_settings(state, path)
     _check_progress(state, path)
 

@@ -86,7 +86,7 @@ def _torch_load(source: Any, file: BinaryIO, path: Any, **options: Any) -> Any:
         try:
             return torch.load(source, weights_only=True, **options)
         except Exception as error:  # the file's fault, unless the machine's
-            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            if _is_of_the_machine(error):
                 raise
             raise _explained(error, file, path) from error
 
@@ -150,11 +150,19 @@ def _damage_named(file: BinaryIO, path: Any) -> Iterator[None]:
         EOFError,
         LookupError,
         NotImplementedError,
+        OSError,
         OverflowError,
         RuntimeError,
         ValueError,
     ) as error:
+        if _is_of_the_machine(error):
+            raise
         raise DamagedCheckpointError(_damaged(path, _size(file), in_one_line(error))) from error
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether an error says nothing about the file; a wrong place in it is an invalid argument."""
+    return isinstance(error, OSError) and error.errno != errno.EINVAL
 
 
 def _explained(error: Exception, file: BinaryIO, path: Any) -> CheckpointError:

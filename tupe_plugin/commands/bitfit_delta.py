@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoint.contents import check_finite
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint, position_scheme
 from ..core.bitfit import bias_terms, parse_roles
@@ -129,9 +130,20 @@ def apply_delta(base: TupeCheckpoint, delta: Delta, *, name: str) -> dict[str, T
     encoder = _encoder(weights)
     for term in bias_terms(encoder):
         if term.role in delta.roles:
+            _check_bias(term, encoder, delta, name=name)
             term.of(encoder).copy_(delta.tensors[ENCODER + term.name])  # a view of `weights`
     heads = {key: value for key, value in delta.tensors.items() if key.startswith(HEADS)}
     return {**weights, **heads}
+
+
+def _check_bias(term: Any, encoder: Mapping[str, Tensor], delta: Delta, *, name: str) -> None:
+    key, wanted = ENCODER + term.name, term.of(encoder)
+    found = delta.tensors.get(key)
+    if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+        is_there = "absent" if found is None else f"{found.dtype} {tuple(found.shape)}"
+        raise DeltaError(
+            f"{name} is damaged: {key} is {is_there}, and should be {tuple(wanted.shape)}"
+        )
 
 
 def delta_file(delta: Delta) -> bytes:
@@ -148,7 +160,7 @@ def delta_file(delta: Delta) -> bytes:
         "config": json.dumps(delta.config),
     }
     tensors = {key: tensor.contiguous().clone() for key, tensor in delta.tensors.items()}
-    return save(tensors, metadata=metadata)
+    return save(tensors, metadata={**metadata, "sha256": _checksum(metadata, tensors)})
 
 
 def read_delta(path: Path) -> Delta:
@@ -164,19 +176,35 @@ def read_delta(path: Path) -> Delta:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise DeltaError(f"{path} is no safetensors file, or an incomplete one") from error
     if metadata.get("format") != FORMAT:
         raise DeltaError(f"{path} was not written by this version's `tupe delta save`")
-    return Delta(
-        tensors=tensors,
-        roles=parse_roles(metadata["bitfit_terms"]),
-        sizes=json.loads(metadata["sizes"]),
-        parameters=int(metadata["parameters"]),
-        precision=metadata["precision"],
-        fingerprint=metadata["frozen_sha256"],
-        config=json.loads(metadata["config"]),
-    )
+    checksum = metadata.pop("sha256", None)  # the first ones had none
+    if checksum is not None and checksum != _checksum(metadata, tensors):
+        raise DeltaError(f"{path} is damaged: it is not as `tupe delta save` wrote it")
+    try:
+        delta = Delta(
+            tensors=tensors,
+            roles=parse_roles(metadata["bitfit_terms"]),
+            sizes=dict(json.loads(metadata["sizes"])),
+            parameters=int(metadata["parameters"]),
+            precision=metadata["precision"],
+            fingerprint=metadata["frozen_sha256"],
+            config={part: dict(said) for part, said in json.loads(metadata["config"]).items()},
+        )
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise DeltaError(f"{path} is damaged: what it says of itself cannot be read") from error
+    if delta.precision not in PRECISIONS or delta.parameters < 1:
+        raise DeltaError(f"{path} is damaged: what it says of itself cannot be")
+    check_finite(tensors, path)
+    return delta
+
+
+def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Of everything in a delta file."""
+    said = json.dumps(dict(metadata), sort_keys=True)
+    return hashlib.sha256(f"{said}\n{fingerprint(tensors)}".encode()).hexdigest()
 
 
 def sizes_of(checkpoint: TupeCheckpoint) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from .available_memory import available_bytes, format_bytes, usable_device
 from .fisher_window import FisherWindow, check_window_settings
+from .saved_window import check_saved_window
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class MFAC(torch.optim.Optimizer):
         """Go on from a state, saved with any number of workers, window dtype or ``num_grads``.
 
         Raises:
-            ValueError: it belongs to other parameters, or to another optimizer.
+            ValueError: it belongs to other parameters, or to another optimizer, or is damaged.
         """
         if "fisher_window" not in state_dict:
             raise ValueError("not a state of MFAC: it has no 'fisher_window'")
@@ -186,6 +187,7 @@ class MFAC(torch.optim.Optimizer):
         self.window, self._momentum_buffer, self.num_skipped = None, None, 0
         if saved is None:
             return
+        check_saved_window(saved)
         self._window().load_state_dict(saved)
         self.num_skipped = saved["num_skipped"]
         if saved["momentum_buffer"] is not None:

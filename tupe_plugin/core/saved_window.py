@@ -1,0 +1,85 @@
+"""Whether a saved window of gradients can be taken over: keys, types, shapes, and numbers.
+
+A window that is not finite makes every later step not finite, and says nothing until then.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BITS = {"float64": torch.float64, "float32": torch.float32}
+_BITS |= {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def check_saved_window(state: Any) -> None:
+    """Refuse what ``FisherWindow.load_state_dict`` cannot take over.
+
+    Args:
+        state: of ``FisherWindow.state_dict``, with ``MFAC``'s two entries or without them.
+
+    Raises:
+        ValueError: it names the entry.
+    """
+    if not isinstance(state, dict):
+        raise _unusable("it", f"is a {type(state).__name__}")
+    for name, least in (("num_grads", 1), ("dim", 1), ("num_pushed", 0), ("num_skipped", 0)):
+        value = state.get(name, 0 if name == "num_skipped" else None)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise _unusable(name, f"is {value!r}")
+    damping = state.get("damping")
+    if not isinstance(damping, float) or not 0 < damping < math.inf:
+        raise _unusable("damping", f"is {damping!r}")
+    dim, num_grads = state["dim"], state["num_grads"]
+    if state.get("momentum_buffer") is not None:
+        _check_tensor("momentum_buffer", state["momentum_buffer"], (dim,))
+    if state.get("rows") is None:
+        return
+    filled = min(state["num_pushed"], num_grads)
+    _check_rows(state, filled)
+    scales: Any = state.get("scales")
+    _check_tensor("scales", scales, (len(scales) if _is_vector(scales) else filled,))
+    if len(scales) < filled:
+        raise _unusable("scales", f"are {len(scales)} for {filled} gradients")
+    for name in ("gram", "inverse"):
+        if name in state:
+            _check_tensor(name, state[name], (num_grads, num_grads))
+
+
+def _check_rows(state: dict[str, Any], filled: int) -> None:
+    """Blocks of rows, all of one length but the last; the halves as the bits of int16."""
+    rows, dtype = state["rows"], _BITS.get(str(state.get("dtype")))
+    if dtype is None:
+        raise _unusable("dtype", f"is {state.get('dtype')!r}")
+    if not isinstance(rows, list):
+        raise _unusable("rows", f"are a {type(rows).__name__}")
+    for block in rows:
+        stored = torch.int16 if dtype.itemsize == 2 else dtype
+        if not isinstance(block, Tensor) or block.dtype is not stored:
+            raise _unusable("rows", f"are not all of {state['dtype']}")
+        _check_tensor("rows", block.view(dtype), (len(block), state["dim"]))
+    lengths = [len(block) for block in rows]
+    if sum(lengths) != filled or any(length != lengths[0] for length in lengths[:-1]):
+        raise _unusable("rows", f"are {sum(lengths)} for {filled} gradients")
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 1
+
+
+def _check_tensor(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(value, Tensor) or tuple(value.shape) != shape:
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise _unusable(name, f"should be a tensor {shape}, and is {found}")
+    if not torch.isfinite(value).all():
+        raise _unusable(name, "is not finite")
+
+
+def _unusable(name: str, what: str) -> ValueError:
+    return ValueError(
+        f"the saved window of M-FAC cannot be used: {name} {what}; take an earlier checkpoint, or "
+        "reset the optimizer"
+    )
