@@ -60,6 +60,22 @@ def test_missing_restore_file(last_line, corpus, tmp_path):
     )
 
 
+@pytest.mark.parametrize("option", ["--restore-file", "--finetune-from-model"])
+def test_a_folder_in_the_place_of_a_checkpoint(option, last_line, corpus, tmp_path):
+    """fairseq alone trains from random weights without a warning."""
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text("{}")
+    job = fine_tuning(corpus.classification, tmp_path / "save", option, tmp_path / "bert")
+    line = last_line([*job, "--max-epoch", 1])
+    assert f"{tmp_path / 'bert'} is a folder of Hugging Face's transformers: fairseq reads" in line
+
+
+def test_a_last_checkpoint_that_is_a_link_to_nothing(last_line, corpus, tmp_path):
+    (tmp_path / "checkpoint_last.pt").symlink_to(tmp_path / "gone.pt")
+    line = last_line(pretraining(corpus.pretraining, tmp_path, "--max-update", 1))
+    assert "is not there: mend or remove it" in line
+
+
 @pytest.mark.parametrize("length", [0, 20_000])
 def test_damaged_checkpoint(length, last_line, corpus, pretrained, tmp_path):
     last, other = tmp_path / "checkpoint_last.pt", tmp_path / "checkpoint_2_10.pt"
