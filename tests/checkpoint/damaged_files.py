@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import copy
 import io
+import logging
 import random
 import shutil
 import sys
@@ -246,6 +247,7 @@ def main() -> int:
     parser.add_argument("seed", nargs="?", type=int, default=0)
     args = parser.parse_args()
     found = 0
+    logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder))
         for found, complaint in enumerate(  # noqa: B007

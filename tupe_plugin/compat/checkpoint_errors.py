@@ -31,7 +31,7 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
         errors = checkpoint_module("errors")
         try:
             return original(self, filename, *rest, **named)
-        except (errors.CheckpointError, OSError, MemoryError, AssertionError):
+        except (errors.CheckpointError, OSError, MemoryError):
             raise
         except Exception as error:
             reason = error.__context__
