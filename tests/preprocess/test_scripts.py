@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked_commands import python_with_forked_preprocessing
+
 ROOT = Path(__file__).parents[2]
 MERGES = 100
 
@@ -31,7 +33,7 @@ def run(script: str, *arguments: object, cwd: Path = ROOT) -> subprocess.Complet
     return subprocess.run(
         [str(ROOT / "preprocess" / script), *map(str, arguments)],
         cwd=cwd,
-        env=environment(),
+        env={**environment(), "PYTHON": str(python_with_forked_preprocessing())},
         capture_output=True,
         text=True,
         timeout=900,
