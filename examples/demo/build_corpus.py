@@ -5,7 +5,7 @@ read with `ast` (nothing is imported or run). One sentence a line, about 16,000 
 line ends a document (a chapter of the reference, or a module). The same Python gives the same
 file, byte for byte.
 
-    python build_corpus.py OUT.txt
+    python build_corpus.py OUT.txt          # run.sh does
 """
 
 from __future__ import annotations

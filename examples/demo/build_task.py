@@ -4,7 +4,7 @@ Every sentence appears twice, as written and with its words in reverse order, in
 development. So the two classes are of equal size, and a model that sees a sentence as a bag of
 words is right exactly half the time: it must give one answer to both.
 
-    python build_task.py TRAIN.bpe VALID.bpe OUT
+    python build_task.py TRAIN.bpe VALID.bpe OUT          # run.sh does
 
 writes `OUT/{train,valid}.input0` and `.label`, one example a line, out of text in BPE units.
 """

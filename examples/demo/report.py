@@ -1,6 +1,6 @@
 """Print the demo's table, from the logs of its trainings and the labels of its task.
 
-python report.py LABELS NAME=FOLDER...
+python report.py LABELS NAME=FOLDER...          # run.sh does
 """
 
 from __future__ import annotations

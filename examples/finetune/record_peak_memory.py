@@ -1,6 +1,6 @@
 """Run a command and write the largest resident size of its processes, in bytes, into a file.
 
-    python record_peak_memory.py FILE COMMAND [ARGUMENT...]
+    python record_peak_memory.py FILE COMMAND [ARGUMENT...]          # sweep.sh does
 
 `tupe report` shows it where the file is called peak_memory.txt and lies beside train.log.
 """

@@ -1,10 +1,10 @@
 """M-FAC in Hugging Face's Trainer: fine-tune a text classifier (arXiv 2107.03356, section 4.3).
 
-    pip install 'tupe-plugin[examples]'
     python examples/mfac/huggingface_trainer.py OUT              # a tiny model and task, made here
     python examples/mfac/huggingface_trainer.py OUT --model prajjwal1/bert-tiny \\
-        --train MRPC/train.tsv --dev MRPC/dev.tsv                      # your model, your data
+        --train RTE/train.tsv --dev RTE/dev.tsv                        # your model, your data
 
+  needs      pip install 'tupe-plugin[examples]'
   data       TSV with a header line: a column `label`, and `sentence`, or `sentence1` and
              `sentence2`; other columns are not read.  All labels must occur in --train
   model      a name on the Hugging Face hub or a folder; without --model a BERT of 2 x 64 with

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.end_to_end.training_jobs import differences
+from tupe_plugin.commands.glue_tasks import load_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -90,32 +93,42 @@ class TestTrainer:
         assert weights[0] == weights[1]
 
     def test_a_users_model_and_data(
-        self, trainer: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self,
+        trainer: ModuleType,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """A model in a folder, pairs of sentences in columns of any order, three labels."""
+        """The header's second command: a model in a folder, pairs of sentences in GLUE's columns,
+        three labels.
+        """
+        _, second = re.findall(r"^    python \S+ (OUT(?:.*\\\n)*.*)", trainer.__doc__, re.MULTILINE)
+        command = shlex.split(second.replace("\\\n", " "), comments=True)
+        tables = [command[command.index(option) + 1] for option in ("--train", "--dev")]
+        task = load_tasks()[Path(tables[0]).parent.name]
+        columns = next(file for file in task.files if file.split == "train")
         examples = trainer.animals_or_tools(60, seed=3)
         rows = [
-            f"{number}\t{labels}\t{text}\t{text} the\n"
-            for number, (((text,), label), other) in enumerate(
-                zip(examples, ["x", "y"] * 30, strict=True)
-            )
-            for labels in [label if other == "x" else "neither"]
+            f"{number}\t{text}\t{text} the\t{label if number % 2 else 'neither'}\n"
+            for number, ((text,), label) in enumerate(examples)
         ]
-        for name, part in (("train", rows[:48]), ("dev", rows[48:])):
-            lines = ["id\tlabel\tsentence1\tsentence2\n", *part]
-            (tmp_path / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
-        train = trainer.read_tsv(tmp_path / "train.tsv")
+        monkeypatch.chdir(tmp_path)
+        for name, part in zip(tables, (rows[:48], rows[48:]), strict=True):
+            header = "\t".join(map(str, ("index", *columns.inputs, columns.label)))
+            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).write_text("".join([f"{header}\n", *part]), encoding="utf-8")
+        train = trainer.read_tsv(Path(tables[0]))
         assert len(train) == 48
         assert train[0][0] == [examples[0][0][0], examples[0][0][0] + " the"]
 
         model, tokenizer = trainer.build_model(None, train, ["animal", "neither", "tool"])
         model.save_pretrained(tmp_path / "model")
         tokenizer.save_pretrained(tmp_path / "model")
-        data = ["--train", str(tmp_path / "train.tsv"), "--dev", str(tmp_path / "dev.tsv")]
         options = ["--epochs", "1", "--num-grads", "3", "--window-dtype", "bfloat16"]
-        trainer.main([str(tmp_path / "out"), "--model", str(tmp_path / "model"), *data, *options])
+        command[command.index("--model") + 1] = "model"
+        trainer.main([*command, *options])
         assert "accuracy on dev" in capsys.readouterr().out
-        (checkpoint,) = (tmp_path / "out").iterdir()
+        (checkpoint,) = (tmp_path / "OUT").iterdir()
         window = torch.load(checkpoint / "optimizer.pt", weights_only=True)["fisher_window"]
         assert (window["num_grads"], window["num_pushed"], window["dtype"]) == (3, 2, "bfloat16")
         assert window["damping"] == 1e-6  # the published one, with a model of the user's
