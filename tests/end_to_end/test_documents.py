@@ -1,0 +1,147 @@
+"""Whatever a document tells a reader to type is run, at toy size, or marked as not run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from sybil.example import SybilFailure
+
+from tests.conftest import ROOT, RunCommand
+from tests.forked_commands import python_with_forked_preprocessing
+
+from .document_blocks import Command, run_blocks
+from .example_scripts import SEARCH_PATH
+from .toy_size import GIVEN, PYTHON, sized
+
+DOCUMENTS = sorted(
+    path.relative_to(ROOT)
+    for pattern in ("*.md", "preprocess/*.md", "docs/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+MADE = {  # document -> what its commands leave behind
+    "README.md": (
+        "data/books/data-bin/dict.txt",
+        "runs/books/checkpoint_best.pt",
+        "runs/cola/checkpoint_best.pt",
+        "runs/cola-hydra/checkpoint_best.pt",
+        "drift.png",
+        "mrpc.pt",
+        "out/CoLA/metrics.json",
+        "glue.zip",
+    ),
+    "preprocess/README.md": (
+        "data/books/data-bin/manifest.json",
+        "data/glue/CoLA-bin/label/dict.txt",
+        "data/mine/news-bin/input1/dict.txt",
+        "data/mine/reviews-bin/label/train.label",
+        "data/clue/afqmc-bin/input1/dict.txt",
+        "data/clue/iflytek-bin/label/dict.txt",
+    ),
+}
+
+BITFIT_RUN = "runs/mrpc"  # README has its options in the text: the fine-tuning before, and these
+BITFIT = (
+    *("--criterion", "bitfit", "--bitfit-terms", "all", "--save-dir", BITFIT_RUN),
+    *("--log-format", "json", "--log-file", f"{BITFIT_RUN}/train.log"),
+)
+
+
+class Workplace:
+    """A checkout with a reader's files beside it; nothing is written into the checkout."""
+
+    def __init__(self, folder: Path, run_command: RunCommand) -> None:
+        self.folder = folder
+        self._run_command = run_command
+        self._last_training: list[str] = []
+        for name in ("preprocess", "examples", "tupe_plugin"):
+            (folder / name).symlink_to(ROOT / name)
+
+    def console(self, command: Command) -> None:
+        """Run a command, on files that are made when it is the first to name them."""
+        for word in command.words:
+            name = word.split("/")[0]
+            if name in GIVEN and not (self.folder / name).exists():
+                GIVEN[name](self.folder / name)
+            if word.startswith(BITFIT_RUN) and not (self.folder / BITFIT_RUN).exists():
+                (self.folder / BITFIT_RUN).mkdir()  # of the log; fairseq does not make it
+                self._run(*self._last_training, *BITFIT)
+        words = sized(command.words)
+        if words[0] == "fairseq-train":
+            self._last_training = words
+        finished = self._run(*words, **command.environment)
+        assert not re.search("without (--)?criterion takes", finished.stdout)  # it is named
+
+    def _run(self, program: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        if "/" in program:
+            program = str(self.folder / program)
+        return self._run_command(program, *arguments, cwd=self.folder, env=env or None)
+
+    def python(self, source: str) -> None:
+        """Run a block in Python, with `tokens` ``(batch, seq)``."""
+        for ours, toy in PYTHON.items():
+            source = source.replace(ours, toy)
+        exec(compile(source, "block", "exec"), {"tokens": torch.randint(4, 50, (2, 7))})
+
+
+@pytest.fixture
+def workplace(
+    tmp_path: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> Workplace:
+    monkeypatch.setenv("PATH", SEARCH_PATH)
+    monkeypatch.setenv("PYTHON", str(python_with_forked_preprocessing()))
+    return Workplace(tmp_path, run_command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_block_runs_or_says_why_not(document: Path, workplace: Workplace) -> None:
+    run_blocks(ROOT / document, console=workplace.console, python=workplace.python)
+    missing = [
+        name for name in MADE.get(str(document), ()) if not (workplace.folder / name).exists()
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("```bash\nls\n```", SybilFailure, "no test runs blocks of 'bash'"),
+        ("```console\nls\n```", ValueError, r"without '\$ '"),
+        ("```console\n$ a | b\n```", ValueError, "only a shell could run this line"),
+        ("```console\n$ false\n```", AssertionError, "false was run"),
+        ("```python\nfalse\n```", AssertionError, "false was run"),
+        ("<!-- skip: next -->\n```console\n$ a\n```", AssertionError, "say why"),
+    ],
+)
+def test_a_block_that_is_neither_run_nor_marked_is_an_error(
+    text: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    def run(block: object) -> None:
+        raise AssertionError(f"{getattr(block, 'words', [block])[0]} was run".replace("\n", ""))
+
+    document = tmp_path / "README.md"
+    document.write_text(f"Text.\n\n{text}\n")
+    with pytest.raises(error, match=message):
+        run_blocks(document, console=run, python=run)
+
+
+def test_a_marked_block_is_not_run(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text(
+        '<!-- skip: next "not run: it installs" -->\n```console\n$ a\n```\n\n'
+        "```\noutput\n```\n\n```console\n$ A=1 b 'c d' \\\n    e   # a comment\noutput\n```\n"
+    )
+    ran: list[Command] = []
+    assert run_blocks(document, console=ran.append, python=ran.append) == ["not run: it installs"]
+    assert ran == [Command({"A": "1"}, ["b", "c d", "e"])]
+
+
+def test_make_help_lists_every_target(run_command: RunCommand) -> None:
+    listed = run_command("make", "help", cwd=ROOT).stdout
+    targets = re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [name for name in targets if not re.search(rf"^  {name} ", listed, re.MULTILINE)] == []
+    assert "activate" in listed.splitlines()[-1]
