@@ -15,7 +15,7 @@ set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 
 case ${METHOD:=attention} in
-    attention) noise=(--adv-site weights --adv-epsilon 0.01 --adv-init-size 0.01) ;;
+    attention) noise=(--adv-site weights --adv-epsilon 0.003 --adv-init-size 0.01) ;;
     fgm) noise=(--adv-epsilon 1.0) ;;
     pgd) noise=(--adv-epsilon 1.0 --adv-step-size 0.3 --adv-steps 3) ;;
     freelb) noise=(--adv-step-size 0.1 --adv-init-size 0.2 --adv-steps 3 --adv-epsilon 0.6) ;;

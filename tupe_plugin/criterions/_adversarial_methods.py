@@ -147,7 +147,7 @@ METHODS: dict[str, Method] = {
         _attention,
         LAST_AXIS,
         {
-            "epsilon": {"weights": 0.01, "logits": 0.1},
+            "epsilon": {"weights": 0.003, "logits": 0.1},
             "steps": 1,
             "norm": "l2",
             "weight": 1.0,
