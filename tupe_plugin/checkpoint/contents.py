@@ -166,6 +166,11 @@ def _check_progress(state: Mapping[str, Any], path: _Path) -> None:
         raise UnusableCheckpointError(
             _other_type(path, place, "named values", extra["train_iterator"])
         )
+    for name in ("previous_training_time", "best", "val_loss"):
+        if not isinstance(extra.get(name), (int, float, type(None))):
+            raise UnusableCheckpointError(
+                _other_type(path, f"extra_state.{name}", "a number", extra[name])
+            )
     if extra.get("train_iterator") is not None:
         where = "extra_state.train_iterator."
         _need(extra["train_iterator"], ("epoch",), path, where)

@@ -46,7 +46,7 @@ def why_finished(trainer: Any, epoch_itr: Any, extra_state: dict[str, Any]) -> s
     limits = trainer.cfg.optimization
     updates, epochs = trainer.get_num_updates(), epoch_itr.next_epoch_idx - 1
     # Not the trainer's clock, which has gone on since, by another bit on each worker.
-    hours = extra_state.get("previous_training_time", 0) / 3600
+    hours = (extra_state.get("previous_training_time") or 0) / 3600
     if limits.max_update and updates >= limits.max_update:
         return f"it has made {updates} updates, and --max-update is {limits.max_update}"
     if limits.max_epoch and epochs >= limits.max_epoch:
