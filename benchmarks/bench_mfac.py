@@ -90,6 +90,20 @@ def full_optimizer(params: Sequence[nn.Parameter], num_grads: int, **options: An
     return optimizer
 
 
+def stepping(optimizer: MFAC) -> Callable[[], None]:
+    """`step` with another gradient each time: products of ones that repeat are taken in float64."""
+    params = [p for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+    for p in params:
+        p.grad = torch.randn_like(p) * (p.grad.norm() / p.numel() ** 0.5)
+
+    def step() -> None:
+        for p in params:
+            p.grad = p.grad.roll(SHIFT)
+        optimizer.step()
+
+    return step
+
+
 def floor(matrix: Tensor) -> Callable[[], object]:
     """The two products alone."""
     rows, dim = matrix.shape
@@ -131,7 +145,7 @@ def measure(
             assert optimizer.window is not None
             arms = {
                 f"floor {dtype}": floor(optimizer.window.rows.values),
-                f"update {dtype}": optimizer.step,
+                f"update {dtype}": stepping(optimizer),
             }
             if dtype == "float32" and not args.no_recursion:
                 arms["recursion"] = recursion(optimizer)
@@ -178,12 +192,13 @@ def worker(rank: int, workers: int, folder: str, args: argparse.Namespace) -> No
     param = parameter(args.dims[0], "cpu")
     before = peak_bytes_after_sgd([param])
     optimizer = full_optimizer([param], args.num_grads[0], process_group=dist.group.WORLD)
-    times = [seconds(optimizer.step, args) for _ in range(args.rounds + 1)][1:]
+    step = stepping(optimizer)
+    times = [seconds(step, args) for _ in range(args.rounds + 1)][1:]
     result = peak_bytes() - before, statistics.median(times)
     Path(folder, f"{rank}.json").write_text(json.dumps(result))
     dist.barrier()
     # Whoever holds the group keeps its threads, and these must end before the interpreter.
-    del optimizer
+    del optimizer, step
     gc.collect()
     dist.destroy_process_group()
 
@@ -212,10 +227,10 @@ def measure_bias_terms(num_grads: int) -> tuple[int, int, float]:
     """(numbers trained, bytes by which this process's peak grew, seconds for an update)."""
     params = bias_terms()
     before = peak_bytes_after_sgd(params)
-    optimizer = full_optimizer(params, num_grads)
+    step = stepping(full_optimizer(params, num_grads))
     start = time.perf_counter()
     for _ in range(3):
-        optimizer.step()
+        step()
     taken = (time.perf_counter() - start) / 3
     return sum(p.numel() for p in params if p.requires_grad), peak_bytes() - before, taken
 

@@ -101,7 +101,7 @@ class DampedGram:
         length = float(x[slot] - self.ridge * torch.dot(x, x))
         squares = self.gram.diagonal()
         # P K P = P - ridge P^2.
-        spread = self.inverse.diagonal() - self.ridge * self.inverse.square().sum(1)
+        spread = self.inverse.diagonal() - self.ridge * self.inverse.norm(dim=1).square()
         amplified = 1.0 + torch.dot(squares, spread.clamp(min=0.0))
         noise = float(torch.dot(x.square(), squares) * amplified)
         if noise == 0.0:

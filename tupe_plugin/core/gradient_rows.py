@@ -28,7 +28,7 @@ BLOCK_COLUMNS = 262_144
 TILE_ROWS = 32
 TILE_COLUMNS = 65_536
 # Columns widened at once for R R^T, which takes all rows together.
-GRAM_COLUMNS = 16_384
+GRAM_COLUMNS = 4096
 # Exponent of the largest number of a row: float16 ends at 2^16 and is subnormal below 2^-14.
 _TOP_EXPONENT = {torch.float16: 14}
 
