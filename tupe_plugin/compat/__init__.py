@@ -25,7 +25,7 @@ from .checkpoint_loading import (
     load_own_broadcast,
     refuse_unusable_settings,
 )
-from .checkpoint_models import build_from_files_by_an_allow_list
+from .checkpoint_models import build_from_files_by_an_allow_list, name_an_unknown_criterion
 from .checkpoint_writing import copy_checkpoints_whole, write_checkpoints_whole
 from .command_line import (
     keep_bf16_off_tpu,
@@ -96,6 +96,7 @@ CURES = (
     ("fairseq.checkpoint_utils", write_checkpoints_whole),
     ("fairseq.checkpoint_utils", make_no_update_after_the_last),  # after all that look at the data
     ("fairseq.data.data_utils", check_the_files_of_the_data),
+    ("fairseq.criterions", name_an_unknown_criterion),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.data.iterators", go_on_with_the_sentences_not_seen),

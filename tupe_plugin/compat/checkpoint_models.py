@@ -71,6 +71,27 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
     checkpoint_utils.load_model_ensemble_and_task = load_model_ensemble_and_task
 
 
+def name_an_unknown_criterion(criterions: Any) -> None:
+    """`KeyError: 'my_criterion'` from `fairseq-validate`.
+
+    Where: fairseq/registry.py:55.
+    When: a checkpoint names a criterion of a plug-in that is not loaded, or is damaged.
+    Cure: one line says so.
+    """
+    original = criterions.build_criterion
+
+    @functools.wraps(original)
+    def build_criterion(cfg: Any, task: Any) -> Any:
+        name = getattr(cfg, "_name", None) or getattr(cfg, "criterion", None)
+        if not isinstance(name, str) or name not in criterions.CRITERION_REGISTRY:
+            raise checkpoint_module("errors").UnusableCheckpointError(
+                f"--criterion {name} is not known: load the plug-in that it comes from (--user-dir)"
+            )
+        return original(cfg, task)
+
+    criterions.build_criterion = build_criterion
+
+
 @contextlib.contextmanager
 def _admitting(admit: Callable[[Any, Any], None]) -> Iterator[None]:
     """What is read inside is meant to be built, if `admit(state, path)` lets it."""
