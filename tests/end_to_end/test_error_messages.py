@@ -55,8 +55,8 @@ def test_missing_restore_file(last_line, corpus, tmp_path):
     """fairseq alone trains from scratch without a warning."""
     job = fine_tuning(corpus.classification, tmp_path, "--restore-file", "nowhere.pt")
     assert last_line([*job, "--max-epoch", 1]) == (
-        "FileNotFoundError: --restore-file nowhere.pt does not exist: correct the path, or leave "
-        "the option out to train from scratch"
+        "fairseq-train: error: --restore-file nowhere.pt does not exist: correct the path, or "
+        "leave the option out to train from scratch"
     )
 
 
@@ -95,7 +95,7 @@ def test_damaged_checkpoint(length, last_line, corpus, pretrained, tmp_path):
 def test_blocks_longer_than_the_positions(last_line, corpus, tmp_path):
     job = pretraining(corpus.pretraining, tmp_path, "--max-update", 1, "--tokens-per-sample", 64)
     assert last_line(job) == (
-        "ValueError: --tokens-per-sample 64 is longer than --max-positions 32: raise "
+        "fairseq-train: error: --tokens-per-sample 64 is longer than --max-positions 32: raise "
         "--max-positions or lower --tokens-per-sample"
     )
 
@@ -115,7 +115,7 @@ def test_unknown_architecture(last_line, corpus, tmp_path):
 def test_criterion_of_another_task(last_line, corpus, tmp_path):
     job = fine_tuning(corpus.classification, tmp_path, "--criterion", "cross_entropy")
     assert last_line(job) == (
-        "ValueError: --task sentence_prediction does not go with --criterion cross_entropy, which "
-        "has no option classification_head_name: give the task's own, such as --criterion "
-        "sentence_prediction"
+        "fairseq-train: error: --task sentence_prediction does not go with --criterion "
+        "cross_entropy, which has no option classification_head_name: give the task's own, such as "
+        "--criterion sentence_prediction"
     )

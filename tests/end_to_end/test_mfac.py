@@ -171,9 +171,9 @@ def test_window_left_out_of_checkpoints(whole, corpus, tmp_path, run_command):
 BAD_SETTINGS = {
     "--mfac-damping 0": "error: --mfac-damping 0.0: give a number from 1e-12 to 1e+12",
     "--mfac-num-grads 1.5": "error: argument --mfac-num-grads: invalid int value: '1.5'",
-    "--mfac-num-grads 16384": "MemoryError: M-FAC's window of 16384 gradients x ",
+    "--mfac-num-grads 16384": "fairseq-train: error: M-FAC's window of 16384 gradients x ",
     "--mfac-dtype float64": "error: argument --mfac-dtype: invalid choice: 'float64'",
-    "--mfac-device cuda": "ValueError: window_device='cuda' (--mfac-device) cannot be used here: ",
+    "--mfac-device cuda": "error: window_device='cuda' (--mfac-device) cannot be used here: ",
     "--mfac-device abacus": "error: --mfac-device 'abacus': give a device, such as cpu or cuda:1",
     "--lr 1e-3,1e-4 --lr-scheduler fixed": "error: --optimizer mfac takes one --lr, got",
 }

@@ -107,10 +107,10 @@ CURES = (
     ("fairseq.dataclass.utils", name_the_option_that_a_task_wants_of_its_criterion),
     ("fairseq.data.iterators", stop_prefetching_at_exit),
     ("fairseq.data.iterators", silence_pinned_memory_on_cpu),
-    ("fairseq.distributed.utils", end_refused_jobs_in_one_line),
     ("fairseq.distributed.utils", load_own_broadcast),
     ("fairseq.distributed.utils", refuse_impossible_options_before_the_job),
     ("fairseq.distributed.utils", keep_second_jobs_out),
+    ("fairseq.distributed.utils", end_refused_jobs_in_one_line),  # around all that refuse
     ("fairseq.file_io", copy_checkpoints_whole),
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+from .refused_job import exit_with
 
 
 def keep_bf16_off_tpu(options: Any) -> None:
@@ -84,10 +85,10 @@ def name_the_option_that_a_task_wants_of_its_criterion(dataclass_utils: Any) -> 
             option = re.search(r"key 'criterion\.(\w+)' not found", str(error))
             if option is None:
                 raise
-            raise ValueError(
+            exit_with(
                 f"--task {args.task} does not go with --criterion {args.criterion}, which has no "
                 f"option {option[1]}: give the task's own, such as --criterion {args.task}"
-            ) from None
+            )
 
     dataclass_utils.convert_namespace_to_omegaconf = convert_namespace_to_omegaconf
 
@@ -108,7 +109,7 @@ def refuse_impossible_options_before_the_job(distributed_utils: Any) -> None:
             try:
                 getattr(part, "check_options", lambda _: None)(options)
             except ValueError as error:
-                sys.exit(f"{os.path.basename(sys.argv[0])}: error: {error}")
+                exit_with(error)
         return call_main(cfg, main, **named)
 
     distributed_utils.call_main = call_main_with_possible_options

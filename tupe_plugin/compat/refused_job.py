@@ -1,11 +1,18 @@
-"""How a job ends that is refused before its first update: in one line, without a traceback."""
+"""How a job ends that this package refuses: in one line, without a traceback."""
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+MESSAGES = (ValueError, RuntimeError, OSError, MemoryError)
+"""What this package raises at those who use it; anything else is a fault of its own."""
+
+logger = logging.getLogger(__name__)
 
 
 class RefusedJobError(ValueError):
@@ -16,8 +23,9 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     """The line that says what is wrong stands below a traceback through fairseq, torch and hydra.
 
     Where: fairseq/distributed/utils.py:352: what `fairseq-train` and `fairseq-hydra-train` call.
-    When: a job is refused.
-    Cure: the program ends with that line alone, as for an error of the command line.
+    When: a part of this package raises an error, which is a message to the user.
+    Cure: the program ends with that line alone, as for an error of the command line. With
+    `LOGLEVEL=DEBUG`, fairseq's own variable, the traceback is there as well.
     """
     original = distributed_utils.call_main
 
@@ -25,7 +33,26 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     def call_main(cfg: Any, main: Any, **named: Any) -> Any:
         try:
             return original(cfg, main, **named)
-        except RefusedJobError as error:
-            sys.exit(f"{os.path.basename(sys.argv[0])}: error: {error}")
+        except MESSAGES as error:
+            if not raised_here(error):
+                raise
+            exit_with(error)
 
     distributed_utils.call_main = call_main
+
+
+def exit_with(error: BaseException | str) -> NoReturn:
+    """End the program with a line that begins as those of its option parser do."""
+    logger.debug("refused", exc_info=True)
+    sys.exit(f"{os.path.basename(sys.argv[0])}: error: {error}")
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether a `raise` of this package made the error, and no library that it called."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None:
+        return False
+    file = os.path.realpath(place.tb_frame.f_code.co_filename)
+    return file.startswith(PACKAGE + os.sep)

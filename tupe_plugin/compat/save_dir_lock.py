@@ -31,7 +31,7 @@ def keep_second_jobs_out(distributed_utils: Any) -> None:
 
     @functools.wraps(original)
     def call_main(cfg: Any, main: Any, **named: Any) -> Any:
-        program = inspect.unwrap(main).__globals__.get("__spec__")
+        program = getattr(inspect.unwrap(main), "__globals__", {}).get("__spec__")
         if program is None or program.name != "fairseq_cli.train" or cfg.checkpoint.no_save:
             return original(cfg, main, **named)
         is_writer = distributed_utils.is_master
