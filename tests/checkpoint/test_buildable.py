@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils, criterions
 from fairseq.models.roberta import RobertaModel
+from omegaconf import OmegaConf
 
 from tests.checkpoint.test_read import contents
 from tupe_plugin.checkpoint.errors import CheckpointError, UnusableCheckpointError
@@ -113,6 +114,12 @@ def test_a_plug_in_that_was_not_imported_is_named(save: Any, monkeypatch) -> Non
     monkeypatch.delitem(ARCH_MODEL_REGISTRY, "tupe_tiny")
     with pytest.raises(UnusableCheckpointError, match="needs `import tupe_plugin` first"):
         RobertaModel.from_pretrained(str(path.parent), path.name)
+
+
+def test_a_criterion_that_is_not_known_is_named() -> None:
+    for name in ("theirs", {}, None):
+        with pytest.raises(UnusableCheckpointError, match="is not known: load the plug-in"):
+            criterions.build_criterion(OmegaConf.create({"_name": name}), None)
 
 
 @pytest.mark.parametrize(
