@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import re
 import subprocess
 import sys
@@ -28,6 +29,7 @@ OTHER_STEMS = {
 }
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -79,17 +81,14 @@ def test_core_imports_torch_and_the_standard_library(path: Path) -> None:
 def test_core_files_do_not_import_each_other_in_a_circle() -> None:
     files = {module_name(path): path for path in python_files(PACKAGE / "core")}
     imports = {
-        name: {other for other in files if any(_is_in(i, other) for i in imported_modules(path))}
+        name: {part for i in imported_modules(path) for part in (i, i.rpartition(".")[0])}
+        & files.keys()
         for name, path in files.items()
     }
     while imports:
         free = {name for name, needed in imports.items() if not needed & imports.keys() - {name}}
         assert free, f"these import each other: {sorted(imports)}"
         imports = {name: needed for name, needed in imports.items() if name not in free}
-
-
-def _is_in(imported: str, module: str) -> bool:
-    return imported == module or imported.rpartition(".")[0] == module
 
 
 def adapter_files() -> list[Path]:

@@ -260,10 +260,11 @@ def test_a_changed_weight_fails(good: dict[str, Any], tmp_path: Path) -> None:
 # ---- the authors' files and the command
 
 
-def test_the_authors_outputs_are_equalled() -> None:
-    result = run(*FILES)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("  ok: ") == len(FILES)
+def test_the_authors_outputs_are_equalled(capsys: pytest.CaptureFixture[str]) -> None:
+    status = check_reference.main([*map(str, FILES)])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert printed.count("  ok: ") == len(FILES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -360,12 +361,13 @@ def test_unusable_mfac_files_are_told(
     assert message in capsys.readouterr().err
 
 
-def test_the_authors_mfac_runs_are_equalled() -> None:
+def test_the_authors_mfac_runs_are_equalled(capsys: pytest.CaptureFixture[str]) -> None:
     files = sorted(REFERENCE_DATA.glob("mfac*.safetensors"))
     assert len(files) == 2
-    result = run(*files, "--quiet")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("within 1e-07") == len(files)
+    status = check_reference.main([*map(str, files), "--quiet"])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert printed.count("within 1e-07") == len(files)
 
 
 # ---- files that cannot be compared

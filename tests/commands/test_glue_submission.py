@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import zipfile
 from pathlib import Path
@@ -50,6 +51,7 @@ def assert_accepted(archive: Path) -> None:
                 assert predictions <= classes
 
 
+@functools.cache
 def mixed_texts() -> dict[str, str]:
     """Every allowed prediction appears in each file."""
     texts = {}
@@ -57,6 +59,11 @@ def mixed_texts() -> dict[str, str]:
         values = sorted(classes) if classes else [-0.3, 2.5, 5.2]
         texts[name] = all_submissions()[name].text([values[n % len(values)] for n in range(rows)])
     return texts
+
+
+@functools.cache
+def constant_texts() -> dict[str, str]:
+    return {name: entry.constant_text() for name, entry in all_submissions().items()}
 
 
 def test_the_zip_is_what_the_server_asks_for(tmp_path: Path) -> None:
@@ -69,8 +76,7 @@ def test_the_zip_is_what_the_server_asks_for(tmp_path: Path) -> None:
 
 
 def test_files_that_say_the_same_of_every_row_are_accepted(tmp_path: Path) -> None:
-    texts = {name: entry.constant_text() for name, entry in all_submissions().items()}
-    write_zip(texts, tmp_path / "glue.zip")
+    write_zip(constant_texts(), tmp_path / "glue.zip")
     assert_accepted(tmp_path / "glue.zip")
 
 
@@ -84,7 +90,7 @@ def test_equal_predictions_make_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named_and_nothing_is_written(tmp_path: Path) -> None:
-    texts = mixed_texts()
+    texts = dict(mixed_texts())
     del texts["AX.tsv"], texts["RTE.tsv"]
     with pytest.raises(SubmissionError, match=r"missing: AX\.tsv, RTE\.tsv"):
         write_zip(texts, tmp_path / "glue.zip")
@@ -96,14 +102,13 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
 ) -> None:
     target = tmp_path / "glue.zip"
     target.write_bytes(b"old")
-    texts = {name: entry.constant_text() for name, entry in all_submissions().items()}
 
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     with pytest.raises(OSError, match=r"No space left on device: .*glue\.zip'"):
-        write_zip(texts, target)
+        write_zip(constant_texts(), target)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -81,7 +81,11 @@ def test_newest_product_needs_a_push() -> None:
 def test_more_than_1024_gradients_and_no_multiple_of_32() -> None:
     num_grads, dim = 1031, 37
     window, rows = float64_window(num_grads, dim), gradients(num_grads + 11, dim)
-    for g in rows:
+    # Filled at once: each push costs a pass over the m x m system.
+    window.rows.values.copy_(torch.stack(rows[:num_grads]))
+    window.system.replace(window.rows.gram(count=num_grads))
+    window.num_pushed = num_grads
+    for g in rows[num_grads:]:
         window.push(g)
     expected = dense_inverse_product(
         rows[-num_grads:], rows[-1], num_grads=num_grads, damping=DAMPING

@@ -74,7 +74,10 @@ def worker(rank: int, workers: int, folder: str, dtype: torch.dtype | None) -> N
 
 
 def run(workers: int, folder: Path, dtype: torch.dtype | None = None) -> list[dict]:
-    torch.multiprocessing.spawn(worker, (workers, str(folder), dtype), nprocs=workers)
+    # Forked, because they need not import torch again: that would be most of the time.
+    torch.multiprocessing.start_processes(
+        worker, (workers, str(folder), dtype), nprocs=workers, start_method="fork"
+    )
     (folder / f"store_{workers}").unlink(missing_ok=True)
     return [torch.load(folder / f"rank_{r}_of_{workers}.pt") for r in range(workers)]
 
