@@ -80,6 +80,7 @@ def test_only_bias_terms_of_tupe_base_are_trained() -> None:
     assert all((p.grad is not None) == p.requires_grad for p in params)
 
 
+@pytest.mark.slow
 def test_a_window_without_room_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,6 +75,7 @@ def test_the_zip_is_what_the_server_asks_for(tmp_path: Path) -> None:
     assert similarity == ["0\t0.000", "1\t2.500", "2\t5.000"]
 
 
+@pytest.mark.slow
 def test_files_that_say_the_same_of_every_row_are_accepted(tmp_path: Path) -> None:
     write_zip(constant_texts(), tmp_path / "glue.zip")
     assert_accepted(tmp_path / "glue.zip")

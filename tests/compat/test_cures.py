@@ -198,6 +198,7 @@ def test_every_break_mode_gives_the_tokens_back(break_mode: str) -> None:
     assert together.tolist() == torch.cat(sentences).tolist()
 
 
+@pytest.mark.slow
 def test_a_prefetching_thread_has_stopped_when_python_goes_down(tmp_path: Path) -> None:
     """What is registered with `atexit` first runs last: it looks for the thread."""
     script = tmp_path / "prefetching.py"
