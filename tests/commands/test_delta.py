@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tupe_plugin.commands import delta
+from tupe_plugin.commands import main
 from tupe_plugin.commands.bitfit_delta import read_delta
 
 HEAD = "sentence_classification_head"
@@ -21,10 +20,7 @@ pytest.importorskip("fairseq")
 
 
 def call(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    delta.add_arguments(parser)
-    args = parser.parse_args([str(argument) for argument in arguments])
-    return delta.run(args)
+    return main(["delta", *map(str, arguments)])
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tupe_plugin.commands import plot
+from tupe_plugin.commands import main
 from tupe_plugin.commands.fairseq_log import UnreadableLogError
 from tupe_plugin.commands.plot_learning_curve import draw_learning_curve, read_runs
 from tupe_plugin.commands.plot_positions import NoPositionsError, draw_positions, read_positions
@@ -20,10 +19,7 @@ HEADS, LENGTH = 3, 7
 
 
 def call(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    plot.add_arguments(parser)
-    args = parser.parse_args([str(argument) for argument in arguments])
-    return plot.run(args)
+    return main(["plot", *map(str, arguments)])
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -22,7 +22,10 @@ COMMANDS = {  # name -> (module of this package, one line of help)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return its exit status."""
+    """Run one subcommand and return its exit status.
+
+    What a command refuses, it raises as a ValueError or an OSError; that ends here, in one line.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="tupe", description="Tools of tupe_plugin; training itself is fairseq-train."
@@ -36,4 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     args = parser.parse_args(arguments)
-    return args.run(args)
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"tupe {called}: {error}", file=sys.stderr)
+        return 1

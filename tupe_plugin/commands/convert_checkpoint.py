@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import enum
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.errors import CheckpointError, in_one_line
+from ..checkpoint.errors import in_one_line
 from ..checkpoint.file_kind import refuse_what_is_no_file
 
 SCALARS = (bool, int, float, complex, str, bytes, type(None))
@@ -42,11 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        convert(args.source, args.target, trust=args.trust, drop=tuple(args.drop))
-    except (CheckpointError, ConversionError, OSError) as error:
-        print(f"tupe convert-checkpoint: {error}", file=sys.stderr)
-        return 1
+    convert(args.source, args.target, trust=args.trust, drop=tuple(args.drop))
     print(f"wrote {args.target}: tensors and plain containers only")
     return 0
 

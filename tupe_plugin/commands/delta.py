@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from ..checkpoint.errors import CheckpointError
 from ..checkpoint.tupe_checkpoint import HEADS, read_tupe_checkpoint
 from ..checkpoint.whole_file import whole_file
 from ..checkpoint.write import write_checkpoint
@@ -46,11 +44,7 @@ def _add_output(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        args.act(args)
-    except (DeltaError, CheckpointError, OSError) as error:
-        print(f"tupe delta: {error}", file=sys.stderr)
-        return 1
+    args.act(args)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoint.errors import in_one_line
 from ..compat.validation_plan import LOWER_IS_BETTER
 
 
@@ -50,9 +51,8 @@ class DevSet:
             )
             self._task.load_dataset(subset, combine=False, epoch=1, task_cfg=self._cfg.task)
         except (OSError, KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise DevSetError(
-                f"{checkpoint} cannot be scored on {subset} of {data}: {reason}"
+                f"{checkpoint} cannot be scored on {subset} of {data}: {in_one_line(error)}"
             ) from error
         self._criterion = self._task.build_criterion(self._cfg.criterion).eval()
         self._device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")

@@ -24,7 +24,7 @@ Curve = dict[int, dict[str, float]]
 """Number of updates -> metrics."""
 
 
-class UnreadableLogError(Exception):
+class UnreadableLogError(ValueError):
     """A file without a training record; the message names it and says what to do."""
 
 

@@ -23,7 +23,7 @@ HIGHEST_SCORE = 5.0  # of STS-B; the lowest is 0
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
 
-class SubmissionError(Exception):
+class SubmissionError(ValueError):
     """A file that the server would refuse or misread; the message says what is wrong with it."""
 
 

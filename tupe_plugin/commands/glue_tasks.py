@@ -17,7 +17,7 @@ else:
 TABLE = Path(__file__).with_suffix(".toml")
 
 
-class UnknownTaskError(Exception):
+class UnknownTaskError(ValueError):
     """No such task in the table; the message names those that are."""
 
 

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from ..core.bounds import Whole
-from .fairseq_log import UnreadableLogError
 from .plot_learning_curve import draw_learning_curve, read_runs
 
 
@@ -73,11 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print("tupe plot needs matplotlib: pip install 'tupe-plugin[plot]'", file=sys.stderr)
         return 1
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq turns INFO on for all
-    try:
-        args.draw(args)
-    except (UnreadableLogError, OSError, ValueError) as error:
-        print(f"tupe plot: {error}", file=sys.stderr)
-        return 1
+    args.draw(args)
     print(f"wrote {args.output}")
     return 0
 

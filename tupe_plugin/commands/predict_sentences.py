@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..checkpoint.errors import in_one_line
 from ..checkpoint.upgraded import read_upgraded
 
 
-class PredictionError(Exception):
+class PredictionError(ValueError):
     """A checkpoint or its data cannot be used; the message names it and says why."""
 
 
@@ -123,8 +124,9 @@ class Predictor:
                 [str(checkpoint.path)], task=self._task, state=checkpoint.state
             )
         except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise PredictionError(f"{checkpoint.path} does not fit {data}: {reason}") from error
+            raise PredictionError(
+                f"{checkpoint.path} does not fit {data}: {in_one_line(error)}"
+            ) from error
         model = models[0].to(device)
         self._model = (model.half() if half else model).eval()
 
@@ -233,9 +235,8 @@ class Predictor:
         try:
             yield
         except (AssertionError, EOFError, IndexError, OSError, RuntimeError, ValueError) as error:
-            reason = str(error) or type(error).__name__
             raise PredictionError(
-                f"{self.data}: {what} cannot be read ({reason}); is the data whole?"
+                f"{self.data}: {what} cannot be read ({in_one_line(error)}); is the data whole?"
             ) from error
 
 
