@@ -7,6 +7,8 @@ import logging
 import math
 from typing import Any
 
+from .early_stopping import validations_without_a_better_score
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,8 +22,8 @@ def make_no_update_after_the_last(checkpoint_utils: Any) -> None:
     """One more update, and other checkpoints, each time that a finished job is started again.
 
     Where: fairseq_cli/train.py:374 asks whether an update was the last, and never before one.
-    When: `--max-update` or `--stop-time-hours` ended the job (`--patience`: early_stopping.py).
-    With `--max-epoch` no update is made, but nothing says why.
+    When: `--max-update`, `--stop-time-hours` or `--patience` ended the job. With `--max-epoch` no
+    update is made, but nothing says why.
     Cure: it is asked when the checkpoint has been loaded, too; the log tells the answer.
     """
     original = checkpoint_utils.load_checkpoint
@@ -53,4 +55,7 @@ def why_finished(trainer: Any, epoch_itr: Any, extra_state: dict[str, Any]) -> s
         return f"it has made {epochs} epochs, and --max-epoch is {limits.max_epoch}"
     if hours > limits.stop_time_hours > 0:
         return f"it has trained for {hours:.3g} hours; --stop-time-hours {limits.stop_time_hours:g}"
+    runs, patience = validations_without_a_better_score(), trainer.cfg.checkpoint.patience
+    if runs >= patience > 0:
+        return f"no better score in {runs} validations, and --patience is {patience}"
     return None
