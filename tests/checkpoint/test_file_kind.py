@@ -56,6 +56,7 @@ FILES = [
     (recompressed(WHOLE), "a compressed zip file"),
     (b"", "(0 bytes) is no checkpoint, or an incomplete one"),
     (WHOLE[:-100], "is no checkpoint, or an incomplete one"),
+    ((10**5).to_bytes(8, "little") + b'{"a":' * 20_000, "is no checkpoint, or an incomplete one"),
     (b"\x80\x02" + bytes(99), "is no checkpoint, or an incomplete one"),
 ]
 

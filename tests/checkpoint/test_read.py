@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from tupe_plugin.checkpoint.errors import UnsafeCheckpointError
-from tupe_plugin.checkpoint.read import load
+from tupe_plugin.checkpoint.errors import UnsafeCheckpointError, UnusableCheckpointError
+from tupe_plugin.checkpoint.read import load, read_checkpoint
 
 OLD_FORMAT = {"_use_new_zipfile_serialization": False}  # what torch wrote before 1.6
 
@@ -59,6 +59,38 @@ def test_what_fairseq_writes_is_read(tmp_path: Path, options: dict[str, bool]) -
     assert state["args"] == contents()["args"]
     assert torch.equal(state["model"]["weight"], contents()["model"]["weight"])
     assert state["extra_state"] == contents()["extra_state"]
+
+
+SEEN = {
+    **{"data": "a", "batches": "b", "batches_used": 1},
+    **{"seen": torch.zeros(2, dtype=torch.uint8), "seen_before": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        ({"sentences": []}, "train_iterator.sentences should be named values"),
+        ({"sentences": {**SEEN, "batches_used": "1"}}, "batches_used should be a whole number"),
+        ({"sentences": {**SEEN, "seen": torch.zeros(2)}}, "sentences.seen should be bits"),
+        ({"sentences": {"seen": SEEN["seen"]}}, "lacks extra_state.train_iterator.sentences.data"),
+        ({"patience": {"num_runs": "2"}}, "patience.num_runs should be a number"),
+        ({"patience": {"__doc__": 2}}, "patience should be best and num_runs"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_how_far_an_epoch_came_is_checked(
+    damage: dict[str, Any], place: str, tmp_path: Path
+) -> None:
+    for extra in ({"sentences": SEEN, "patience": {"best": 0.5, "num_runs": 2}}, damage):
+        progress = {"epoch": 1, "iterations_in_epoch": 3, "sentences": extra.get("sentences", SEEN)}
+        kept = {"train_iterator": progress, "patience": extra.get("patience", {})}
+        torch.save({**contents(), "extra_state": kept}, tmp_path / "checkpoint.pt")
+        if extra is not damage:
+            read_checkpoint(tmp_path / "checkpoint.pt")
+            continue
+        with pytest.raises(UnusableCheckpointError, match=place):
+            read_checkpoint(tmp_path / "checkpoint.pt")
 
 
 @pytest.mark.parametrize("options", [{}, OLD_FORMAT], ids=["zip", "old"])

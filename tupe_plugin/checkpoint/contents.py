@@ -175,8 +175,36 @@ def _check_progress(state: Mapping[str, Any], path: _Path) -> None:
         where = "extra_state.train_iterator."
         _need(extra["train_iterator"], ("epoch",), path, where)
         _check_types(
-            extra["train_iterator"], {"epoch": int, "iterations_in_epoch": int}, path, where
+            extra["train_iterator"],
+            {"epoch": int, "iterations_in_epoch": int, "sentences": dict},
+            path,
+            where,
         )
+        _check_sentences(extra["train_iterator"].get("sentences"), path, f"{where}sentences")
+    patience = extra.get("patience", {})
+    if not isinstance(patience, dict) or not patience.keys() <= {"best", "num_runs"}:
+        raise UnusableCheckpointError(
+            _other_type(path, "extra_state.patience", "best and num_runs", patience)
+        )
+    for name, value in patience.items():
+        if not isinstance(value, (int, float, type(None))):
+            raise UnusableCheckpointError(
+                _other_type(path, f"extra_state.patience.{name}", "a number", value)
+            )
+
+
+def _check_sentences(sentences: Any, path: _Path, where: str) -> None:
+    """Which of them the epoch has used up, as compat/resumed_epoch.py writes it."""
+    if sentences is None:
+        return
+    _need(sentences, ("data", "batches", "batches_used", "seen", "seen_before"), path, f"{where}.")
+    _check_types(sentences, {"batches_used": int}, path, f"{where}.")
+    for name in ("seen", "seen_before"):
+        bits = sentences[name]
+        if bits is None and name == "seen_before":
+            continue
+        if not isinstance(bits, Tensor) or bits.dtype is not torch.uint8 or bits.dim() != 1:
+            raise UnusableCheckpointError(_other_type(path, f"{where}.{name}", "bits", bits))
 
 
 def _need(values: Mapping[str, Any], names: tuple[str, ...], path: _Path, where: str) -> None:

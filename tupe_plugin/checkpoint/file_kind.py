@@ -82,7 +82,7 @@ def _safetensors(file: BinaryIO, head: bytes) -> tuple[str, str] | None:
     file.seek(8)
     try:
         header = json.loads(file.read(min(size, 1 << 24)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     finally:
         file.seek(0)
