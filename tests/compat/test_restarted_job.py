@@ -135,7 +135,7 @@ def test_the_checkpoint_of_another_job_is_left_alone(
     same = {**given, "task__data": "CoLA-bin", "optimization__lr": [0.25], name: "pretrained.pt"}
     Job(folder, **same).write()
     change = {name if key == "start" else key: value for key, value in change.items()}
-    with pytest.raises(RuntimeError, match=r"run/checkpoint_last\.pt was written by") as refused:
+    with pytest.raises(ValueError, match=r"run/checkpoint_last\.pt was written by") as refused:
         checkpoint_utils.load_checkpoint((job := Job(folder, **same | change)).cfg.checkpoint, job)
     line = str(refused.value)
     assert f"another job ({complaint.format(option=option)}): name another --save-dir" in line

@@ -53,8 +53,8 @@ def read_checkpoint(
     return state
 
 
-def read_settings_of(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What is in a checkpoint, for a look: the tensors stay in the file, and nothing is checked.
+def read_lazily(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What is in a checkpoint; tensors stay in the file until they are used, nothing is checked.
 
     Raises:
         CheckpointError, OSError: as above.

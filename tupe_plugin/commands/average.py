@@ -20,6 +20,7 @@ from torch import Tensor
 from ..checkpoint.contents import check_finite
 from ..checkpoint.read import read_checkpoint
 from ..checkpoint.write import write_checkpoint
+from ..compat.restarted_job import start_of
 from ..compat.validation_plan import LOWER_IS_BETTER
 from ..core.averaging import (
     ONE_START,
@@ -166,12 +167,8 @@ def _check_same_model(
 
 def _start(state: dict[str, Any]) -> str:
     """What the configuration says of the weights with which the run began."""
-    options = (state.get("cfg") or {}).get("checkpoint")
-    named = options if isinstance(options, Mapping) else {}
-    for name in ("finetune_from_model", "restore_file"):
-        if named.get(name) not in (None, "checkpoint_last.pt"):  # the default, the run's own
-            return f"--{name.replace('_', '-')} {named[name]}"
-    return "no --restore-file"
+    option, path = start_of((state.get("cfg") or {}).get("checkpoint"))
+    return "no --restore-file" if option is None else f"{option} {path}"
 
 
 def _warning(first: str, strangers: Sequence[str]) -> str:

@@ -85,18 +85,20 @@ from .task_criterion import (
 from .user_dir import import_each_user_dir_once
 from .whole_word_masks import mask_whole_words_of_every_kind
 
+# Where two cures wrap one function, the later one is around the earlier one and runs first. Where
+# that matters, a comment says so; other cures of one function do not depend on each other.
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
     ("fairseq.checkpoint_utils", refuse_unusable_settings),
     ("fairseq.checkpoint_utils", build_from_files_by_an_allow_list),
     ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
-    ("fairseq.checkpoint_utils", load_the_data_of_the_next_epoch),
+    ("fairseq.checkpoint_utils", load_the_data_of_the_next_epoch),  # around the one that loads
     ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
     ("fairseq.checkpoint_utils", write_checkpoints_whole),
     ("fairseq.checkpoint_utils", make_no_update_after_the_last),  # after all that look at the data
-    ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.criterions", name_an_unknown_criterion),
+    ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.data.iterators", go_on_with_the_sentences_not_seen),
@@ -109,7 +111,7 @@ CURES = (
     ("fairseq.data.iterators", silence_pinned_memory_on_cpu),
     ("fairseq.distributed.utils", load_own_broadcast),
     ("fairseq.distributed.utils", refuse_impossible_options_before_the_job),
-    ("fairseq.distributed.utils", keep_second_jobs_out),
+    ("fairseq.distributed.utils", keep_second_jobs_out),  # locks in each worker, whenever it wraps
     ("fairseq.distributed.utils", end_refused_jobs_in_one_line),  # around all that refuse
     ("fairseq.file_io", copy_checkpoints_whole),
     ("fairseq.logging.progress_bar", open_log_file_once),
@@ -132,9 +134,9 @@ CURES = (
     ("fairseq.trainer", keep_amp_retries),
     ("fairseq.trainer", keep_float32_weights),
     ("fairseq.trainer", resume_shadow_model),
-    ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),
     ("fairseq.trainer", keep_counting_patience),
-    ("fairseq.trainer", refuse_unusable_files),
+    ("fairseq.trainer", say_why_a_checkpoint_does_not_fit),  # around all that read its state
+    ("fairseq.trainer", refuse_unusable_files),  # before anything is read
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.utils", import_each_user_dir_once),
     *((name, evaluate_values_only) for name in MODULES_THAT_EVALUATE),

@@ -75,7 +75,7 @@ def _make_room(checkpoint_utils: Any, cfg: Any, trainer: Any, epoch: int, val_lo
 def _updates_in(path: str) -> int | None:
     """Updates made before a checkpoint was written; None in an unusable one."""
     try:
-        state = checkpoint_module("read").read_settings_of(path)
+        state = checkpoint_module("read").read_lazily(path)
         return state["optimizer_history"][-1]["num_updates"]
     except (LookupError, OSError, RuntimeError, TypeError, ValueError):
         return None

@@ -11,6 +11,7 @@ from typing import Any
 
 from .checkpoint_errors import DEFAULT_RESTORE_FILE
 from .checkpoint_package import checkpoint_module
+from .refused_job import RefusedJobError
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ IDENTITY = {
 }
 
 
-class OtherJobError(RuntimeError):
+class OtherJobError(RefusedJobError):
     """The last checkpoint in --save-dir was written by another job."""
 
 
@@ -49,7 +50,7 @@ def go_on_from_the_last_checkpoint(checkpoint_utils: Any) -> None:
     @functools.wraps(original)
     def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> Any:
         last = os.path.join(cfg.save_dir, f"checkpoint_last{trainer.checkpoint_suffix}.pt")
-        option, start = _start(cfg)
+        option, start = start_of(cfg)
         if option is None or not os.path.isfile(last):
             return original(cfg, trainer, **options)
         different = _differences(_configuration(last), trainer.cfg)
@@ -72,7 +73,7 @@ def go_on_from_the_last_checkpoint(checkpoint_utils: Any) -> None:
     checkpoint_utils.load_checkpoint = load_checkpoint
 
 
-def _start(checkpoint: Any) -> tuple[str | None, str]:
+def start_of(checkpoint: Any) -> tuple[str | None, str]:
     """The option that names the checkpoint from which a job begins, and that checkpoint."""
     restore_file = _entry(checkpoint, "restore_file") or DEFAULT_RESTORE_FILE
     if restore_file != DEFAULT_RESTORE_FILE:
@@ -84,7 +85,7 @@ def _start(checkpoint: Any) -> tuple[str | None, str]:
 def _configuration(path: str) -> Any:
     """The configuration in a checkpoint, without reading its tensors; None in an unusable one."""
     try:
-        return checkpoint_module("read").read_settings_of(path).get("cfg")
+        return checkpoint_module("read").read_lazily(path).get("cfg")
     except (OSError, RuntimeError, ValueError):
         return None  # whoever loads all of it says what is wrong
 
@@ -94,8 +95,8 @@ def _differences(theirs: Any, ours: Any) -> list[str]:
     if theirs is None:
         return []
     different = []
-    _, their_start = _start(_entry(theirs, "checkpoint"))
-    option, start = _start(ours.checkpoint)
+    _, their_start = start_of(_entry(theirs, "checkpoint"))
+    option, start = start_of(ours.checkpoint)
     if not _same_paths(their_start, start):
         different.append(f"it began from {their_start or 'scratch'}, {option} is {start}")
     for name, (section, key) in IDENTITY.items():
