@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,8 +74,14 @@ def epochs(masked: MaskTokensDataset, num_workers: int, first: int, last: int) -
         yield torch.cat(list(batches.next_epoch_itr(shuffle=False))).tolist()
 
 
-def test_every_epoch_masks_anew_with_any_number_of_workers(masked: MaskTokensDataset) -> None:
+def test_every_epoch_masks_anew_with_any_number_of_workers(
+    masked: MaskTokensDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seconds that torch waits for a worker process to end; it is 5, and whatever test runs when the
+    # loader is collected would wait.
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
     without_workers = list(epochs(masked, 0, 1, 3))
     assert without_workers[0] != without_workers[1] != without_workers[2]
     assert list(epochs(masked, 1, 1, 3)) == without_workers
     assert list(epochs(masked, 1, 3, 3)) == without_workers[2:]
+    gc.collect()
