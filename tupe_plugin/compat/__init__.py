@@ -112,7 +112,7 @@ CURES = (
     ("fairseq.distributed.utils", load_own_broadcast),
     ("fairseq.distributed.utils", refuse_impossible_options_before_the_job),
     ("fairseq.distributed.utils", keep_second_jobs_out),  # locks in each worker, whenever it wraps
-    ("fairseq.distributed.utils", end_refused_jobs_in_one_line),  # around all that refuse
+    ("fairseq.distributed.utils", end_refused_jobs_in_one_line),  # around all that refuse a job
     ("fairseq.file_io", copy_checkpoints_whole),
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),

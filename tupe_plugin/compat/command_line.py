@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from .refused_job import exit_with
+from .refused_job import RefusedJobError, exit_with
 
 
 def keep_bf16_off_tpu(options: Any) -> None:
@@ -109,7 +109,7 @@ def refuse_impossible_options_before_the_job(distributed_utils: Any) -> None:
             try:
                 getattr(part, "check_options", lambda _: None)(options)
             except ValueError as error:
-                exit_with(error)
+                raise RefusedJobError(str(error)) from error
         return call_main(cfg, main, **named)
 
     distributed_utils.call_main = call_main_with_possible_options
