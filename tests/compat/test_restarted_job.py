@@ -42,13 +42,10 @@ class Job:
         for name, value in settings.items():
             OmegaConf.update(self.cfg, name.replace("__", "."), value)
 
-    def write(self) -> None:
+    def write(self, name: str = "checkpoint_last.pt") -> None:
         folder = Path(self.cfg.checkpoint.save_dir)
         folder.mkdir()
-        torch.save(
-            {"cfg": OmegaConf.to_container(self.cfg)},
-            folder / "checkpoint_last.pt",
-        )
+        torch.save({"cfg": OmegaConf.to_container(self.cfg)}, folder / name)
 
     def load_checkpoint(self, path: str, reset: bool, *rest: Any, **named: Any) -> None:
         raise Loaded(Path(path).name, reset)
@@ -82,9 +79,21 @@ LAST, WOUND_BACK = ("checkpoint_last.pt", False), ("checkpoint_2_10.pt", True)
         ({"checkpoint__restore_file": "{folder}/x/../pretrained.pt"}, LAST),
         ({**FINETUNE, "checkpoint__finetune_from_model": "{folder}/pretrained.pt"}, LAST),
         ({"checkpoint__restore_file": "{folder}/run/checkpoint_2_10.pt"}, WOUND_BACK),
+        (
+            {"checkpoint__restore_file": "{folder}/run/checkpoint_2_10.pt", "common__seed": 2},
+            WOUND_BACK,
+        ),
         ({"checkpoint__restore_file": "checkpoint_last.pt"}, ("checkpoint_last.pt", True)),
     ],
-    ids=["same command", "other batches", "other spelling", "finetune", "wound back", "no start"],
+    ids=[
+        "same command",
+        "other batches",
+        "other spelling",
+        "finetune",
+        "wound back",
+        "other seed",
+        "no start",
+    ],
 )
 def test_what_a_second_start_loads(
     folder: Path, change: dict[str, Any], loaded: tuple[str, bool]
@@ -139,4 +148,52 @@ def test_the_checkpoint_of_another_job_is_left_alone(
         checkpoint_utils.load_checkpoint((job := Job(folder, **same | change)).cfg.checkpoint, job)
     line = str(refused.value)
     assert f"another job ({complaint.format(option=option)}): name another --save-dir" in line
-    assert f"or leave {option} out to go on from them" in line
+    other_kind = {"task___name", "model___name"} & set(change)
+    assert (f"or leave {option} out to go on from them" in line) != bool(other_kind)
+
+
+CoLA = {"task__data": "data/CoLA-bin"}
+BOOKS = {"task___name": "masked_lm", "task__data": "books/data-bin", **FINETUNE}
+
+
+@pytest.mark.parametrize("name", ["checkpoint_last.pt", "checkpoint_best.pt"])
+@pytest.mark.parametrize("option", ["restore_file", "finetune_from_model"])
+def test_a_model_is_not_replaced_by_its_own_fine_tuning(
+    folder: Path, option: str, name: str
+) -> None:
+    """README's fine-tuning with the --save-dir of its pre-training."""
+    Job(folder, **BOOKS).write(name)
+    given = {**FINETUNE, f"checkpoint__{option}": str(folder / "run" / "checkpoint_best.pt")}
+    for change, differs in ((CoLA, True), ({**BOOKS, "task__data": "other"}, True), (BOOKS, False)):
+        job = Job(folder, **{**change, **given})
+        with pytest.raises((ValueError, Loaded)) as end:
+            checkpoint_utils.load_checkpoint(job.cfg.checkpoint, job)
+        assert (f"{name} was written by" in (line := str(end.value)) and "DATA " in line) == differs
+
+
+@pytest.mark.parametrize(
+    ("change", "refused", "told"),
+    [
+        ({"task___name": "masked_lm"}, "--task sentence_prediction, here masked_lm", ""),
+        ({"model___name": "tupe_base"}, "--arch tupe_tiny, here tupe_base", ""),
+        ({"criterion___name": "rdrop"}, "--criterion sentence_prediction, here rdrop", ""),
+        ({"common__seed": 2}, "", "with other settings (--seed 1, here 2)"),
+        ({"task__data": "MRPC-bin"}, "", "CoLA-bin, here MRPC-bin"),
+        ({}, "", ""),
+    ],
+)
+def test_without_a_start_a_job_goes_on_from_its_own_kind(
+    folder: Path,
+    change: dict[str, Any],
+    refused: str,
+    told: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Job(folder).write()
+    job = Job(folder, **{**FINETUNE, **change})
+    with pytest.raises((ValueError, Loaded)) as end:
+        checkpoint_utils.load_checkpoint(job.cfg.checkpoint, job)
+    assert end.errisinstance(Loaded) == (not refused)
+    assert not refused or f"({refused}): name another --save-dir, or remove" in str(end.value)
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.records)
