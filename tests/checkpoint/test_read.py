@@ -76,6 +76,7 @@ SEEN = {
         ({"sentences": {"seen": SEEN["seen"]}}, "lacks extra_state.train_iterator.sentences.data"),
         ({"patience": {"num_runs": "2"}}, "patience.num_runs should be a number"),
         ({"patience": {"__doc__": 2}}, "patience should be best and num_runs"),
+        ({"time": torch.zeros(2)}, "previous_training_time should be a number"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -85,6 +86,7 @@ def test_how_far_an_epoch_came_is_checked(
     for extra in ({"sentences": SEEN, "patience": {"best": 0.5, "num_runs": 2}}, damage):
         progress = {"epoch": 1, "iterations_in_epoch": 3, "sentences": extra.get("sentences", SEEN)}
         kept = {"train_iterator": progress, "patience": extra.get("patience", {})}
+        kept["previous_training_time"] = extra.get("time", torch.ones(()))  # of several workers
         torch.save({**contents(), "extra_state": kept}, tmp_path / "checkpoint.pt")
         if extra is not damage:
             read_checkpoint(tmp_path / "checkpoint.pt")

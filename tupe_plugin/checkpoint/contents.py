@@ -167,7 +167,7 @@ def _check_progress(state: Mapping[str, Any], path: _Path) -> None:
             _other_type(path, place, "named values", extra["train_iterator"])
         )
     for name in ("previous_training_time", "best", "val_loss"):
-        if not isinstance(extra.get(name), (int, float, type(None))):
+        if not _is_number(extra.get(name)):
             raise UnusableCheckpointError(
                 _other_type(path, f"extra_state.{name}", "a number", extra[name])
             )
@@ -205,6 +205,13 @@ def _check_sentences(sentences: Any, path: _Path, where: str) -> None:
             continue
         if not isinstance(bits, Tensor) or bits.dtype is not torch.uint8 or bits.dim() != 1:
             raise UnusableCheckpointError(_other_type(path, f"{where}.{name}", "bits", bits))
+
+
+def _is_number(value: Any) -> bool:
+    """Of several workers fairseq saves the mean training time, which is a tensor."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    return isinstance(value, (int, float, type(None)))
 
 
 def _need(values: Mapping[str, Any], names: tuple[str, ...], path: _Path, where: str) -> None:
