@@ -7,8 +7,10 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from tupe_plugin.commands.fairseq_log import UnreadableLogError, read_log
+from tupe_plugin.commands.plot_bitfit_drift import read_drift
 
 FORMAT = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
 
@@ -18,27 +20,37 @@ def json_line(tag: str, body: str) -> str:
 
 
 @pytest.fixture(params=["json", "simple"])
-def fairseq_text(request: pytest.FixtureRequest) -> str:
+def log_format(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[FORMAT, "%(message)s"], ids=["terminal", "--log-file"])
+def fairseq_text(request: pytest.FixtureRequest, log_format: str) -> str:
     """A record of 20 updates, one of two validations and one of an epoch, in fairseq's words."""
     progress_bar = pytest.importorskip("fairseq.logging.progress_bar")
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter(FORMAT, "%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(logging.Formatter(request.param, "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger("fairseq.logging.progress_bar")
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    try:
-        bar = progress_bar.progress_bar(
-            range(50), log_format=request.param, log_interval=10, epoch=1
+
+    def bar(prefix: str | None = None):
+        return progress_bar.progress_bar(
+            range(50), log_format=log_format, log_interval=10, epoch=1, prefix=prefix
         )
-        for number, _ in enumerate(bar, start=1):
+
+    try:
+        training = bar()
+        for number, _ in enumerate(training, start=1):
             if number == 20:
                 train = {"loss": 8.25, "ppl": 304.44, "lr": 5e-05, "num_updates": 20}
-                bar.log(train, tag="train_inner", step=20)
-        bar.print({"loss": 7.5, "ppl": 181.02, "num_updates": 40}, tag="valid", step=40)
-        bar.print({"loss": 7.25, "ppl": 152.22, "num_updates": 40}, tag="valid1", step=40)
-        bar.print({"loss": 1.0, "num_updates": 50}, tag="train", step=50)
+                training.log(train, tag="train_inner", step=20)
+        for subset, loss, ppl in (("valid", 7.5, 181.02), ("valid1", 7.25, 152.22)):
+            stats = {"loss": loss, "ppl": ppl, "num_updates": 40}
+            bar(f"valid on '{subset}' subset").print(stats, tag=subset, step=40)
+        training.print({"loss": 1.0, "num_updates": 50}, tag="train", step=50)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
@@ -47,7 +59,9 @@ def fairseq_text(request: pytest.FixtureRequest) -> str:
 
 def test_training_and_each_validation_are_told_apart(fairseq_text: str, tmp_path: Path) -> None:
     path = tmp_path / "train.log"
-    path.write_text(f"a warning\n{fairseq_text}done\n", encoding="utf-8")
+    path.write_text(
+        f"a warning\n{{'_name': None}}\nbegin epoch 1\n{fairseq_text}done\n", encoding="utf-8"
+    )
     log = read_log(path)
     assert set(log.train) == {20}
     assert (log.train[20]["loss"], log.train[20]["ppl"]) == (8.25, 304.44)
@@ -57,24 +71,6 @@ def test_training_and_each_validation_are_told_apart(fairseq_text: str, tmp_path
     assert (log.valid["valid"][40]["loss"], log.valid["valid"][40]["ppl"]) == (7.5, 181.02)
     assert log.valid["valid1"][40]["loss"] == 7.25
     assert "ppl" in log.metrics()
-
-
-def test_log_file_holds_json_without_the_names_in_front(tmp_path: Path) -> None:
-    path = tmp_path / "train.log"
-    path.write_text(
-        "{'_name': None, 'common': {'seed': 1}}\nbegin training epoch 1\n"
-        '{"epoch": 1, "loss": "8.25", "num_updates": "20"}\n'
-        '{"epoch": 1, "valid_loss": "7.5", "valid_num_updates": "40"}\n'
-        '{"epoch": 1, "valid1_loss": "7.25", "valid1_num_updates": "40"}\n'
-        '{"epoch": 1, "train_loss": "1.0", "train_num_updates": "50"}\n',
-        encoding="utf-8",
-    )
-    log = read_log(path)
-    assert log.train == {20: {"epoch": 1.0, "loss": 8.25}}
-    assert log.valid == {
-        "valid": {40: {"epoch": 1.0, "loss": 7.5}},
-        "valid1": {40: {"epoch": 1.0, "loss": 7.25}},
-    }
 
 
 def test_where_a_resumed_run_repeats_updates_its_figures_win(tmp_path: Path) -> None:
@@ -110,6 +106,21 @@ def test_a_file_without_training_is_refused_by_name(text: str, tmp_path: Path) -
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UnreadableLogError, match=r"notes\.txt.*--log-format json"):
         read_log(path)
+
+
+def test_what_is_no_log_is_named_with_what_to_give(tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "a.pt")
+    with pytest.raises(UnreadableLogError, match=r"a\.pt is a checkpoint and no log: give the out"):
+        read_log(tmp_path / "a.pt")
+    with pytest.raises(
+        UnreadableLogError, match=r"a\.pt is a .*: give two checkpoints, BASE TUNED"
+    ):
+        read_drift(tmp_path / "a.pt")
+    (tmp_path / "train.log").touch()
+    with pytest.raises(
+        UnreadableLogError, match=r"is a folder: give a log .*, such as .*/train\.log"
+    ):
+        read_log(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoint.contents import check_finite
+from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.read import read_checkpoint
 from ..checkpoint.write import write_checkpoint
 from ..compat.restarted_job import start_of
@@ -124,8 +125,7 @@ def _check_paths(paths: Sequence[Path], output: Path) -> None:
     if len(paths) < 2:
         raise AverageError(f"{paths[0]} alone is no average: give two checkpoints or more")
     for path in paths:
-        if not path.is_file():
-            raise AverageError(f"no such checkpoint: {path}")
+        refuse_what_is_no_file(path)
     for position, path in enumerate(paths):
         if any(path.samefile(other) for other in paths[:position]):
             raise AverageError(f"{path} is given twice and would count twice")

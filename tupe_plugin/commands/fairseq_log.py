@@ -1,7 +1,7 @@
 """Read the logs of `fairseq-train`: the training metrics at each update, and each validation's.
 
-Understands `--log-format json` and `simple` from a terminal's output, and `json` from `--log-file`,
-where fairseq writes the message without the name of who says it.
+Understands `--log-format json` and `simple`, from a terminal's output and from `--log-file`, where
+fairseq writes the message without the name of who says it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 TRAIN_TAG = "train_inner"
-_OTHER_TAGS = {"train"}  # what fairseq calls its summary of an epoch
+EPOCH_TAG = "train"  # fairseq's name for the summary of an epoch
 _RECORD = re.compile(r"^[\d-]+ [\d:,]+ \| INFO \| (?P<tag>\w+) \| (?P<body>.*)$")
+_BARE_SIMPLE = re.compile(r"^epoch \d+(?P<inner>:)?[ |]+(?:valid on '(?P<subset>\w+)' subset)?")
 _COUNTER = re.compile(r'"(?P<tag>\w+)_num_updates"')
 _SIMPLE_PAIR = re.compile(
     r"(?:^|[,|]?\s)(\w+)[= ](-?(?:\d[\d.]*(?:e[+-]?\d+)?|inf|nan))(?=[,\s]|$)"
@@ -51,6 +53,7 @@ def read_log(path: Path) -> TrainingLog:
         UnreadableLogError: there is no such file, or no training record in it.
     """
     try:
+        refuse_what_is_no_log(path)
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UnreadableLogError(f"{path}: {error.strerror}") from error
@@ -61,6 +64,9 @@ def read_log(path: Path) -> TrainingLog:
             _add_record(log, record["tag"], record["body"])
         elif line.startswith("{"):
             _add_record(log, _tag_of_bare_json(line), line)
+        elif (bare := _BARE_SIMPLE.match(line)) is not None:
+            tag = TRAIN_TAG if bare["inner"] else bare["subset"] or EPOCH_TAG
+            _add_record(log, tag, line)
     if not log.train and not log.valid:
         raise UnreadableLogError(
             f"{path}: no line of training in it; give the output of fairseq-train "
@@ -69,8 +75,22 @@ def read_log(path: Path) -> TrainingLog:
     return log
 
 
+def refuse_what_is_no_log(path: Path, advice: str = "give the output of fairseq-train") -> None:
+    """Say what is at a path that should be a log's, and what to do.
+
+    Raises:
+        UnreadableLogError: there is a folder or a checkpoint.
+    """
+    if path.is_dir():
+        logs = sorted(path.glob("*.log"))
+        example = f", such as {logs[0]}" if logs else ""
+        raise UnreadableLogError(f"{path} is a folder: give a log of fairseq-train{example}")
+    if zipfile.is_zipfile(path):
+        raise UnreadableLogError(f"{path} is a checkpoint and no log: {advice}")
+
+
 def _add_record(log: TrainingLog, tag: str, body: str) -> None:
-    if tag in _OTHER_TAGS:
+    if tag == EPOCH_TAG:
         return
     prefix = f"{tag}_"
     pairs = _json_pairs(body) if body.startswith("{") else dict(_SIMPLE_PAIR.findall(body))

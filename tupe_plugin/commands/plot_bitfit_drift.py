@@ -13,7 +13,7 @@ from pathlib import Path
 from ..checkpoint.errors import UnusableCheckpointError
 from ..checkpoint.tupe_checkpoint import read_tupe_checkpoint
 from ..core.bitfit import ROLES, bias_terms, drift_of_metric, mean_drift
-from .fairseq_log import UnreadableLogError, read_log
+from .fairseq_log import UnreadableLogError, read_log, refuse_what_is_no_log
 
 Drift = dict[tuple[str, str], float]
 """(place, role) -> mean |b_0 - b_F|."""
@@ -28,6 +28,7 @@ def read_drift(log: Path) -> tuple[Drift, int]:
     Raises:
         UnreadableLogError: the file is no log, or no validation in it has a drift.
     """
+    refuse_what_is_no_log(log, "give two checkpoints, BASE TUNED, or a log of fairseq-train")
     for curve in read_log(log).valid.values():
         for update, validation in sorted(curve.items(), reverse=True):
             cells = {drift_of_metric(name): value for name, value in validation.items()}
