@@ -102,7 +102,10 @@ def test_blocks_longer_than_the_positions(last_line, corpus, tmp_path):
 
 def test_missing_data(last_line, tmp_path):
     job = pretraining(tmp_path / "nowhere", tmp_path, "--max-update", 1)
-    assert last_line(job).endswith(f"No such file or directory: '{tmp_path / 'nowhere/dict.txt'}'")
+    assert last_line(job) == (
+        f"fairseq-train: error: there is no folder {tmp_path / 'nowhere'}: give a folder of "
+        "binarised data (preprocess/README.md)"
+    )
 
 
 def test_unknown_architecture(last_line, corpus, tmp_path):

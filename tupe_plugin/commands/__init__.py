@@ -7,6 +7,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from ..compat.refused_job import end_interrupted_with
+
 COMMANDS = {  # name -> (module of this package, one line of help)
     "report": ("report", "one table out of many fine-tuning runs, by the TUPE paper's protocol"),
     "plot": ("plot", "pictures: learning curves, learned positions, drift of bias terms"),
@@ -44,3 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"tupe {called}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        end_interrupted_with(f"{called} interrupted")
+        raise

@@ -28,6 +28,7 @@ from .checkpoint_loading import (
 from .checkpoint_models import build_from_files_by_an_allow_list, name_an_unknown_criterion
 from .checkpoint_writing import copy_checkpoints_whole, write_checkpoints_whole
 from .command_line import (
+    ask_for_the_task,
     keep_bf16_off_tpu,
     name_the_option_that_a_task_wants_of_its_criterion,
     refuse_impossible_options_before_the_job,
@@ -59,6 +60,7 @@ from .loss_scale import (
     stop_at_non_finite_gradients_without_a_scale,
     unscale_amp_gradients_once,
 )
+from .missing_dictionary import name_the_folder_that_has_the_dictionary
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .python_dataclasses import make_config_dataclasses_hashable
@@ -100,6 +102,7 @@ CURES = (
     ("fairseq.criterions", name_an_unknown_criterion),
     ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
+    ("fairseq.data.dictionary", name_the_folder_that_has_the_dictionary),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.data.iterators", go_on_with_the_sentences_not_seen),
     ("fairseq.data.iterators", group_all_batches_of_a_resumed_epoch),
@@ -122,6 +125,7 @@ CURES = (
     ("fairseq.optim.amp_optimizer", stop_at_non_finite_gradients_without_a_scale),
     ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
     ("fairseq.optim.fp16_optimizer", keep_loss_scale_counters),
+    ("fairseq.options", ask_for_the_task),
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.options", take_the_criterion_of_the_task),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import re
 import sys
@@ -9,6 +10,31 @@ from collections.abc import Iterator
 from typing import Any
 
 from .refused_job import RefusedJobError, exit_with
+
+
+def ask_for_the_task(options: Any) -> None:
+    """`KeyError: None` from `fairseq-validate`.
+
+    Where: fairseq/options.py:158: of the tasks, the one of no name.
+    When: no `--task`, in a program that has no default for it.
+    Cure: one line says what to give.
+    """
+    original = options.parse_args_and_arch
+
+    @functools.wraps(original)
+    def parse_args_and_arch(parser: Any, input_args: Any = None, *rest: Any, **named: Any) -> Any:
+        words = list(sys.argv[1:] if input_args is None else input_args)
+        given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        given.add_argument("--task", default=parser.get_default("task"))
+        wants_task = "--task" in parser._option_string_actions and not {"-h", "--help"} & set(words)
+        if wants_task and given.parse_known_args(words)[0].task is None:
+            exit_with(
+                "give --task, the one that the checkpoint was trained with, such as "
+                "--task sentence_prediction or --task masked_lm"
+            )
+        return original(parser, input_args, *rest, **named)
+
+    options.parse_args_and_arch = parse_args_and_arch
 
 
 def keep_bf16_off_tpu(options: Any) -> None:

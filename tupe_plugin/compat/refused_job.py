@@ -23,7 +23,8 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     """The line that says what is wrong stands below a traceback through fairseq, torch and hydra.
 
     Where: fairseq/distributed/utils.py:352: what `fairseq-train` and `fairseq-hydra-train` call.
-    When: a part of this package raises an error, which is a message to the user.
+    When: a part of this package raises an error, which is a message to the user; there is no batch
+    size; Ctrl-C.
     Cure: the program ends with that line alone, as for an error of the command line. With
     `LOGLEVEL=DEBUG`, fairseq's own variable, the traceback is there as well.
     """
@@ -37,6 +38,13 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
             if not raised_here(error):
                 raise
             exit_with(error)
+        except AssertionError as error:
+            if not str(error).startswith("Must specify batch size"):
+                raise
+            exit_with("no batch size: give --batch-size (sentences) or --max-tokens")
+        except KeyboardInterrupt:
+            end_interrupted_with(f"interrupted{_way_on(cfg, main)}")
+            raise
 
     distributed_utils.call_main = call_main
 
@@ -45,6 +53,35 @@ def exit_with(error: BaseException | str) -> NoReturn:
     """End the program with a line that begins as those of its option parser do."""
     logger.debug("refused", exc_info=True)
     sys.exit(f"{os.path.basename(sys.argv[0])}: error: {error}")
+
+
+def end_interrupted_with(line: str) -> None:
+    """Let Python print a line where it prints the traceback of Ctrl-C.
+
+    The program must still die of the signal: a shell script around it goes on otherwise.
+    """
+    usual = sys.excepthook
+
+    def show(kind: Any, error: Any, traceback: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            logger.debug("interrupted", exc_info=error)
+            sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {line}\n")
+        else:
+            usual(kind, error, traceback)
+
+    sys.excepthook = show
+
+
+def _way_on(cfg: Any, main: Any) -> str:
+    """What the same command would do."""
+    if not main.__module__.endswith("train"):
+        return ""
+    last = os.path.join(
+        cfg.checkpoint.save_dir, f"checkpoint_last{cfg.checkpoint.checkpoint_suffix}.pt"
+    )
+    if os.path.isfile(last):
+        return f": start the same command again to go on from {last}"
+    return f": there is no {last} yet, so the same command starts from the beginning"
 
 
 def raised_here(error: BaseException) -> bool:
