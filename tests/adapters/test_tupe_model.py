@@ -174,8 +174,7 @@ def test_options_reach_the_modules() -> None:
 
 def test_without_options_it_is_tupe_a_with_post_layer_norm() -> None:
     encoder = small().encoder.sentence_encoder
-    assert encoder.positions.absolute is not None
-    assert encoder.positions.relative is None
+    assert [name for name, _ in encoder.positions.named_children()] == ["absolute"]
     assert encoder.final_layer_norm is None
     assert encoder.embedding_layer_norm is None
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from tests.core.random_parameters import randomized
-from tupe_plugin.core.position_scheme import POSITION_SCHEMES, PositionEncoding
+from tupe_plugin.core.position_scheme import (
+    POSITION_SCHEMES,
+    PositionEncoding,
+    PositionScheme,
+    ProjectedPositions,
+    RelativeBias,
+    position_scheme,
+)
 
 HEADS, HEAD_DIM, MAX_POSITIONS = 3, 5, 11
 every_scheme = pytest.mark.parametrize("name", list(POSITION_SCHEMES))
@@ -101,13 +108,23 @@ def test_tied_and_untied_differ_only_where_cls_takes_part() -> None:
 def test_adding_relative_positions() -> None:
     for plain, relative in (("tupe-a", "tupe-r"), ("bert-a", "bert-r")):
         for name in (plain, relative):
-            assert POSITION_SCHEMES[name].with_relative() is POSITION_SCHEMES[relative]
+            assert position_scheme(name, relative=True) is POSITION_SCHEMES[relative]
 
 
 @pytest.mark.parametrize("name", ["none", "bert-a-d", "tupe-a-tie-cls"])
 def test_a_scheme_without_a_relative_form_says_which_have_one(name: str) -> None:
     with pytest.raises(ValueError, match=rf"'{name}' has no form .*bert-a, tupe-a"):
-        POSITION_SCHEMES[name].with_relative()
+        position_scheme(name, relative=True)
+
+
+def test_a_new_scheme_is_one_object() -> None:
+    """BERT-A^d with relative positions is in no paper; its terms are those of its parts."""
+    scheme = PositionScheme("new", (ProjectedPositions(), RelativeBias()))
+    module = randomized(PositionEncoding(scheme, MAX_POSITIONS, HEADS * HEAD_DIM, HEADS))
+    terms = module(7)
+    assert scheme.num_products == 4
+    assert torch.equal(terms.query, module.projection(1, 8)[0])
+    assert torch.equal(terms.attn_bias, module.relative(7))
 
 
 @every_scheme

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.encoder import TupeEncoder
-from ..core.position_scheme import POSITION_SCHEMES, PositionScheme
+from ..core.position_scheme import PositionScheme, position_scheme
 from .errors import UnusableCheckpointError, in_one_line
 from .read import read_checkpoint
 
@@ -119,7 +119,7 @@ def _shapes(checkpoint: TupeCheckpoint) -> dict[str, torch.Size]:
                 ffn_embed_dim=len(encoder["layers.0.fc1.weight"]),
                 num_heads=settings["encoder_attention_heads"],
                 max_positions=settings["max_positions"],
-                scheme=position_scheme(settings),
+                scheme=scheme_of(settings),
                 num_bins=settings.get("rel_pos_bins", 32),
                 max_distance=settings.get("max_rel_pos", 128),
                 embedding_normalize=settings.get("embedding_normalize", False),
@@ -132,7 +132,7 @@ def _shapes(checkpoint: TupeCheckpoint) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in skeleton.state_dict().items()}
 
 
-def position_scheme(settings: Mapping[str, Any]) -> PositionScheme:
-    """The scheme that the settings name."""
-    scheme = POSITION_SCHEMES[str(settings.get("position_scheme", "tupe-a"))]
-    return scheme.with_relative() if settings.get("rel_pos") else scheme
+def scheme_of(settings: Mapping[str, Any]) -> PositionScheme:
+    """The position scheme that the settings name."""
+    name = str(settings.get("position_scheme", "tupe-a"))
+    return position_scheme(name, relative=bool(settings.get("rel_pos")))

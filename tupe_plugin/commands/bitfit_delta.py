@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..checkpoint.contents import check_finite
 from ..checkpoint.file_kind import refuse_what_is_no_file
-from ..checkpoint.tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint, position_scheme
+from ..checkpoint.tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint, scheme_of
 from ..core.bitfit import bias_terms, parse_roles
 
 FORMAT = "tupe-delta 1"
@@ -217,7 +217,7 @@ def sizes_of(checkpoint: TupeCheckpoint) -> dict[str, Any]:
         "encoder_ffn_embed_dim": encoder["layers.0.fc1.weight"].size(0),
         "encoder_attention_heads": int(settings["encoder_attention_heads"]),
         "max_positions": int(settings["max_positions"]),
-        "position_scheme": position_scheme(settings).name,
+        "position_scheme": scheme_of(settings).name,
         "vocabulary": vocabulary,
     }
 

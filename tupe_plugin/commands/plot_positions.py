@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, no_grad
 
-from ..checkpoint.tupe_checkpoint import position_scheme, read_tupe_checkpoint
+from ..checkpoint.tupe_checkpoint import read_tupe_checkpoint, scheme_of
 from ..core.position_scheme import PositionEncoding
 
 DEFAULT_LENGTH = 64
@@ -45,12 +45,7 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
     """
     read = read_tupe_checkpoint(checkpoint)
     settings = read.model
-    scheme = position_scheme(settings)
-    if scheme.absolute is None and not scheme.relative:
-        raise NoPositionsError(
-            f"{checkpoint}: position scheme {scheme.name} adds no bias to the attention logits, "
-            "so there is no correlation to draw; the tupe-* schemes and bert-r do"
-        )
+    scheme = scheme_of(settings)
     max_positions = int(settings["max_positions"])
     length = min(DEFAULT_LENGTH, max_positions) if length is None else length
     if not 2 <= length <= max_positions:
@@ -74,7 +69,11 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
     )
     with no_grad():
         attn_bias = encoding.attn_bias(length)
-    assert attn_bias is not None
+    if attn_bias is None:
+        raise NoPositionsError(
+            f"{checkpoint}: position scheme {scheme.name} adds no bias to the attention logits, "
+            "so there is no correlation to draw; the tupe-* schemes and bert-r do"
+        )
     return LearnedPositions(scheme.name, attn_bias)
 
 

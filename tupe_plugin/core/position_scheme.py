@@ -11,13 +11,19 @@
 | ``none``         |                |                                  | 1/sqrt(d)      |
 
 Source: TUPE (arXiv 2006.15595), sections 3 and 4.2, Table 1; ``none`` is our control.  The scale
-is 1/sqrt(n d) for n independent products in the logits, so that their variance stays the same.
+is 1/sqrt(n d) for n independent products in the logits, so that their variance stays the same:
+that of the words, and those which the parts add.
+
+A scheme is a list of parts.  A part is a table of one kind: it builds a module, and says what the
+module gives for a length.  A new scheme is one more entry of ``POSITION_SCHEMES``; a new kind of
+position is one more part, and nothing else changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -27,56 +33,161 @@ from .relative_position import RelativePositionBias, untied_cls_bins
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What a part needs to know of the encoder; see :class:`PositionEncoding`."""
+
+    max_positions: int
+    embed_dim: int
+    num_heads: int
+    num_bins: int
+    max_distance: int
+    scale: float
+    """Factor on the products in the logits."""
+    layer_norm: Callable[[int], nn.Module]
+
+
+class Part(Protocol):
+    """One kind of knowledge of positions."""
+
+    name: ClassVar[str]
+    """Of its module in the encoding, and so in every checkpoint."""
+    products: ClassVar[int]
+    """Independent products that it adds to the logits."""
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        """Its parameters."""
+
+    def terms(self, module: nn.Module, length: int) -> PositionTerms:
+        """What they give for a sequence of ``length`` tokens."""
+
+
+@dataclass(frozen=True)
+class LearnedInput:
+    """A learned vector for each position, added to the word embedding (BERT)."""
+
+    name: ClassVar[str] = "learned"
+    products: ClassVar[int] = 0
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        return nn.Embedding(sizes.max_positions, sizes.embed_dim)
+
+    def terms(self, module: nn.Module, length: int) -> PositionTerms:
+        return PositionTerms(embedding=module.get_parameter("weight")[:length])
+
+
+@dataclass(frozen=True)
+class ProjectedPositions:
+    """Positional queries and keys of their own, with all cross terms (BERT-A^d)."""
+
+    name: ClassVar[str] = "projection"
+    products: ClassVar[int] = 3
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        return _projection(sizes)
+
+    def terms(self, module: nn.Module, length: int) -> PositionTerms:
+        query, key = module(1, length + 1)
+        return PositionTerms(query=query, key=key)
+
+
+@dataclass(frozen=True)
+class AbsoluteBias:
+    """Correlations of positions, added to the logits (TUPE)."""
+
+    cls_rule: Callable[[Tensor], Tensor]
+    """What becomes of [CLS]: ``untie_cls`` or ``tie_cls``."""
+    name: ClassVar[str] = "absolute"
+    products: ClassVar[int] = 1
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        return AbsolutePositionBias(_projection(sizes), scale=sizes.scale, cls_rule=self.cls_rule)
+
+    def terms(self, module: nn.Module, length: int) -> PositionTerms:
+        return PositionTerms(attn_bias=module(length))
+
+
+@dataclass(frozen=True)
+class RelativeBias:
+    """A scalar for each head and distance, added to the logits (T5)."""
+
+    untied_cls: bool = False
+    """Whether [CLS] has entries of its own."""
+    name: ClassVar[str] = "relative"
+    products: ClassVar[int] = 0
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        return RelativePositionBias(
+            sizes.num_heads,
+            sizes.max_positions,
+            num_bins=sizes.num_bins,
+            max_distance=sizes.max_distance,
+            untied_cls=untied_cls_bins(sizes.num_bins) if self.untied_cls else None,
+        )
+
+    def terms(self, module: nn.Module, length: int) -> PositionTerms:
+        return PositionTerms(attn_bias=module(length))
+
+
+@dataclass(frozen=True)
 class PositionScheme:
-    """The parts of a scheme; see the table above."""
+    """A row of the table above."""
 
     name: str
-    num_products: int
-    """Independent products in the logits: n in the scale 1/sqrt(n d)."""
-    learned_input: bool = False
-    projected: bool = False
-    """Adds projected positions to every layer's queries and keys."""
-    absolute: Callable[[Tensor], Tensor] | None = None
-    """None, or the rule for [CLS] in the absolute bias."""
-    relative: bool = False
+    parts: tuple[Part, ...] = ()
+    with_relative: str | None = None
+    """The scheme which has relative positions besides, if there is one."""
 
     @property
-    def unties_cls(self) -> bool:
-        return self.absolute is untie_cls
+    def num_products(self) -> int:
+        """Independent products in the logits: n in the scale 1/sqrt(n d)."""
+        return 1 + sum(part.products for part in self.parts)
+
+    @property
+    def has_relative(self) -> bool:
+        return any(isinstance(part, RelativeBias) for part in self.parts)
 
     def scale(self, head_dim: int) -> float:
         """Factor on Q K^T."""
         return float((self.num_products * head_dim) ** -0.5)
 
-    def with_relative(self) -> PositionScheme:
-        """The same scheme with the relative bias added.  Raises ValueError if it makes no sense."""
-        if self.relative:
-            return self
-        if self.name not in _WITH_RELATIVE:
-            known = ", ".join(sorted(_WITH_RELATIVE))
-            raise ValueError(
-                f"position scheme {self.name!r} has no form with relative positions "
-                f"(these have: {known}): leave the relative positions out, or choose one of these"
-            )
-        return POSITION_SCHEMES[_WITH_RELATIVE[self.name]]
-
-
-_TUPE_A = PositionScheme("tupe-a", num_products=2, absolute=untie_cls)
-_BERT_A = PositionScheme("bert-a", num_products=1, learned_input=True)
 
 POSITION_SCHEMES: dict[str, PositionScheme] = {
     scheme.name: scheme
     for scheme in (
-        _TUPE_A,
-        replace(_TUPE_A, name="tupe-r", relative=True),
-        replace(_TUPE_A, name="tupe-a-tie-cls", absolute=tie_cls),
-        _BERT_A,
-        replace(_BERT_A, name="bert-r", relative=True),
-        PositionScheme("bert-a-d", num_products=4, projected=True),
-        PositionScheme("none", num_products=1),
+        PositionScheme("tupe-a", (AbsoluteBias(untie_cls),), with_relative="tupe-r"),
+        PositionScheme(
+            "tupe-r",
+            (AbsoluteBias(untie_cls), RelativeBias(untied_cls=True)),
+            with_relative="tupe-r",
+        ),
+        PositionScheme("tupe-a-tie-cls", (AbsoluteBias(tie_cls),)),
+        PositionScheme("bert-a", (LearnedInput(),), with_relative="bert-r"),
+        PositionScheme("bert-r", (LearnedInput(), RelativeBias()), with_relative="bert-r"),
+        PositionScheme("bert-a-d", (ProjectedPositions(),)),
+        PositionScheme("none"),
     )
 }
-_WITH_RELATIVE = {"tupe-a": "tupe-r", "bert-a": "bert-r"}
+
+
+def position_scheme(name: str, *, relative: bool = False) -> PositionScheme:
+    """The scheme of this name, with relative positions added if they are asked for.
+
+    Raises:
+        ValueError: there is no such scheme, or it has no form with relative positions.
+    """
+    if name not in POSITION_SCHEMES:
+        raise ValueError(f"no position scheme {name!r}; there are {', '.join(POSITION_SCHEMES)}")
+    scheme = POSITION_SCHEMES[name]
+    if not relative:
+        return scheme
+    if scheme.with_relative is None:
+        others = (s for s in POSITION_SCHEMES.values() if s.with_relative not in (None, s.name))
+        have = ", ".join(sorted(s.name for s in others))
+        raise ValueError(
+            f"position scheme {name!r} has no form with relative positions "
+            f"(these have: {have}): leave the relative positions out, or choose one of these"
+        )
+    return POSITION_SCHEMES[scheme.with_relative]
 
 
 class PositionEncoding(nn.Module):
@@ -105,31 +216,21 @@ class PositionEncoding(nn.Module):
     ) -> None:
         super().__init__()
         self.max_positions = max_positions
-        self.learned = nn.Embedding(max_positions, embed_dim) if scheme.learned_input else None
-        self.projection: PositionProjection | None = None
-        self.absolute: AbsolutePositionBias | None = None
-        self.relative: RelativePositionBias | None = None
-        if scheme.projected:
-            self.projection = PositionProjection(
-                max_positions, embed_dim, num_heads, layer_norm=layer_norm
-            )
-        if scheme.absolute is not None:
-            self.absolute = AbsolutePositionBias(
-                PositionProjection(max_positions, embed_dim, num_heads, layer_norm=layer_norm),
-                scale=scheme.scale(embed_dim // num_heads),
-                cls_rule=scheme.absolute,
-            )
-        if scheme.relative:
-            self.relative = RelativePositionBias(
-                num_heads,
-                max_positions,
-                num_bins=num_bins,
-                max_distance=max_distance,
-                untied_cls=untied_cls_bins(num_bins) if scheme.unties_cls else None,
-            )
+        self._parts = scheme.parts
+        sizes = Sizes(
+            max_positions,
+            embed_dim,
+            num_heads,
+            num_bins,
+            max_distance,
+            scheme.scale(embed_dim // num_heads),
+            layer_norm,
+        )
+        for part in scheme.parts:
+            self.add_module(part.name, part.build(sizes))
 
     def forward(self, length: int) -> PositionTerms:
-        """Terms for a sequence of ``length`` tokens.
+        """Terms for a sequence of ``length`` tokens; those of several parts are added up.
 
         Raises:
             ValueError: ``length`` is above ``max_positions``.
@@ -139,19 +240,24 @@ class PositionEncoding(nn.Module):
                 f"a sequence of {length} tokens is longer than max_positions={self.max_positions}: "
                 "shorten the input, or train with more positions"
             )
-        query = key = None
-        if self.projection is not None:
-            query, key = self.projection(1, length + 1)
-        return PositionTerms(
-            attn_bias=self.attn_bias(length),
-            query=query,
-            key=key,
-            embedding=None if self.learned is None else self.learned.weight[:length],
-        )
+        total = PositionTerms()
+        for part in self._parts:
+            terms = part.terms(self.get_submodule(part.name), length)
+            total = PositionTerms(*map(_sum, total, terms))
+        return total
 
     def attn_bias(self, length: int) -> Tensor | None:
         """What is added to the logits, absolute + relative: ``(heads, length, length)``."""
-        parts = [part(length) for part in (self.absolute, self.relative) if part is not None]
-        if not parts:
-            return None
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return self(length).attn_bias
+
+
+def _projection(sizes: Sizes) -> PositionProjection:
+    return PositionProjection(
+        sizes.max_positions, sizes.embed_dim, sizes.num_heads, layer_norm=sizes.layer_norm
+    )
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

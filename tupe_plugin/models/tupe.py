@@ -30,7 +30,7 @@ from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
 from ..core.layer_decay import Depth, parameter_depths
-from ..core.position_scheme import POSITION_SCHEMES, PositionScheme
+from ..core.position_scheme import POSITION_SCHEMES, position_scheme
 from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place
 
 logger = logging.getLogger(__name__)
@@ -166,11 +166,11 @@ class TupeModel(FairseqEncoderModel):
                 f"{heads}: each head needs the same number of features"
             )
         try:
-            relative = position_scheme(cfg).relative
+            scheme = position_scheme(str(cfg.position_scheme), relative=cfg.rel_pos)
         except ValueError as error:
             raise ValueError(f"--rel-pos: {error}") from None
         one_by_one = cfg.rel_pos_bins // 4
-        if relative and cfg.max_rel_pos <= one_by_one:
+        if scheme.has_relative and cfg.max_rel_pos <= one_by_one:
             raise ValueError(
                 f"--max-rel-pos {cfg.max_rel_pos}: give more than {one_by_one}, the distances "
                 f"that --rel-pos-bins {cfg.rel_pos_bins} tells apart one by one"
@@ -295,7 +295,7 @@ class TupeFairseqEncoder(FairseqEncoder):
             ffn_embed_dim=cfg.encoder_ffn_embed_dim,
             num_heads=cfg.encoder_attention_heads,
             max_positions=cfg.max_positions,
-            scheme=position_scheme(cfg),
+            scheme=position_scheme(str(cfg.position_scheme), relative=cfg.rel_pos),
             num_bins=cfg.rel_pos_bins,
             max_distance=cfg.max_rel_pos,
             dropout=cfg.dropout,
@@ -344,12 +344,6 @@ def _check_memory(cfg: DictConfig, dictionary: Any) -> None:
             f"{format_bytes(available)} are available: lower --encoder-layers, "
             "--encoder-embed-dim, --encoder-ffn-embed-dim or --max-positions"
         )
-
-
-def position_scheme(cfg: DictConfig) -> PositionScheme:
-    """The scheme that ``--position-scheme`` and ``--rel-pos`` name together."""
-    scheme = POSITION_SCHEMES[str(cfg.position_scheme)]
-    return scheme.with_relative() if cfg.rel_pos else scheme
 
 
 def _activation(name: str) -> Callable[[Tensor], Tensor]:
