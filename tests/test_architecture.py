@@ -23,6 +23,7 @@ HEAP_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "t
 # An adapter's equation is in the core file of the same stem, but for these, and why.
 OTHER_STEMS = {
     "models/tupe.py": "core/encoder.py",  # the model is named by the paper, its part by what it is
+    "models/roberta.py": "core/bitfit.py",  # the model is fairseq's
     "optim/adam.py": "core/layer_decay.py",  # Adam is fairseq's; what is added is the decay
     "optim/lr_scheduler/warmup_ratio.py": "core/learning_rate.py",  # one schedule, several flags
     "criterions/sentence_prediction.py": None,  # counts and correlations: there is no method

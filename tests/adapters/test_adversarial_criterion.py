@@ -405,7 +405,7 @@ def test_an_unknown_method_is_no_other_method() -> None:
 
 
 def test_other_models_and_sharded_ones_are_refused() -> None:
-    with pytest.raises(ValueError, match="Linear is no model of this plug-in"):
+    with pytest.raises(ValueError, match="Linear has no encoder of a known family"):
         adversarial()(torch.nn.Linear(2, 2), batch("classification"))
     cfg = config()
     cfg.ddp_backend = "fully_sharded"

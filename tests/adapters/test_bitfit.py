@@ -11,10 +11,12 @@ import torch
 from fairseq import metrics
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
-from fairseq.trainer import Trainer
 from torch import nn
 
-from tupe_plugin.core.bitfit import ROLES, bias_terms
+from tupe_plugin.compat.trainer_parts import keep_states_of_criterions
+from tupe_plugin.core.bitfit import ROLES
+from tupe_plugin.core.encoder_view import names_of
+from tupe_plugin.core.layer_decay import parameter_depths
 from tupe_plugin.criterions import bitfit as adapter
 from tupe_plugin.criterions.bitfit import BitFitCriterion
 
@@ -63,7 +65,8 @@ def test_terms_and_heads_train_whenever_the_head_comes() -> None:
 
 def test_layer_decay_finds_the_depth_of_every_trained_parameter() -> None:
     model = with_head("--bitfit-terms", "query,output")
-    levels = {n: p.param_group.depth.level for n, p in model.named_parameters() if p.requires_grad}
+    depths = parameter_depths(model)
+    levels = {n: depths[p].level for n, p in model.named_parameters() if p.requires_grad}
     assert {n: level for n, level in levels.items() if "parametrizations" in n} == {
         f"{LAYERS}.{i}.self_attn.parametrizations.in_proj_bias.original0": i + 1 for i in range(2)
     }
@@ -122,24 +125,32 @@ def _fresh_meters():
     metrics.reset()
 
 
-def make_trainer(model: nn.Module, **loaded: Any) -> Any:
-    """A trainer that loads and saves nothing, below this adapter's wrappers."""
-    made = criterion()
+def make_trainer(model: nn.Module, made: Any = None, **loaded: Any) -> Any:
+    """A trainer that loads and saves nothing of its own."""
+    made = criterion() if made is None else made
 
     class StubTrainer:
         is_data_parallel_master = True
-        get_criterion = staticmethod(lambda: made)
-        get_model = staticmethod(lambda: model)
-        load_checkpoint = adapter._then_start(lambda *args, **named: loaded.get("extra_state"))
-        state_dict = adapter._with_start(lambda trainer: {"extra_state": {}})
 
-    return StubTrainer()
+        def get_criterion(self) -> Any:
+            return made
+
+        def get_model(self) -> Any:
+            return model
+
+        def load_checkpoint(self, *args: Any, **named: Any) -> Any:
+            return loaded.get("extra_state")
+
+        def state_dict(self) -> Any:
+            return {"extra_state": {}}
+
+    module = SimpleNamespace(Trainer=StubTrainer, logger=logging.getLogger(__name__))
+    keep_states_of_criterions(module)
+    return module.Trainer()
 
 
-def test_the_trainer_is_wrapped() -> None:
+def test_the_criterion_is_registered() -> None:
     assert CRITERION_REGISTRY["bitfit"] is BitFitCriterion
-    for method in (Trainer.load_checkpoint, Trainer.state_dict):
-        assert method.__wrapped__ is not None
 
 
 def test_a_model_of_which_everything_trains_is_refused() -> None:
@@ -148,7 +159,7 @@ def test_a_model_of_which_everything_trains_is_refused() -> None:
         ValueError, match=r"nothing is frozen; .*--bitfit-terms query,intermediate,"
     ):
         trainer.load_checkpoint("none.pt")
-    with pytest.raises(ValueError, match=r"knows the bias terms of --arch tupe_\* only"):
+    with pytest.raises(ValueError, match="Linear has no encoder of a known family"):
         make_trainer(nn.Linear(3, 2)).load_checkpoint("none.pt")
 
 
@@ -228,7 +239,7 @@ def test_the_start_is_a_copy_in_float32() -> None:
     trainer.load_checkpoint("pretrained.pt", True)
     start = trainer.state_dict()["extra_state"][adapter._START]
     assert start.keys() == {
-        term.key for term in bias_terms(model.encoder.sentence_encoder.state_dict())
+        term.key for term in names_of(model.encoder.sentence_encoder.state_dict()).biases
     }
     assert {value.dtype for value in start.values()} == {torch.float32}
     before = {key: value.clone() for key, value in start.items()}
@@ -240,14 +251,9 @@ def test_other_criterions_and_validation_alone_are_left_in_peace() -> None:
     model = with_head("--bitfit-terms", "all")
     assert validated(criterion(), model) == {}  # fairseq-validate never calls load_checkpoint
 
-    class Other:
-        get_criterion = staticmethod(nn.Identity)
-        get_model = staticmethod(lambda: with_head())
-        load_checkpoint = adapter._then_start(lambda trainer, *args, **named: args)
-        state_dict = adapter._with_start(lambda trainer: {"extra_state": {}})
-
-    assert Other().load_checkpoint("a.pt", True) == ("a.pt", True)
-    assert Other().state_dict() == {"extra_state": {}}
+    other = make_trainer(with_head(), nn.Identity(), extra_state={"epoch": 2})
+    assert other.load_checkpoint("a.pt", True) == {"epoch": 2}
+    assert other.state_dict() == {"extra_state": {}}
 
 
 def test_loss_is_fairseqs() -> None:

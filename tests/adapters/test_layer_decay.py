@@ -24,6 +24,7 @@ from torch import nn
 
 from tests.end_to_end.training_jobs import differences
 from tests.references.layer_decay import learning_rate
+from tupe_plugin.core.encoder_view import UnknownEncoderError
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 from tupe_plugin.optim.adam import FairseqAdam
 from tupe_plugin.optim.mfac import FairseqMFAC
@@ -81,7 +82,19 @@ def build_model(dtype: torch.dtype = torch.float32, **settings: Any) -> TupeMode
     model.register_classification_head("sentence", num_classes=2)
     for param in model.parameters():
         nn.init.zeros_(param)  # what a step adds is then what they are
-    return model.to(dtype)
+    return in_training(model.to(dtype))
+
+
+def in_training(model: nn.Module) -> Any:
+    """As fairseq's trainer says it while it builds an optimizer."""
+    fairseq.optim.model_in_training = model
+    return model
+
+
+@pytest.fixture(autouse=True)
+def _trainer_is_done():
+    yield
+    vars(fairseq.optim).pop("model_in_training", None)
 
 
 def trained(model: TupeModel) -> list[nn.Parameter]:
@@ -149,6 +162,7 @@ every_precision = pytest.mark.parametrize("precision", list(WRAPPERS))
 def wrapped(name: str, precision: str, model: TupeModel, **overrides: object) -> Any:
     """The optimizer as fairseq's trainer builds it."""
     wrapper, settings, _ = WRAPPERS[precision]
+    in_training(model)
     cfg = configuration(name, **settings, **overrides)
     if wrapper is None:
         return build_optimizer(cfg.optimizer, trained(model))
@@ -297,11 +311,6 @@ def test_decay_1_is_stock_adam_bit_for_bit(precision: str) -> None:
     assert type(ours).__name__ == type(theirs).__name__  # goes into checkpoints
 
 
-def test_models_without_layer_decay_keep_fairseqs_default_group() -> None:
-    """What `--optimizer composite` sorts parameters by."""
-    assert {param.param_group for param in build_model().parameters()} == {"default"}
-
-
 # ---- checkpoints
 
 
@@ -383,12 +392,15 @@ def test_settings_of_other_parts_arrive() -> None:
 @both_optimizers
 def test_parameters_without_a_depth_are_refused(name: str) -> None:
     cfg = configuration(name, **DECAYED).optimizer
-    stranger = nn.Linear(2, 3)
-    with pytest.raises(ValueError, match=r"2 of 2 parameters have no depth.*--arch tupe_\*"):
+    stranger = in_training(nn.Linear(2, 3))
+    with pytest.raises(UnknownEncoderError, match="Linear has no encoder of a known family"):
         build_optimizer(cfg, list(stranger.parameters()))
     model = build_model()
-    with pytest.raises(ValueError, match=r"1 of \d+ parameters have no depth.*criterion"):
+    with pytest.raises(ValueError, match=r"\d+ parameters train, .* a criterion with parameters"):
         build_optimizer(cfg, [*trained(model), stranger.bias])
+    del fairseq.optim.model_in_training
+    with pytest.raises(ValueError, match="only fairseq's trainer tells"):
+        build_optimizer(cfg, trained(model))
 
 
 @both_optimizers

@@ -186,19 +186,6 @@ def test_state_goes_from_flat_to_unflat_parameters() -> None:
         torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3)
 
 
-def test_scheduler_sets_every_group_and_scales_remain() -> None:
-    first, second = parameters()
-    wrapped = build_optimizer(small().optimizer, [first, second])
-    wrapped.optimizer.param_groups[0]["params"] = [first]
-    wrapped.optimizer.add_param_group({"params": [second], "lr_scale": 0.25})
-    before = [first.detach().clone(), second.detach().clone()]
-    wrapped.set_lr(0.5)
-    wrapped.backward(first.sum() + second.sum())
-    wrapped.step()
-    moves = [(p - b).detach().flatten()[0] for p, b in zip((first, second), before, strict=True)]
-    torch.testing.assert_close(moves[1], 0.25 * moves[0])
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -14,7 +14,6 @@ from torch.autograd.graph import saved_tensors_hooks
 from tupe_plugin.core.bitfit import (
     PUBLISHED,
     ROLES,
-    bias_terms,
     drift_of_metric,
     mean_drift,
     metric_name,
@@ -23,6 +22,7 @@ from tupe_plugin.core.bitfit import (
     trained_terms,
 )
 from tupe_plugin.core.encoder import TupeEncoder
+from tupe_plugin.core.encoder_view import names_of, view_of
 from tupe_plugin.core.mfac import MFAC
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 
@@ -112,7 +112,7 @@ def test_positions_and_embeddings_have_no_role(scheme: str) -> None:
     model = bitfit("all", scheme=scheme)
     frozen = [*model.positions.parameters(), *model.embed_tokens.parameters()]
     assert not any(parameter.requires_grad for parameter in frozen)
-    places = {(term.place, term.role) for term in bias_terms(model.state_dict())}
+    places = {(term.place, term.role) for term in view_of(model).biases}
     assert places == {("embedding", "layer_norm")} | {
         (str(layer), role) for layer in range(LAYERS) for role in ROLES
     }
@@ -131,8 +131,12 @@ def test_the_list_of_roles() -> None:
 @pytest.mark.parametrize(
     ("make", "roles", "message"),
     [
-        (lambda: torch.nn.Linear(2, 3), ["query"], "terms of Linear are not known .* TupeEncoder"),
-        (lambda: torch.nn.Sequential(encoder()), ["query"], "give its part '0'"),
+        (lambda: torch.nn.Linear(2, 3), ["query"], "Linear has no encoder of a known family"),
+        (
+            lambda: torch.nn.Sequential(encoder(), encoder()),
+            ["query"],
+            "2 encoders .tupe at 0., tupe at 1..: give the one",
+        ),
         (encoder, ["querry"], "no bias term is called 'querry'"),
         (encoder, [], "names no bias term"),
     ],
@@ -228,7 +232,7 @@ def test_frozen_parts_get_no_update_and_no_optimizer_state(name: str, choice: st
         optimizer.step()
     end = model.state_dict()
     roles = parse_roles(choice)
-    terms = list(bias_terms(end))
+    terms = names_of(end).biases
     for term in terms:
         assert torch.equal(term.of(start), term.of(end)) == (term.role not in roles), term
     for key in end.keys() - {term.key for term in terms}:
@@ -325,7 +329,7 @@ def test_training_the_terms_twice_is_training_them_once() -> None:
 def test_drift_is_the_mean_absolute_change_of_each_role_in_each_layer() -> None:
     before, after = encoder(pre_norm=True).state_dict(), encoder(pre_norm=True)
     after = randomized(after, seed=6).state_dict()
-    terms = list(bias_terms(after))
+    terms = names_of(after).biases
     changes: dict[tuple[str, str], list[float]] = {}
     for term in terms:
         for one, other in zip(term.of(before).tolist(), term.of(after).tolist(), strict=True):
@@ -342,7 +346,7 @@ def test_drift_of_one_role_is_seen_there_and_nowhere_else() -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with torch.no_grad():
         model.layers[1].self_attn.in_proj_bias[2 * EMBED :] -= 0.25
-    drift = mean_drift(bias_terms(before), before, model.state_dict())
+    drift = mean_drift(names_of(before).biases, before, model.state_dict())
     assert drift.pop(("1", "value")) == 0.25
     assert set(drift.values()) == {0.0}
     assert mean_drift([], before, before) == {}

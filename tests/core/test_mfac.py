@@ -111,7 +111,7 @@ def test_groups_share_the_window_and_have_their_own_rates() -> None:
     groups = [
         {"params": two[:1], "lr": 0.5 * SETTINGS["lr"]},
         {"params": two[1:2]},
-        {"params": two[2:], "lr_scale": 3.0},
+        {"params": two[2:], "lr": 3.0 * SETTINGS["lr"]},
     ]
     train(MFAC(groups, **SETTINGS), steps)
     for p, q, s, factor in zip(one, two, start, (0.5, 1.0, 3.0), strict=True):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,9 +10,10 @@ from torch.nn import functional as F
 from tests.core.random_parameters import randomized
 from tupe_plugin.core.adversarial import SMART, Pass, Passes
 from tupe_plugin.core.attention import explicit_attention
+from tupe_plugin.core.attention_access import SITES, ReplaceableAttention
 from tupe_plugin.core.divergence import symmetric_kl_divergence
 from tupe_plugin.core.encoder import TupeEncoder
-from tupe_plugin.core.noise_sites import AttentionNoise, WordNoise, logit_noise, weight_noise
+from tupe_plugin.core.noise_sites import AttentionNoise, WordNoise
 from tupe_plugin.core.perturbation import LInfBall, Normal, UnitStep
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 
@@ -44,8 +47,7 @@ def tokens() -> Tensor:
 def sites(model: TupeEncoder):
     return {
         "words": WordNoise(model),
-        "weights": AttentionNoise(model, weight_noise),
-        "logits": AttentionNoise(model, logit_noise),
+        **{site: AttentionNoise(model, site) for site in SITES},
     }
 
 
@@ -143,25 +145,31 @@ def attention_parts() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("attention", [F.scaled_dot_product_attention, explicit_attention])
 def test_weights_and_logits_have_the_noise_of_the_equation(attention) -> None:
     query, key, value, noise, bias = attention_parts()
+
+    def with_noise(site: str, **options: object) -> Tensor:
+        module = SimpleNamespace(attention=attention)
+        with ReplaceableAttention().entering(module, site, noise):
+            return module.attention(query, key, value, **options)
+
     for b in range(BATCH):
         for h in range(HEADS):
             logits = 0.3 * query[b, h] @ key[b, h].T + bias[h]
             weights = torch.softmax(logits, -1) + noise[b, h]
             options = {"attn_mask": bias.unsqueeze(0), "scale": 0.3}
-            ours = weight_noise(attention, noise, query, key, value, **options)
+            ours = with_noise("weights", **options)
             torch.testing.assert_close(ours[b, h], weights @ value[b, h])
             weights = torch.softmax(logits + noise[b, h], -1)
-            ours = logit_noise(attention, noise, query, key, value, **options)
+            ours = with_noise("logits", **options)
             torch.testing.assert_close(ours[b, h], weights @ value[b, h])
-    unbiased = logit_noise(attention, noise, query, key, value, scale=0.3)
+    unbiased = with_noise("logits", scale=0.3)
     expected = torch.softmax(0.3 * query @ key.transpose(-1, -2) + noise, -1) @ value
     torch.testing.assert_close(unbiased, expected)
 
 
-@pytest.mark.parametrize("with_noise", [weight_noise, logit_noise])
-def test_chosen_layers_only(with_noise) -> None:
+@pytest.mark.parametrize("site", SITES)
+def test_chosen_layers_only(site) -> None:
     model = encoder()
-    site = AttentionNoise(model, with_noise, layers=[1])
+    site = AttentionNoise(model, site, layers=[1])
     noise = some_noise(site)
     assert len(noise) == 1
     plain = model(tokens())
@@ -173,7 +181,9 @@ def test_chosen_layers_only(with_noise) -> None:
 
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="no layer 2: the encoder's are 0 to 1"):
-        AttentionNoise(encoder(), weight_noise, layers=[0, 2])
+        AttentionNoise(encoder(), layers=[0, 2])
+    with pytest.raises(ValueError, match="attention noise enters weights or logits"):
+        AttentionNoise(encoder(), "values")
 
 
 @pytest.mark.parametrize("autocast", [False, True])

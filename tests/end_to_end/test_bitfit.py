@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tupe_plugin.core.bitfit import bias_terms, parse_roles
+from tupe_plugin.core.bitfit import parse_roles
+from tupe_plugin.core.encoder_view import names_of
 
 from .test_data_parallel import TWO_WORKERS, assert_same_parameters
 from .training_jobs import (
@@ -47,7 +48,7 @@ def assert_only_terms_moved(base: Path, tuned: Path, terms: str, dtype: torch.dt
     before = {key: value.to(dtype).float() for key, value in before.items()}
     encoder = {key.removeprefix(ENCODER): key for key in before if key.startswith(ENCODER)}
     moved = {}
-    for term in bias_terms(encoder):
+    for term in names_of(encoder).biases:
         key = ENCODER + term.key
         vectors = [term.of({term.key: state[key]}) for state in (before, after)]
         if term.role not in parse_roles(terms):

@@ -24,7 +24,8 @@ from torch import Tensor
 from ..checkpoint.contents import check_finite
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint, scheme_of
-from ..core.bitfit import bias_terms, parse_roles
+from ..core.bitfit import parse_roles
+from ..core.encoder_view import names_of
 
 FORMAT = "tupe-delta 1"
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -128,7 +129,7 @@ def apply_delta(base: TupeCheckpoint, delta: Delta, *, name: str) -> dict[str, T
     }
     weights[_TIED] = weights[_TIED_TO]  # stored once
     encoder = _encoder(weights)
-    for term in bias_terms(encoder):
+    for term in names_of(encoder).biases:
         if term.role in delta.roles:
             _check_bias(term, encoder, delta, name=name)
             term.of(encoder).copy_(delta.tensors[ENCODER + term.name])  # a view of `weights`
@@ -244,7 +245,7 @@ def _encoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _trained(weights: Mapping[str, Tensor], roles: tuple[str, ...]) -> dict[str, Tensor]:
     """Bias terms of these roles, and the heads."""
     encoder = _encoder(weights)
-    terms = [term for term in bias_terms(encoder) if term.role in roles]
+    terms = [term for term in names_of(encoder).biases if term.role in roles]
     biases = {ENCODER + term.name: term.of(encoder) for term in terms}
     return biases | {key: value for key, value in weights.items() if not _is_model(key)}
 
@@ -252,7 +253,7 @@ def _trained(weights: Mapping[str, Tensor], roles: tuple[str, ...]) -> dict[str,
 def _frozen(weights: Mapping[str, Tensor], roles: tuple[str, ...]) -> dict[str, Tensor]:
     """Everything else."""
     encoder = _encoder(weights)
-    terms = list(bias_terms(encoder))
+    terms = names_of(encoder).biases
     keys = {ENCODER + term.key for term in terms}
     biases = {ENCODER + term.name: term.of(encoder) for term in terms if term.role not in roles}
     return biases | {k: v for k, v in weights.items() if _is_model(k) and k not in keys}

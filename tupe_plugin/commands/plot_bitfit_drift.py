@@ -12,7 +12,9 @@ from pathlib import Path
 
 from ..checkpoint.errors import UnusableCheckpointError
 from ..checkpoint.tupe_checkpoint import read_tupe_checkpoint
-from ..core.bitfit import ROLES, bias_terms, drift_of_metric, mean_drift
+from ..core.bitfit import drift_of_metric, mean_drift
+from ..core.encoder_family import ROLES
+from ..core.encoder_view import names_of
 from .fairseq_log import UnreadableLogError, read_log, refuse_what_is_no_log
 
 Drift = dict[tuple[str, str], float]
@@ -48,7 +50,7 @@ def compare_checkpoints(base: Path, tuned: Path) -> Drift:
         CheckpointError: one is no checkpoint of a tupe model, or they do not fit.
     """
     before, after = (read_tupe_checkpoint(path).encoder for path in (base, tuned))
-    terms = list(bias_terms(after))
+    terms = names_of(after).biases
     if any(before[t.key].shape != after[t.key].shape if t.key in before else True for t in terms):
         raise UnusableCheckpointError(f"{base} and {tuned} are models of different sizes")
     return mean_drift(terms, before, after)

@@ -62,6 +62,13 @@ def attention_mask(
     return mask.masked_fill(padding, -torch.inf)
 
 
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Type of the matrix products with ``x``: autocast decides it where it is on."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype
+
+
 def explicit_attention(
     query: Tensor,
     key: Tensor,

@@ -8,73 +8,46 @@ Source: BitFit (arXiv 2106.10199), section 3, and the authors' code.  Published:
 ``query,intermediate`` (0.04 % of BERT), come close to all (0.09 %).  The key bias adds the same
 number to all logits of a query, so no softmax sees it.
 
-| paper          | role                  | parameter of a layer                         |
-|----------------|-----------------------|----------------------------------------------|
-| b_q, b_k, b_v  | ``query, key, value`` | thirds of ``self_attn.in_proj_bias``         |
-| b_m1           | ``attention_output``  | ``self_attn.out_proj.bias``                  |
-| b_m2           | ``intermediate``      | ``fc1.bias``                                 |
-| b_m3           | ``output``            | ``fc2.bias``                                 |
-| b_LN1, b_LN2   | ``layer_norm``        | ``self_attn_layer_norm``, ``final_layer_norm`` |
+| paper          | role                  |
+|----------------|-----------------------|
+| b_q, b_k, b_v  | ``query, key, value`` |
+| b_m1           | ``attention_output``  |
+| b_m2           | ``intermediate``      |
+| b_m3           | ``output``            |
+| b_LN1, b_LN2   | ``layer_norm``        |
 
-``layer_norm`` also holds the LayerNorm on the embeddings and pre-LN's last one, as in the authors'
-code.  TUPE's positional block has no role: it is an embedding of positions, like the tables of
-BERT, which BitFit freezes; with it the positional bias of the logits stays a constant.
+Which parameters these are in an encoder is told by its table in ``views/``.  ``layer_norm`` also
+holds the LayerNorm on the embeddings and pre-LN's last one, as in the authors' code.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .attention import MultiheadSelfAttention
-from .encoder import TupeEncoder
-from .split_bias import PARTS, bias_parameter, split_bias
+from .encoder_family import PARTS, ROLES, BiasTerm
+from .encoder_view import EncoderView, view_of
+from .split_bias import bias_parameter, split_bias
 
-ROLES = (*PARTS, "attention_output", "intermediate", "output", "layer_norm")
 ALL = "all"
 PUBLISHED = "query,intermediate"
 """The pair of terms that the paper finds to come close to all."""
 _METRIC = "bias_drift_"
 
-_OF_A_LAYER = (
-    *((part, "self_attn.in_proj_bias") for part in PARTS),
-    ("attention_output", "self_attn.out_proj.bias"),
-    ("intermediate", "fc1.bias"),
-    ("output", "fc2.bias"),
-    ("layer_norm", "self_attn_layer_norm.bias"),
-    ("layer_norm", "final_layer_norm.bias"),
-)
-_AROUND_THE_LAYERS = (
-    ("embedding", "embedding_layer_norm.bias"),
-    ("final", "final_layer_norm.bias"),
-)
 
+class TrainedShare(NamedTuple):
+    """How much of a model BitFit trains."""
 
-class BiasTerm(NamedTuple):
-    """One bias vector of an encoder."""
-
-    place: str
-    """Number of the layer from 0, or ``embedding`` or ``final`` for a LayerNorm outside of them."""
-    role: str
-    key: str
-    """Name in the encoder's state dict."""
-
-    @property
-    def name(self) -> str:
-        """The key; with the part, if it is one of a packed projection."""
-        return f"{self.key}.{self.role}" if self.role in PARTS else self.key
-
-    def of(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Its value ``(features,)`` in the encoder's state dict, as a view."""
-        value = state[self.key]
-        if self.role not in PARTS:
-            return value
-        return value.chunk(len(PARTS))[PARTS.index(self.role)]
+    biases: int
+    """Parameters of the encoder that train, counted one by one."""
+    heads: int
+    """Parameters outside of it that train."""
+    total: int
+    """All parameters of the model but the latter."""
 
 
 def parse_roles(text: str) -> tuple[str, ...]:
@@ -95,51 +68,50 @@ def parse_roles(text: str) -> tuple[str, ...]:
     return ROLES if ALL in names else tuple(role for role in ROLES if role in names)
 
 
-def bias_terms(state: Mapping[str, Any]) -> Iterator[BiasTerm]:
-    """Every bias term of an encoder with this state dict, from the input to the output."""
-    before, after = (BiasTerm(place, "layer_norm", key) for place, key in _AROUND_THE_LAYERS)
-    if before.key in state:
-        yield before
-    for layer in itertools.count():
-        keys = [(role, f"layers.{layer}.{path}") for role, path in _OF_A_LAYER]
-        if keys[0][1] not in state:
-            break
-        yield from (BiasTerm(str(layer), role, key) for role, key in keys)
-    if after.key in state:
-        yield after
-
-
-def train_only_biases(encoder: TupeEncoder, roles: Iterable[str]) -> None:
-    """Freeze the encoder but for the bias terms of these roles, a list or comma-separated.
+def train_only_biases(
+    model: nn.Module | EncoderView, roles: str | Iterable[str] = ALL
+) -> TrainedShare:
+    """Freeze the encoder but for the bias terms of these roles; heads are left as they are.
 
     Where query, key and value do not share one fate, their packed bias is split; names in the
     state dict stay.  To be done before an optimizer takes the parameters.
 
+    Args:
+        model: a model with an encoder, or a view of one.
+        roles: some of `ROLES`, as a list or with commas between; or ``all``.
+
     Raises:
-        ValueError: a role is none of `ROLES`, or there is none; or the module is no encoder whose
-            bias terms are known.  Nothing is frozen then.
+        UnknownEncoderError: no table of ``views/`` fits the model.  Nothing is frozen then.
+        ValueError: a role is none of `ROLES`, or there is none.  Nothing is frozen then.
     """
+    view = view_of(model)
     chosen = set(parse_roles(roles if isinstance(roles, str) else ",".join(roles)))
-    if not isinstance(encoder, TupeEncoder):
-        inside = [name for name, m in encoder.named_modules() if isinstance(m, TupeEncoder)]
-        hint = f"its part {inside[0]!r}" if inside else "a TupeEncoder"
-        raise ValueError(
-            f"the bias terms of {type(encoder).__name__} are not known here, so nothing of it "
-            f"would train: give {hint}"
-        )
-    encoder.requires_grad_(False)
-    if 0 < len(chosen.intersection(PARTS)) < len(PARTS):
-        for layer in encoder.layers:
-            split_bias(cast(Any, layer).self_attn)
-    for term in bias_terms(encoder.state_dict()):
+    for param in view.parameters():
+        param.requires_grad_(False)
+    some_parts = 0 < len(chosen.intersection(PARTS)) < len(PARTS)
+    for term in view.biases:
+        if term.packed and some_parts:
+            split_bias(*_owner(view, term))
+    for term in view.biases:
         if term.role in chosen:
-            _parameter(encoder, term).requires_grad_(True)
+            parameter(view, term).requires_grad_(True)
+    return trained_share(view)
 
 
-def trained_terms(encoder: TupeEncoder) -> list[BiasTerm]:
+def trained_terms(model: nn.Module | EncoderView) -> list[BiasTerm]:
     """The bias terms that require gradients."""
-    terms = bias_terms(encoder.state_dict())
-    return [term for term in terms if _parameter(encoder, term).requires_grad]
+    view = view_of(model)
+    return [term for term in view.biases if parameter(view, term).requires_grad]
+
+
+def trained_share(model: nn.Module | EncoderView) -> TrainedShare:
+    """How many parameters of the encoder and beside it require gradients."""
+    view = view_of(model)
+    own = set(view.parameters())
+    trained = [param for param in view.model.parameters() if param.requires_grad]
+    biases = sum(param.numel() for param in trained if param in own)
+    heads = sum(param.numel() for param in trained) - biases
+    return TrainedShare(biases, heads, sum(p.numel() for p in view.model.parameters()) - heads)
 
 
 def mean_drift(
@@ -173,8 +145,12 @@ def drift_of_metric(name: str) -> tuple[str, str] | None:
     return (place, role) if name.startswith(_METRIC) and role in ROLES else None
 
 
-def _parameter(encoder: TupeEncoder, term: BiasTerm) -> nn.Parameter:
-    if term.role not in PARTS:
-        return encoder.get_parameter(term.key)
-    attention = encoder.get_submodule(term.key.rpartition(".")[0])
-    return bias_parameter(cast(MultiheadSelfAttention, attention), term.role)
+def parameter(view: EncoderView, term: BiasTerm) -> nn.Parameter:
+    """The parameter that holds a bias term, alone or with others of a packed projection."""
+    module, name = _owner(view, term)
+    return bias_parameter(module, name, term.role) if term.packed else module.get_parameter(name)
+
+
+def _owner(view: EncoderView, term: BiasTerm) -> tuple[nn.Module, str]:
+    path, _, name = term.key.rpartition(".")
+    return view.encoder.get_submodule(path), name

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import MultiheadSelfAttention, PositionTerms, attention_mask
+from .attention import MultiheadSelfAttention, PositionTerms, attention_mask, compute_dtype
 from .initialization import Initialize, init_bert_params
 from .position_scheme import PositionEncoding, PositionScheme
 
@@ -203,10 +202,3 @@ class TupeEncoder(nn.Module):
     def attention_bias(self, length: int) -> Tensor | None:
         """Learned positional part of the logits, ``(heads, query, key)``; None if there is none."""
         return self.positions.attn_bias(length)
-
-
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """Type of the matrix products with ``x``: autocast decides it where it is on."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.get_autocast_dtype(x.device.type)
-    return x.dtype

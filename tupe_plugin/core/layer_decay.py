@@ -26,6 +26,7 @@ it stands before the first, and is made of embeddings: k = 0.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .encoder import TupeEncoder
+from .encoder_view import EncoderView, view_of
 
 
 class Depth(NamedTuple):
@@ -51,28 +52,27 @@ class Depth(NamedTuple):
         return float(layer_decay ** (self.top - self.level))
 
 
-def parameter_depths(
-    encoder: TupeEncoder, *, heads: Iterable[nn.Module]
-) -> dict[nn.Parameter, Depth]:
+def parameter_depths(model: nn.Module | EncoderView) -> dict[nn.Parameter, Depth]:
     """The depth of every parameter of an encoder and of what stands on it.
 
-    A parameter that several modules share has the depth of the lowest one.
+    What is no part of the encoder is a head.  A parameter that several modules share has the depth
+    of the lowest one.
+
+    Raises:
+        UnknownEncoderError: no table of ``views/`` fits the model.
     """
-    top = len(encoder.layers) + 2
-    modules: list[tuple[int, str, nn.Module | None]] = [
-        (0, "embeddings", encoder.embed_tokens),
-        (0, "embeddings", encoder.positions),
-        (0, "embeddings", encoder.embedding_layer_norm),
-        *((i + 1, f"layer {i}", layer) for i, layer in enumerate(encoder.layers)),
-        (top - 1, "last LayerNorm", encoder.final_layer_norm),
-        *((top, "heads", head) for head in heads),
+    view = view_of(model)
+    top = len(view.layers) + 2
+    places: list[tuple[int, str, tuple[nn.Module, ...]]] = [
+        (0, "embeddings", view.before_layers),
+        *((i + 1, f"layer {i}", (layer,)) for i, layer in enumerate(view.layers)),
+        (top - 1, "last LayerNorm", view.after_layers),
+        (top, "heads", (view.model,)),
     ]
     depths: dict[nn.Parameter, Depth] = {}
-    for level, what, module in modules:
-        for param in () if module is None else module.parameters():
+    for level, what, modules in places:
+        for param in itertools.chain.from_iterable(module.parameters() for module in modules):
             depths.setdefault(param, Depth(level, top, what))
-    forgotten = [name for name, param in encoder.named_parameters() if param not in depths]
-    assert not forgotten, f"parameter_depths does not know where {forgotten} stand"
     return depths
 
 

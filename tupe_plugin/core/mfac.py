@@ -54,7 +54,6 @@ class MFAC(torch.optim.Optimizer):
     optimizers here; a group has its own lr, momentum and weight decays.  The window is laid out
     with the first step (or ``load_state_dict``) over the parameters that require gradients then;
     one whose ``grad`` is None at some step enters the window as zeros and stays as it is.
-    ``lr_scale`` in a group multiplies its lr.
 
     Args:
         params: parameters, or groups of them.
@@ -273,7 +272,7 @@ class MFAC(torch.optim.Optimizer):
                     self._momentum_buffer = torch.zeros_like(update)
                 buffer = self._momentum_buffer[columns]
                 part = buffer.mul_(group["momentum"]).add_(part, alpha=1 - group["momentum"])
-            lr = float(group["lr"]) * group.get("lr_scale", 1.0)
+            lr = float(group["lr"])
             if group["decoupled_weight_decay"]:
                 param.mul_(1 - lr * group["decoupled_weight_decay"])
             param.add_(part.view_as(param).to(param.device), alpha=-lr)

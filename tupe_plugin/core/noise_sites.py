@@ -12,15 +12,16 @@ gets no noise: neither as a word, nor as a key or query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from .attention import MultiheadSelfAttention
-from .encoder import TupeEncoder, compute_dtype
+from .attention import compute_dtype
+from .attention_access import SITES
+from .encoder_view import EncoderView, view_of
 from .perturbation import Noise, NoiseSpace
 
 
@@ -35,14 +36,22 @@ class NoiseSite(Protocol):
 
 
 class WordNoise:
-    """Noise on the word embeddings, before LayerNorm and dropout."""
+    """Noise on the word embeddings, before LayerNorm and dropout.
 
-    def __init__(self, encoder: TupeEncoder) -> None:
-        self._embedding = encoder.embed_tokens
-        self._padding_idx = encoder.padding_idx
+    Args:
+        model: a model with an encoder, or a view of one.
+
+    Raises:
+        UnknownEncoderError: no table of ``views/`` fits the model.
+    """
+
+    def __init__(self, model: nn.Module | EncoderView) -> None:
+        view = view_of(model)
+        self._embedding = view.word_embedding
+        self._padding_idx = view.padding_idx
 
     def space(self, tokens: Tensor) -> NoiseSpace:
-        words = tokens.ne(self._padding_idx).unsqueeze(-1)
+        words = _words(tokens, self._padding_idx).unsqueeze(-1)
         allowed = words.expand(-1, -1, self._embedding.embedding_dim)
         weight = self._embedding.weight.detach()
         rounding = None
@@ -68,93 +77,60 @@ class WordNoise:
             hook.remove()
 
 
-AttentionWithNoise = Callable[..., Tensor]
-"""(attention, noise, query, key, value, its options) -> ``(batch, heads, query, head_dim)``."""
-
-
-def weight_noise(
-    attention: Callable[..., Tensor],
-    noise: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    **options: Any,
-) -> Tensor:
-    """Attention whose weights have noise: linear in them, so R V beside the attention itself."""
-    return attention(query, key, value, **options) + noise.to(value.dtype) @ value
-
-
-def logit_noise(
-    attention: Callable[..., Tensor],
-    noise: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    attn_mask: Tensor | None = None,
-    **options: Any,
-) -> Tensor:
-    """Attention whose logits have noise: one more additive bias."""
-    bias = noise.to(query.dtype)
-    mask = bias if attn_mask is None else attn_mask + bias
-    return attention(query, key, value, attn_mask=mask, **options)
-
-
 class AttentionNoise:
     """Noise in the attention of some layers.
 
     Args:
-        encoder: whose attention it is.
-        with_noise: :func:`weight_noise` or :func:`logit_noise`.
+        model: a model with an encoder, or a view of one.
+        site: ``weights`` (behind the softmax) or ``logits`` (before it).
         layers: numbers from 0 on; None is all.
 
     Raises:
-        ValueError: the encoder lacks a layer.
+        UnknownEncoderError: no table of ``views/`` fits the model.
+        ValueError: the encoder lacks a layer, or there is no such site.
     """
 
     def __init__(
         self,
-        encoder: TupeEncoder,
-        with_noise: AttentionWithNoise,
+        model: nn.Module | EncoderView,
+        site: str = "weights",
         *,
         layers: Sequence[int] | None = None,
     ) -> None:
-        count = len(encoder.layers)
+        if site not in SITES:
+            raise ValueError(f"site={site!r}: attention noise enters {' or '.join(SITES)}")
+        view = view_of(model)
+        count = len(view.attentions)
         for number in layers or ():
             if not 0 <= number < count:
                 raise ValueError(f"there is no layer {number}: the encoder's are 0 to {count - 1}")
-        self._attentions: list[MultiheadSelfAttention] = [
-            encoder.layers[number].self_attn  # type: ignore[misc]
-            for number in (range(count) if layers is None else layers)
-        ]
-        self._with_noise = with_noise
-        self._padding_idx = encoder.padding_idx
+        numbers = range(count) if layers is None else layers
+        self._attentions = [view.attentions[number] for number in numbers]
+        self._access = view.family.access
+        self._site = site
+        self._padding_idx = view.padding_idx
 
     def space(self, tokens: Tensor) -> NoiseSpace:
-        words = tokens.ne(self._padding_idx)
+        words = _words(tokens, self._padding_idx)
         both = words[:, None, :, None] & words[:, None, None, :]
-        allowed = tuple(both.expand(-1, a.num_heads, -1, -1) for a in self._attentions)
-        return NoiseSpace(allowed, _wide(self._attentions[0].in_proj_weight))
+        heads = (self._access.num_heads(attention) for attention in self._attentions)
+        allowed = tuple(both.expand(-1, number, -1, -1) for number in heads)
+        return NoiseSpace(allowed, _wide(next(self._attentions[0].parameters())))
 
     @contextmanager
     def entering(self, noise: Noise | None) -> Iterator[None]:
         with ExitStack() as entered:
             if noise is not None:
-                for module, of_layer in zip(self._attentions, noise, strict=True):
-                    entered.enter_context(_attention_of(module, self._with_noise, of_layer))
+                for attention, of_layer in zip(self._attentions, noise, strict=True):
+                    entered.enter_context(self._access.entering(attention, self._site, of_layer))
             yield
 
 
-@contextmanager
-def _attention_of(
-    module: MultiheadSelfAttention, with_noise: AttentionWithNoise, noise: Tensor
-) -> Iterator[None]:
-    attention = module.attention
-    module.attention = lambda *args, **options: with_noise(attention, noise, *args, **options)
-    try:
-        yield
-    finally:
-        module.attention = attention
+def _words(tokens: Tensor, padding_idx: int | None) -> Tensor:
+    """True where a token is no padding: ``(batch, seq)``."""
+    return (
+        torch.ones_like(tokens, dtype=torch.bool) if padding_idx is None else tokens.ne(padding_idx)
+    )
 
 
 def _wide(parameter: Tensor) -> torch.dtype:

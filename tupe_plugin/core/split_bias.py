@@ -1,28 +1,23 @@
 """Query, key and value bias of one packed projection as three parameters, each trained or frozen.
 
-    in_proj_bias  (3 embed,)   =   (b^Q, b^K, b^V),   each (embed,)
+    packed  (3 embed,)   =   (b^Q, b^K, b^V),   each (embed,)
 
 No part of a parameter can be frozen: under a masked gradient it still costs optimizer state and
 still shrinks by weight decay.  So the packed bias is put together from three parameters in each
-forward (``torch.nn.utils.parametrize``); :class:`MultiheadSelfAttention` notices nothing.  In a
-state dict it stays what it is in the plain model: one tensor, ``in_proj_bias``.
+forward (``torch.nn.utils.parametrize``); the module notices nothing.  In a state dict it stays what
+it is in the plain model: one tensor.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .attention import MultiheadSelfAttention
-
-PARTS = ("query", "key", "value")
-"""Order of the parts in ``in_proj_bias``."""
-
-_PACKED = "in_proj_bias"
-_APART = tuple(f"parametrizations.{_PACKED}.original{part}" for part in range(len(PARTS)))
+from .encoder_family import PARTS
 
 
 class _Packed(nn.Module):
@@ -35,37 +30,39 @@ class _Packed(nn.Module):
         return tuple(part.clone() for part in packed.chunk(len(PARTS)))
 
 
-def split_bias(attention: MultiheadSelfAttention) -> None:
-    """Make the packed bias three parameters; nothing happens if it is so already.
+def split_bias(module: nn.Module, name: str) -> None:
+    """Make the packed bias of this name three parameters; nothing happens if it is so already.
 
     To be done before an optimizer takes the parameters.
     """
-    if parametrize.is_parametrized(attention, _PACKED):
+    if parametrize.is_parametrized(module, name):
         return
-    parametrize.register_parametrization(attention, _PACKED, _Packed())
-    attention.register_state_dict_post_hook(_pack)
-    attention.register_load_state_dict_pre_hook(_unpack)
+    parametrize.register_parametrization(module, name, _Packed())
+    module.register_state_dict_post_hook(partial(_pack, name))
+    module.register_load_state_dict_pre_hook(partial(_unpack, name))
 
 
-def bias_parameter(attention: MultiheadSelfAttention, part: str) -> nn.Parameter:
+def bias_parameter(module: nn.Module, name: str, part: str) -> nn.Parameter:
     """The parameter that holds one of `PARTS`: of its own, or the packed one."""
-    if not parametrize.is_parametrized(attention, _PACKED):
-        return attention.in_proj_bias
-    return attention.get_parameter(_APART[PARTS.index(part)])
+    if not parametrize.is_parametrized(module, name):
+        return module.get_parameter(name)
+    return module.get_parameter(_split_names(name)[PARTS.index(part)])
+
+
+def _split_names(name: str) -> tuple[str, ...]:
+    return tuple(f"parametrizations.{name}.original{part}" for part in range(len(PARTS)))
 
 
 # Functions, not methods of an object: a copied module must pack its own parameters.
-def _pack(attention: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    parts = [state.pop(prefix + name) for name in _APART]
-    state[prefix + _PACKED] = torch.cat(parts)
+def _pack(name: str, module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    parts = [state.pop(prefix + split) for split in _split_names(name)]
+    state[prefix + name] = torch.cat(parts)
 
 
 def _unpack(
-    attention: nn.Module, state: dict[str, Any], prefix: str, metadata: Any, *rest: Any
+    name: str, module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any, *rest: Any
 ) -> None:
-    packed = state.pop(prefix + _PACKED, None)
+    packed = state.pop(prefix + name, None)
     if packed is not None:
-        state.update(
-            (prefix + name, part)
-            for name, part in zip(_APART, packed.chunk(len(PARTS)), strict=False)
-        )
+        split = (prefix + split for split in _split_names(name))
+        state.update(zip(split, packed.chunk(len(PARTS)), strict=False))

@@ -7,10 +7,11 @@ from typing import Any, Optional
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
+from torch import nn
 
 from ..core.bounds import LOSS_WEIGHT, Number, Text, Whole, check_options, flag, option
-from ..core.encoder import TupeEncoder
-from ..core.noise_sites import AttentionNoise, NoiseSite, WordNoise, logit_noise, weight_noise
+from ..core.encoder_view import view_of
+from ..core.noise_sites import AttentionNoise, NoiseSite, WordNoise
 from ..core.perturbation import BALLS
 from ..core.rdrop import PUBLISHED
 from ._adversarial_methods import DEFAULTS, DIVERGENCES, NAMES, entry_of
@@ -149,17 +150,17 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
     return settings
 
 
-def make_site(settings: dict[str, Any], encoder: TupeEncoder) -> NoiseSite:
-    """Where the noise of the method enters this encoder.
+def make_site(settings: dict[str, Any], model: nn.Module) -> NoiseSite:
+    """Where the noise of the method enters the encoder of this model.
 
     Raises:
+        UnknownEncoderError: no table of `core/views/` fits the model.
         ValueError: `--adv-layers` names some that the encoder lacks.
     """
     if "site" not in settings:
-        return WordNoise(encoder)
-    with_noise = {"weights": weight_noise, "logits": logit_noise}[settings["site"]]
+        return WordNoise(model)
     text = settings["layers"]
     try:
-        return AttentionNoise(encoder, with_noise, layers=_layers(text))
+        return AttentionNoise(view_of(model), settings["site"], layers=_layers(text))
     except ValueError as error:
         raise ValueError(f"--adv-layers {text}: {error}") from None

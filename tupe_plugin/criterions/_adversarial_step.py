@@ -10,7 +10,6 @@ import torch
 from ..core.adversarial import Pass, Passes
 from ..core.bounds import flag
 from ..core.divergence import Divergence, kl_divergence, squared_difference
-from ..core.encoder import TupeEncoder
 from ..core.perturbation import Noise
 from ..core.rdrop import twice
 from ..core.replayed_randomness import ReplayedRandomness
@@ -52,7 +51,7 @@ class AdversarialStep:
     ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
         """What the criterion `plain` would return, with the adversarial loss."""
         bare = _unwrapped(model)
-        site = make_site(self._settings, _encoder_of(bare))
+        site = make_site(self._settings, bare)
         tokens = sample["net_input"]["src_tokens"]
         if self._copies == 2:
             tokens = twice(tokens)
@@ -121,18 +120,3 @@ def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     while "module" in model._modules:
         model = model._modules["module"]  # type: ignore[assignment]
     return model
-
-
-def _encoder_of(model: torch.nn.Module) -> TupeEncoder:
-    """The encoder that noise enters.
-
-    Raises:
-        ValueError: the model has none of this package.
-    """
-    for module in model.modules():
-        if isinstance(module, TupeEncoder):
-            return module
-    raise ValueError(
-        f"--criterion adversarial: {type(model).__name__} is no model of this plug-in; "
-        "give an --arch tupe_..."
-    )

@@ -3,13 +3,11 @@
 Which terms train is the model's business (``--bitfit-terms``), so any criterion will do for
 training; this one insists on it and logs, in each validation, the drift of ``core/bitfit.py``.
 The biases at the start of fine-tuning go into every checkpoint, in fairseq's ``extra_state``, and
-come back with it. fairseq lets no criterion without parameters near a checkpoint, so the trainer's
-`state_dict` and `load_checkpoint` are wrapped, for this criterion only.
+come back with it (``compat/trainer_parts.py``).
 """
 
-import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,10 +15,16 @@ from fairseq.criterions import register_criterion
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
-from fairseq.trainer import Trainer
 
-from ..core.bitfit import ALL, PUBLISHED, mean_drift, metric_name, trained_terms
-from ..core.encoder import TupeEncoder
+from ..core.bitfit import (
+    ALL,
+    PUBLISHED,
+    mean_drift,
+    metric_name,
+    trained_share,
+    trained_terms,
+)
+from ..core.encoder_view import EncoderView, view_of
 from ._whole_set_criterion import WholeSetCriterion
 
 logger = logging.getLogger(__name__)
@@ -44,15 +48,28 @@ class BitFitCriterion(WholeSetCriterion):
         if self.training:
             self._drift = None  # the update that follows makes it another
         elif self.start:
-            self._log_drift(encoder_of(model))
+            self._log_drift(model)
         return super().forward(model, sample, reduce)
 
-    def start_from(self, model: BaseFairseqModel, saved: Mapping[str, Any] | None) -> None:
-        """Take the biases as they are for the start, or ``saved`` ones of the run that goes on."""
-        encoder = encoder_of(model)
-        now = encoder.state_dict()
-        keys = {term.key for term in trained_terms(encoder)}
-        known = saved is not None and keys <= saved.keys()
+    def kept_state(self) -> dict[str, Any]:
+        """For a checkpoint's ``extra_state``."""
+        return {_START: self.start}
+
+    def begin(self, model: BaseFairseqModel, state: Mapping[str, Any] | None) -> str:
+        """Take the biases as they are for the start, or those of the run that goes on.
+
+        Returns:
+            what trains, in one line.
+
+        Raises:
+            ValueError: everything trains, or the encoder is of an unknown family.
+        """
+        view = view_of(model)
+        check_frozen(view)
+        now, terms = view.encoder.state_dict(), trained_terms(view)
+        keys = sorted({term.key for term in terms})
+        saved = None if state is None else state.get(_START, {})
+        known = saved is not None and saved.keys() >= set(keys)
         if saved is not None and not known:
             logger.warning(
                 "the checkpoint does not say where these bias terms started: their drift is "
@@ -61,24 +78,25 @@ class BitFitCriterion(WholeSetCriterion):
         self._drift = None
         self.start = {
             key: saved[key] if saved is not None and known else now[key].float().cpu().clone()
-            for key in sorted(keys)
+            for key in keys
         }
+        return describe_training(view)
 
-    def _log_drift(self, encoder: TupeEncoder) -> None:
+    def _log_drift(self, model: BaseFairseqModel) -> None:
         if self._drift is None:
-            self._drift = mean_drift(trained_terms(encoder), self.start, encoder.state_dict())
+            view = view_of(model)
+            self._drift = mean_drift(trained_terms(view), self.start, view.encoder.state_dict())
         for (place, role), drift in self._drift.items():
             metrics.log_scalar(metric_name(place, role), drift, weight=0, priority=900)
 
 
-def check_frozen(model: BaseFairseqModel) -> None:
+def check_frozen(view: EncoderView) -> None:
     """Refuse a model of which everything trains.
 
     Raises:
-        ValueError: everything trains, or the model is no tupe model.
+        ValueError: that.
     """
-    encoder_of(model)
-    if all(parameter.requires_grad for parameter in model.parameters()):
+    if all(parameter.requires_grad for parameter in view.model.parameters()):
         raise ValueError(
             "--criterion bitfit: nothing is frozen; say which bias terms train, for instance "
             f"--bitfit-terms {ALL} or --bitfit-terms {PUBLISHED}, or take "
@@ -86,65 +104,12 @@ def check_frozen(model: BaseFairseqModel) -> None:
         )
 
 
-def describe_training(model: BaseFairseqModel) -> str:
+def describe_training(view: EncoderView) -> str:
     """How much of the model trains, in one line."""
-    encoder = encoder_of(model)
-    in_heads = sum(p.numel() for p in model.classification_heads.parameters())
-    total = sum(p.numel() for p in model.parameters()) - in_heads
-    biases = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-    roles = dict.fromkeys(term.role for term in trained_terms(encoder))
+    share = trained_share(view)
+    roles = dict.fromkeys(term.role for term in trained_terms(view))
     return (
-        f"bitfit: {biases:,} of {total:,} parameters train ({100 * biases / total:.3f} %), the "
-        f"biases of {', '.join(roles)}; beside them the classification head's {in_heads:,}"
+        f"bitfit: {share.biases:,} of {share.total:,} parameters train "
+        f"({100 * share.biases / share.total:.3f} %), the biases of {', '.join(roles)}; beside "
+        f"them the classification head's {share.heads:,}"
     )
-
-
-def encoder_of(model: BaseFairseqModel) -> TupeEncoder:
-    """The core encoder of a tupe model.
-
-    Raises:
-        ValueError: it is no tupe model.
-    """
-    encoder = getattr(getattr(model, "encoder", None), "sentence_encoder", None)
-    if not isinstance(encoder, TupeEncoder):
-        raise ValueError("--criterion bitfit knows the bias terms of --arch tupe_* only")
-    return encoder
-
-
-def _with_start(state_dict: Callable[[Trainer], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """``Trainer.state_dict`` that also holds this criterion's biases of the start."""
-
-    @functools.wraps(state_dict)
-    def wrapper(trainer: Trainer) -> dict[str, Any]:
-        state = state_dict(trainer)
-        criterion = trainer.get_criterion()
-        if isinstance(criterion, BitFitCriterion):
-            state["extra_state"][_START] = criterion.start
-        return state
-
-    return wrapper
-
-
-def _then_start(load_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """``Trainer.load_checkpoint``, called once before training, that also starts this criterion."""
-
-    @functools.wraps(load_checkpoint)
-    def wrapper(
-        trainer: Trainer, filename: str, reset_optimizer: bool = False, *rest: Any, **named: Any
-    ) -> Any:
-        criterion, model = trainer.get_criterion(), trainer.get_model()
-        if not isinstance(criterion, BitFitCriterion):
-            return load_checkpoint(trainer, filename, reset_optimizer, *rest, **named)
-        check_frozen(model)
-        extra_state = load_checkpoint(trainer, filename, reset_optimizer, *rest, **named)
-        resumed = extra_state is not None and not reset_optimizer
-        criterion.start_from(model, extra_state.get(_START, {}) if resumed else None)
-        if trainer.is_data_parallel_master:
-            logger.info(describe_training(model))
-        return extra_state
-
-    return wrapper
-
-
-Trainer.state_dict = _with_start(Trainer.state_dict)
-Trainer.load_checkpoint = _then_start(Trainer.load_checkpoint)

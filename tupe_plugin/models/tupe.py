@@ -24,13 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.available_memory import available_bytes, format_bytes
-from ..core.bitfit import ALL, ROLES, parse_roles, train_only_biases
-from ..core.bounds import Number, Text, Whole, check_options, option
+from ..core.bounds import Number, Whole, check_options, option
 from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
-from ..core.layer_decay import Depth, parameter_depths
 from ..core.position_scheme import POSITION_SCHEMES, position_scheme
+from ._bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
 from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place
 
 logger = logging.getLogger(__name__)
@@ -105,12 +104,7 @@ class TupeConfig(FairseqDataclass):
         default=False,
         metadata={"help": "take over the classification heads of a loaded checkpoint"},
     )
-    bitfit_terms: Optional[str] = option(
-        None,
-        Text(parse_roles, f"{ALL}, or a comma-separated list of {', '.join(ROLES)}"),
-        "BitFit: train only these bias terms and the classification head (default: train "
-        "everything)",
-    )
+    bitfit_terms: Optional[str] = option(None, *BITFIT_TERMS)
 
 
 @register_model("tupe", dataclass=TupeConfig)
@@ -124,11 +118,7 @@ class TupeModel(FairseqEncoderModel):
         self.args = cfg
         self.classification_heads = nn.ModuleDict()
         self.apply(init_bert_params)
-        bitfit_terms = getattr(cfg, "bitfit_terms", None)  # older checkpoints do not have it
-        if bitfit_terms is not None:  # heads are registered later, and train
-            self.requires_grad_(False)
-            train_only_biases(encoder.sentence_encoder, parse_roles(bitfit_terms))
-        self._tell_depths()
+        freeze_all_but_biases(self, cfg)
 
     @classmethod
     def build_model(cls, cfg: DictConfig, task: Any) -> "TupeModel":
@@ -243,14 +233,6 @@ class TupeModel(FairseqEncoderModel):
         )
         head.train(self.training)
         self.classification_heads[name] = head
-        self._tell_depths()
-
-    def _tell_depths(self) -> None:
-        """Leave each parameter's depth where an optimizer with ``--layer-decay`` finds it."""
-        heads = (self.encoder.lm_head, *self.classification_heads.values())
-        depths = parameter_depths(self.encoder.sentence_encoder, heads=heads)
-        for param, depth in depths.items():
-            param.param_group = _GroupWithDepth(depth)  # type: ignore[attr-defined]
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
         """Make a checkpoint fit: the authors' names, other vocabularies' errors, the heads.
@@ -266,20 +248,6 @@ class TupeModel(FairseqEncoderModel):
                 if head not in self.classification_heads:
                     self.register_classification_head(head, classes, inner_dim)
         fit_heads(state_dict, own=self.classification_heads)
-
-
-class _GroupWithDepth(str):
-    """A parameter's group in fairseq's sense: the default one, and it knows the depth.
-
-    The text is what ``--optimizer composite`` takes a parameter without a group to have.
-    """
-
-    depth: Depth
-
-    def __new__(cls, depth: Depth) -> "_GroupWithDepth":
-        group = super().__new__(cls, "default")
-        group.depth = depth
-        return group
 
 
 class TupeFairseqEncoder(FairseqEncoder):

@@ -1,8 +1,7 @@
 """``--layer-decay`` for the optimizers of this folder: what they share.
 
-fairseq hands an optimizer its parameters without names. Its own channel from a model to the groups
-of an optimizer is the attribute ``param_group`` of a parameter, which also reaches the float32
-copies of half-precision parameters; a tupe model leaves each parameter's depth there.
+fairseq hands an optimizer its parameters without names, or their float32 copies, in the order of
+the model's; ``compat/trainer_parts.py`` says which model that is.
 """
 
 import logging
@@ -10,12 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairseq import optim as fairseq_optim
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 from torch import nn
+from torch.optim import Optimizer
 
 from ..core.bounds import Number, option
-from ..core.layer_decay import decayed_groups, format_table, runs_of_one_depth
+from ..core.layer_decay import (
+    decayed_groups,
+    format_table,
+    keep_groups_out_of_states,
+    parameter_depths,
+    runs_of_one_depth,
+    scale_learning_rates,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -73,14 +81,24 @@ def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Se
     if decay == 1:
         return params
     flag = f"--layer-decay {decay}"
-    depths = [getattr(getattr(param, "param_group", None), "depth", None) for param in params]
-    known = [depth for depth in depths if depth is not None]
-    if len(known) < len(params):
+    model = getattr(fairseq_optim, "model_in_training", None)
+    if model is None:
+        raise ValueError(f"{flag}: only fairseq's trainer tells an optimizer what it trains")
+    depth_of = parameter_depths(model)
+    depths = [depth_of[param] for param in model.parameters() if param.requires_grad]
+    if len(params) != len(depths):
         raise ValueError(
-            f"{flag}: {len(params) - len(known)} of {len(params)} parameters have no depth; only "
-            "the models of --arch tupe_* tell it, and no criterion with parameters of its own does"
+            f"{flag}: {len(params)} parameters train, and {len(depths)} of them are the model's; "
+            "a criterion with parameters of its own does not go with it"
         )
-    runs = runs_of_one_depth(params, known)
+    runs = runs_of_one_depth(params, depths)
     groups = decayed_groups(runs, decay)
     logger.info("%s: learning rates by depth\n%s", flag, format_table(runs, decay, lr=cfg.lr[0]))
     return groups
+
+
+def apply_layer_decay(cfg: LayerDecayConfig, optimizer: Optimizer) -> None:
+    """Make an optimizer of these groups step at the rate of each; nothing without a decay."""
+    if cfg.layer_decay != 1:
+        scale_learning_rates(optimizer)
+        keep_groups_out_of_states(optimizer)

@@ -11,8 +11,7 @@ from fairseq.optim import OPTIMIZER_REGISTRY, adam, register_optimizer
 from torch import nn
 
 from ..core.bounds import check_options
-from ..core.layer_decay import keep_groups_out_of_states, scale_learning_rates
-from ._layer_decay import LayerDecayConfig, check_layer_decay, groups_by_depth
+from ._layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
 
 del OPTIMIZER_REGISTRY["adam"]
 
@@ -31,9 +30,7 @@ class FairseqAdam(adam.FairseqAdam):
     def __init__(self, cfg: LayerDecayAdamConfig, params: Sequence[nn.Parameter]):
         self.check_options(cfg)
         super().__init__(cfg, groups_by_depth(cfg, params))
-        if cfg.layer_decay != 1:
-            scale_learning_rates(self._optimizer)
-            keep_groups_out_of_states(self._optimizer)
+        apply_layer_decay(cfg, self._optimizer)
 
     @staticmethod
     def check_options(cfg: LayerDecayAdamConfig) -> None:

@@ -21,9 +21,8 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
 from ..core.bounds import LEARNING_RATE, Each, Number, Text, Whole, check_options, option
-from ..core.layer_decay import keep_groups_out_of_states
 from ..core.mfac import MFAC
-from ._layer_decay import LayerDecayConfig, check_layer_decay, groups_by_depth
+from ._layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +118,7 @@ class FairseqMFAC(FairseqOptimizer):
             save_window=not cfg.mfac_no_save_window,
             **self.optimizer_config,
         )
-        if cfg.layer_decay != 1:  # the core class multiplies lr by lr_scale itself
-            keep_groups_out_of_states(self._optimizer)
+        apply_layer_decay(cfg, self._optimizer)
         if cfg.mfac_no_save_window:
             logger.warning(
                 "--mfac-no-save-window: a run resumed from these checkpoints begins with an empty "

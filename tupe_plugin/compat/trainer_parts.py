@@ -1,0 +1,63 @@
+"""What fairseq's trainer keeps from its parts, and they need."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+def tell_optimizers_their_model(trainer: Any) -> None:
+    """No message: an optimizer cannot know which parameter is which.
+
+    Where: fairseq/trainer.py:290: it is handed a list of parameters without names, or of their
+    copies in float32.
+    When: a parameter's learning rate depends on its place in the model, as with layer decay.
+    Cure: while an optimizer is built, `fairseq.optim.model_in_training` is the model, whose trained
+    parameters are in the order of that list.
+    """
+    original = trainer.Trainer._build_optimizer
+
+    @functools.wraps(original)
+    def build_optimizer(self: Any) -> None:
+        trainer.optim.model_in_training = self.get_model()
+        try:
+            original(self)
+        finally:
+            del trainer.optim.model_in_training
+
+    trainer.Trainer._build_optimizer = build_optimizer
+
+
+def keep_states_of_criterions(trainer: Any) -> None:
+    """No message: what a criterion has learned of a run is gone when the run is resumed.
+
+    Where: fairseq/trainer.py:400 saves the state of a criterion with parameters only.
+    When: a criterion has anything else to remember, as BitFit's has the biases of the start.
+    Cure: a criterion with a method `kept_state()` finds what that gave in `begin(model, state)`,
+    which is called once before training; `state` is None where the run begins.
+    """
+    state_dict, load_checkpoint = trainer.Trainer.state_dict, trainer.Trainer.load_checkpoint
+
+    @functools.wraps(state_dict)
+    def state_dict_with_criterion(self: Any) -> dict[str, Any]:
+        state: dict[str, Any] = state_dict(self)
+        criterion = self.get_criterion()
+        if hasattr(criterion, "kept_state"):
+            state["extra_state"].update(criterion.kept_state())
+        return state
+
+    @functools.wraps(load_checkpoint)
+    def load_checkpoint_with_criterion(
+        self: Any, filename: str, reset_optimizer: bool = False, *rest: Any, **named: Any
+    ) -> Any:
+        extra_state = load_checkpoint(self, filename, reset_optimizer, *rest, **named)
+        criterion = self.get_criterion()
+        if hasattr(criterion, "begin"):
+            resumed = extra_state is not None and not reset_optimizer
+            line = criterion.begin(self.get_model(), extra_state if resumed else None)
+            if line and self.is_data_parallel_master:
+                trainer.logger.info(line)
+        return extra_state
+
+    trainer.Trainer.state_dict = state_dict_with_criterion
+    trainer.Trainer.load_checkpoint = load_checkpoint_with_criterion
