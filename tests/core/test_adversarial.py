@@ -20,13 +20,13 @@ from tupe_plugin.core.adversarial import (
     FreeLB,
     Pass,
     Passes,
-    noise_gradient,
 )
 from tupe_plugin.core.divergence import (
     kl_divergence,
     squared_difference,
     symmetric_kl_divergence,
 )
+from tupe_plugin.core.inner_gradients import KeptGradients, noise_gradient
 from tupe_plugin.core.perturbation import (
     L2Ball,
     Leap,
@@ -85,7 +85,9 @@ class Model:
 
     def passes(self) -> Passes:
         return Passes(
-            inner=lambda noise: self.run(noise, "inner"), last=lambda noise: self.run(noise, "last")
+            inner=lambda noise: self.run(noise, "inner"),
+            last=lambda noise: self.run(noise, "last"),
+            parameters=(self.inner, self.outer),
         )
 
     def space(self, site: str) -> NoiseSpace:
@@ -315,7 +317,7 @@ def test_noise_found_is_worse_than_noise_of_the_same_size_at_random(name: str) -
         found.append(noise)
         return passes.last(noise)
 
-    adversary(Passes(passes.inner, last), model.space(site), torch.Generator())
+    adversary(passes._replace(last=last), model.space(site), torch.Generator())
     ((noise,),) = found
     assert not noise.requires_grad
     clean = model.run(None, "plain")
@@ -357,7 +359,7 @@ def test_attention_holds_the_clean_prediction_fixed_and_smart_does_not() -> None
             return made
 
         adversary, site = every_method(0.5)[name]
-        loss = adversary(Passes(inner, passes.last), model.space(site), torch.Generator())
+        loss = adversary(passes._replace(inner=inner), model.space(site), torch.Generator())
         (gradient,) = torch.autograd.grad(loss.adversarial, predictions[0], allow_unused=True)
         assert (gradient is not None) == pulled
 
@@ -392,15 +394,28 @@ def test_without_slope_there_is_no_noise_and_no_nan() -> None:
     assert Leap(L2Ball(0.5))(noise, (torch.zeros_like(gradient),))[0].abs().max() == 0
 
 
-def test_the_scaling_is_gone_when_the_trainer_goes_backward() -> None:
-    model = Model()
-    noise = model.space("words").zeros()
-    made = model.run(noise, "inner")
-    expected = torch.autograd.grad(made.loss, model.parameters, retain_graph=True)
-    noise_gradient(made.loss, made.prediction, noise, model.space("words"), retain_graph=True)
-    after = torch.autograd.grad(made.loss, model.parameters)
-    for before, now in zip(expected, after, strict=True):
-        assert torch.equal(before, now)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_kept_gradients_are_those_of_the_sum_of_the_passes(dtype: torch.dtype) -> None:
+    """Whatever their size: the inner backward of a loss of 1e-6 would underflow in float16."""
+    coefficients, scale = (1e-6, 2e-6, 3e-6), 2.0**20
+    exact = Model()
+    total = sum(c * exact.run(None, "plain").loss for c in coefficients)
+    expected = torch.autograd.grad(scale * total, exact.parameters)
+    model = Model(dtype)
+    kept = KeptGradients([*model.parameters, torch.zeros(2, requires_grad=True)])
+    for coefficient in coefficients[:2]:
+        made = model.run(None, "inner")
+        assert kept.backward(coefficient * made.loss, made.prediction) == ()
+    last = coefficients[2] * model.run(None, "last").loss
+    term = kept.term(last)
+    assert term.item() == 0
+    gradients = torch.autograd.grad(scale * (last + term), model.parameters)
+    tolerance = (
+        {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {"rtol": 0.02, "atol": 0.01}
+    )
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours.double(), theirs, **tolerance)
 
 
 @every

@@ -217,7 +217,7 @@ def test_smart_finds_its_direction_in_bfloat16(std: float, autocast: bool) -> No
         )
         with torch.autocast("cpu", torch.bfloat16, enabled=half and autocast):
             space = site.space(tokens())
-        smart(Passes(run, run), space, torch.Generator().manual_seed(8))
+        smart(Passes(run, run, ()), space, torch.Generator().manual_seed(8))
         steps.append(found[-1][0][:2].double())  # of the sentences with more than one word
     wide, narrow = steps
     assert narrow.abs().max().item() == pytest.approx(1e-3, rel=1e-4)

@@ -9,20 +9,24 @@
 D(p, q) compares predictions (``divergence.py``); unit and Pi are those of a norm
 (``perturbation.py``); where noise enters is the site's business (``noise_sites.py``).
 
-| method    | source                                                | forwards | backwards |
-|-----------|-------------------------------------------------------|----------|-----------|
-| attention | wenxin (Baidu), strategy "adv"; one step as described | K + 2    | K + 1     |
-| FGM       | arXiv 1605.07725, section 3                           | 2        | 2         |
-| PGD       | arXiv 1706.06083, section 2.1; from zero noise        | K + 1    | K + 1     |
-|           | from random noise                                     | K + 2    | K + 1     |
-| FreeLB    | arXiv 1909.11764, algorithm 1                         | K        | K         |
-| SMART     | arXiv 1911.03437, section 3.1; not its Bregman steps  | K + 2    | K + 1     |
+| method    | source                                                | passes | graphs |
+|-----------|-------------------------------------------------------|--------|--------|
+| attention | wenxin (Baidu), strategy "adv"; one step as described | K + 2  | 1      |
+| FGM       | arXiv 1605.07725, section 3                           | 2      | 1      |
+| PGD       | arXiv 1706.06083, section 2.1; from zero noise        | K + 1  | 1      |
+|           | from random noise                                     | K + 2  | 1      |
+| FreeLB    | arXiv 1909.11764, algorithm 1                         | K      | 1      |
+| SMART     | arXiv 1911.03437, section 3.1; not its Bregman steps  | K + 2  | 2      |
+
+A pass is one forward and one backward through the model, no more: where an inner pass is part of
+the loss, one backward gives the slopes along noise and parameters (``inner_gradients.py``).  Graphs
+is how many passes' activations are in memory together; SMART's divergence moves both of its
+predictions, so it needs two.
 
 Deviation: the papers add the two losses of FGM up.  Here they are averaged, so that no noise is the
 plain loss and a learning rate means what it means without noise.
 
-K is ``steps``.  The last backward is the trainer's.  The others take gradients with respect to the
-noise and to nothing else: no parameter's ``grad`` is written.
+K is ``steps``.  The last backward is the trainer's; the others write no parameter's ``grad``.
 
 | paper            | here                                                                  |
 |------------------|-----------------------------------------------------------------------|
@@ -41,6 +45,7 @@ import torch
 from torch import Tensor
 
 from .divergence import Divergence
+from .inner_gradients import KeptGradients, noise_gradient
 from .perturbation import Ascent, Ball, Init, Noise, NoiseSpace, projected, zero
 
 
@@ -63,6 +68,8 @@ class Passes(NamedTuple):
     """Every pass but the last."""
     last: Callable[[Noise | None], Pass]
     """The last one.  A wrapper for several workers prepares its all-reduce here, once a step."""
+    parameters: tuple[Tensor, ...]
+    """Those that train."""
 
 
 class AdversarialLoss(NamedTuple):
@@ -112,10 +119,12 @@ class AttentionAdversary:
     ) -> AdversarialLoss:
         clean = passes.inner(None)
         target = clean.prediction.detach()
+        kept = KeptGradients(passes.parameters)
+        kept.backward(clean.loss, clean.prediction)
         noise = _parting_noise(self, target, passes, space, generator)
         noisy = passes.last(_constant(noise))
         apart = self.divergence(target, noisy.prediction).sum()
-        return AdversarialLoss(clean.loss + self.weight * apart, clean.loss, apart)
+        return _with_kept(kept, clean.loss, 1.0, self.weight * apart, apart)
 
 
 class SMART:
@@ -178,9 +187,10 @@ class FGM:
     ) -> AdversarialLoss:
         noise = space.zeros()
         clean = passes.inner(noise)
-        gradient = noise_gradient(clean.loss, clean.prediction, noise, space, retain_graph=True)
+        kept, share = KeptGradients(passes.parameters), 1 / (1 + self.weight)
+        gradient = kept.backward(share * clean.loss, clean.prediction, noise, space)
         noisy = passes.last(_constant(self.ascent(noise, gradient)))
-        return _averaged(clean.loss, noisy.loss, self.weight)
+        return _with_kept(kept, clean.loss, share, self.weight * share * noisy.loss, noisy.loss)
 
 
 class PGD:
@@ -204,19 +214,21 @@ class PGD:
         self, passes: Passes, space: NoiseSpace, generator: torch.Generator
     ) -> AdversarialLoss:
         noise = projected(self.ball, self.init(space, generator))
+        kept, share, left = KeptGradients(passes.parameters), 1 / (1 + self.weight), self.steps
         if self.init is zero:  # then the clean pass is the first step's as well
             clean = passes.inner(noise)
-            gradient = noise_gradient(clean.loss, clean.prediction, noise, space, retain_graph=True)
+            gradient = kept.backward(share * clean.loss, clean.prediction, noise, space)
             noise = self.ascent(noise, gradient)
-            left = self.steps - 1
+            left -= 1
         else:
-            clean, left = passes.inner(None), self.steps
+            clean = passes.inner(None)
+            kept.backward(share * clean.loss, clean.prediction)
         for _ in range(left):
             noisy = passes.inner(noise)
             gradient = noise_gradient(noisy.loss, noisy.prediction, noise, space)
             noise = self.ascent(noise, gradient)
         noisy = passes.last(_constant(noise))
-        return _averaged(clean.loss, noisy.loss, self.weight)
+        return _with_kept(kept, clean.loss, share, self.weight * share * noisy.loss, noisy.loss)
 
 
 class FreeLB:
@@ -236,60 +248,24 @@ class FreeLB:
         self, passes: Passes, space: NoiseSpace, generator: torch.Generator
     ) -> AdversarialLoss:
         noise = projected(self.ball, self.init(space, generator))
-        losses = []
+        kept = KeptGradients(passes.parameters)
+        inner: list[Tensor] = []
         for _ in range(self.steps - 1):
             noisy = passes.inner(noise)
-            losses.append(noisy.loss)
-            gradient = noise_gradient(noisy.loss, noisy.prediction, noise, space, retain_graph=True)
-            noise = self.ascent(noise, gradient)
-        losses.append(passes.last(_constant(noise)).loss)
-        mean = torch.stack(losses).mean()
+            loss = noisy.loss / self.steps
+            inner.append(loss.detach())
+            noise = self.ascent(noise, kept.backward(loss, noisy.prediction, noise, space))
+        last = passes.last(_constant(noise)).loss / self.steps
+        mean = last + sum(inner) + kept.term(last)
         return AdversarialLoss(mean, None, mean)
 
 
-def _averaged(task: Tensor, adversarial: Tensor, weight: float) -> AdversarialLoss:
-    return AdversarialLoss((task + weight * adversarial) / (1 + weight), task, adversarial)
-
-
-CARRIED_WELL = 128.0
-"""Largest gradient at the prediction of an inner backward; fairseq's first loss scale."""
-
-
-def noise_gradient(
-    objective: Tensor,
-    prediction: Tensor,
-    noise: Noise,
-    space: NoiseSpace,
-    *,
-    retain_graph: bool = False,
-) -> Noise:
-    """Direction in which noise raises ``objective``: its gradient, but for a factor.
-
-    Only the direction is used.  So the gradient is scaled where it enters the model, in float32, to
-    a size that a half-precision backward carries without under- or overflow; by a power of two,
-    which changes nothing else.
-
-    Args:
-        objective: scalar.
-        prediction: ``(rows, classes)``, through which the objective depends on the noise.
-        noise: leaves that require a gradient.
-        space: 0 is returned where it does not allow noise.
-        retain_graph: the trainer will go backward through the same pass.
-    """
-    scaling = prediction.register_hook(_well_carried)
-    try:
-        gradients = torch.autograd.grad(objective, noise, retain_graph=retain_graph)
-    finally:
-        scaling.remove()
-    return tuple(
-        gradient.masked_fill(~allowed, 0.0)
-        for gradient, allowed in zip(gradients, space.allowed, strict=True)
-    )
-
-
-def _well_carried(gradient: Tensor) -> Tensor:
-    factor = torch.exp2(torch.floor(torch.log2(CARRIED_WELL / gradient.abs().amax())))
-    return torch.where(factor.isfinite() & (factor > 0), gradient * factor, gradient)
+def _with_kept(
+    kept: KeptGradients, task: Tensor, share: float, last: Tensor, adversarial: Tensor
+) -> AdversarialLoss:
+    """share * task, whose gradient is kept, and what the trainer goes backward through."""
+    task = task.detach()
+    return AdversarialLoss(share * task + last + kept.term(last), task, adversarial)
 
 
 def _constant(noise: Noise) -> Noise:

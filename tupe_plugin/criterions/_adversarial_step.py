@@ -1,6 +1,6 @@
-"""A training step with adversarial noise, out of any plain criterion of fairseq.
+"""A training step with adversarial noise, on any task.
 
-The criterion computes the loss of each pass; `core/adversarial.py` decides which passes there are.
+`core/adversarial.py` decides which passes there are; here is what a pass of fairseq's model is.
 """
 
 from typing import Any
@@ -9,33 +9,35 @@ import torch
 
 from ..core.adversarial import Pass, Passes
 from ..core.bounds import flag
-from ..core.divergence import Divergence, kl_divergence, squared_difference
+from ..core.divergence import Divergence
+from ..core.noise_sites import NoiseSite
 from ..core.perturbation import Noise
-from ..core.rdrop import twice
+from ..core.rdrop import RDropLoss
 from ..core.replayed_randomness import ReplayedRandomness
 from ._adversarial_methods import make_adversary
 from ._adversarial_options import AdversarialConfig, make_site, settings_of
-from ._answering_model import AnsweringModel
-from ._doubled_batch import PlainLoss, doubled_batch_loss
+from ._loss_terms import loss_terms
 from ._quiet_term import QuietTerm
+from ._rdrop_step import doubled, loss_of_both
+from ._task_loss import Report, Sample, TaskLoss
 
 
 class AdversarialStep:
-    """Turns a plain criterion's training step into an adversarial one.
+    """Makes a task's training step an adversarial one.
 
     Raises:
         ValueError: an option is out of bounds, or does not go with another.
     """
 
-    def __init__(self, cfg: AdversarialConfig, *, regression: bool) -> None:
+    def __init__(self, cfg: AdversarialConfig, task: TaskLoss) -> None:
         self._settings = settings_of(cfg)
+        self._task = task
         self._alpha = cfg.rdrop_alpha
-        self._copies = 2 if cfg.rdrop_alpha else 1
-        self._rdrop_divergence: Divergence = squared_difference if regression else kl_divergence
+        self._site: tuple[torch.nn.Module, NoiseSite] | None = None
         self._adversary = make_adversary(
             str(cfg.adv_method),
             self._settings,
-            regression=regression,
+            regression=task.regression,
             wrap=self._for_each_copy,
         )
 
@@ -46,60 +48,60 @@ class AdversarialStep:
         if self._quiet_term is not None:
             self._quiet_term.look()
 
-    def loss(
-        self, plain: PlainLoss, model: Any, sample: dict[str, Any]
-    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
-        """What the criterion `plain` would return, with the adversarial loss."""
+    def __call__(self, model: Any, sample: Sample) -> tuple[torch.Tensor, Any, Report]:
+        """What a criterion's forward returns."""
         bare = _unwrapped(model)
-        site = make_site(self._settings, bare)
-        tokens = sample["net_input"]["src_tokens"]
-        if self._copies == 2:
-            tokens = twice(tokens)
+        site = self.site_in(bare)
+        given = doubled(sample) if self._alpha else sample
+        tokens = given["net_input"]["src_tokens"]
         randomness = ReplayedRandomness(tokens.device)
-        reported: list[tuple[Any, dict[str, Any]]] = []
+        predictions: list[torch.Tensor] = []
+        rdrop: list[RDropLoss] = []
+
+        def plain_loss(prediction: torch.Tensor) -> torch.Tensor:
+            if not self._alpha:
+                return self._task.loss(prediction, sample)
+            rdrop.append(loss_of_both(self._task, prediction, sample, alpha=self._alpha))
+            return rdrop[-1].total
 
         def run(through: Any, noise: Noise | None) -> Pass:
-            predictions: list[torch.Tensor] = []
-
-            def answer(**arguments: Any) -> tuple[torch.Tensor, Any]:
-                with site.entering(noise):
-                    prediction, extra = through(**arguments)
-                wide = torch.promote_types(prediction.dtype, torch.float32)
-                predictions.append(prediction.to(wide))
-                return predictions[0], extra
-
-            with randomness.replay():
-                loss, *report = self._plain(plain, AnsweringModel(bare, answer), sample)
-            reported.append((report[0], report[1]))
-            return Pass(predictions[0], loss)
+            with randomness.replay(), site.entering(noise):
+                predictions.append(self._task.predict(through, given))
+            return Pass(predictions[-1], plain_loss(predictions[-1]))
 
         loss = self._adversary(
-            Passes(inner=lambda noise: run(bare, noise), last=lambda noise: run(model, noise)),
+            Passes(
+                inner=lambda noise: run(bare, noise),
+                last=lambda noise: run(model, noise),
+                parameters=tuple(p for p in bare.parameters() if p.requires_grad),
+            ),
             site.space(tokens),
             randomness.separate_generator(),
         )
-        sample_size, log = reported[0]
-        terms = {"adversarial_loss": loss.adversarial.data}
-        if loss.task is not None:
-            terms["task_loss"] = loss.task.data
-            if self._quiet_term is not None:
-                self._quiet_term.note(loss.total, loss.task)
+        first = predictions[0].chunk(2)[0] if self._alpha else predictions[0]
+        size, report = self._task.report(first, sample)
+        terms = {"adversarial_loss": loss.adversarial, "task_loss": loss.task}
+        if rdrop:
+            terms["rdrop_divergence"] = rdrop[0].divergence
+        if loss.task is not None and self._quiet_term is not None:
+            self._quiet_term.note(loss.total, loss.task)
         # A masked-LM batch without a masked token predicts all tokens, and none of them counts.
-        total = loss.total * (sample_size > 0)
-        return total, sample_size, {**log, "loss": total.data, **terms}
+        total = loss.total * (size > 0)
+        return total, size, {**report, "loss": total.data, **loss_terms(**terms)}
+
+    def site_in(self, model: torch.nn.Module) -> NoiseSite:
+        """Where the noise enters this model; looked up once.
+
+        Raises:
+            ValueError: its encoder is of an unknown family, or lacks a layer of `--adv-layers`.
+        """
+        if self._site is None or self._site[0] is not model:
+            self._site = model, make_site(self._settings, model)
+        return self._site[1]
 
     def _for_each_copy(self, divergence: Divergence) -> Divergence:
         """Averaged over R-Drop's copies of the batch, as the plain losses are."""
-        return lambda p, q: divergence(p, q) / self._copies
-
-    def _plain(
-        self, plain: PlainLoss, model: Any, sample: dict[str, Any]
-    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
-        if not self._alpha:
-            return plain(model, sample)
-        return doubled_batch_loss(
-            plain, model, sample, alpha=self._alpha, divergence=self._rdrop_divergence
-        )
+        return lambda p, q: divergence(p, q) / (2 if self._alpha else 1)
 
 
 def _quiet_term(method: str, settings: dict[str, Any]) -> QuietTerm | None:

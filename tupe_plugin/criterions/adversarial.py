@@ -15,6 +15,7 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 from ._adversarial_options import AdversarialConfig, settings_of
 from ._adversarial_step import AdversarialStep
 from ._loss_terms import log_loss_terms
+from ._task_loss import MaskedLMLoss, SentenceLoss
 from ._whole_set_criterion import WholeSetCriterion
 
 
@@ -23,7 +24,8 @@ class AdversarialSentencePrediction(WholeSetCriterion):
 
     def __init__(self, cfg: AdversarialConfig, task: Any):
         super().__init__(cfg, task)
-        self._step = AdversarialStep(cfg, regression=cfg.regression_target)
+        loss = SentenceLoss(self.classification_head_name, regression=cfg.regression_target)
+        self._step = AdversarialStep(cfg, loss)
 
     def forward(
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
@@ -31,7 +33,11 @@ class AdversarialSentencePrediction(WholeSetCriterion):
         if not self.training:
             self._step.before_validation()
             return super().forward(model, sample, reduce)
-        return self._step.loss(super().forward, model, sample)
+        return self._step(model, sample)
+
+    def begin(self, model: BaseFairseqModel, state: Any) -> None:
+        """Look at the model before training; see `AdversarialStep.site_in`."""
+        self._step.site_in(model)
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
@@ -46,7 +52,7 @@ class AdversarialMaskedLM(MaskedLmLoss):
         super().__init__(cfg, task)
         if cfg.regression_target:
             raise ValueError("--regression-target does not go with --task masked_lm: leave it out")
-        self._step = AdversarialStep(cfg, regression=False)
+        self._step = AdversarialStep(cfg, MaskedLMLoss(self.padding_idx))
 
     def forward(
         self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
@@ -54,7 +60,11 @@ class AdversarialMaskedLM(MaskedLmLoss):
         if not self.training:
             self._step.before_validation()
             return super().forward(model, sample, reduce)
-        return self._step.loss(super().forward, model, sample)
+        return self._step(model, sample)
+
+    def begin(self, model: BaseFairseqModel, state: Any) -> None:
+        """Look at the model before training; see `AdversarialStep.site_in`."""
+        self._step.site_in(model)
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

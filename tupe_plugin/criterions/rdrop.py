@@ -14,11 +14,11 @@ from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from fairseq.models import BaseFairseqModel
 
 from ..core.bounds import LOSS_WEIGHT, check_options, option
-from ..core.divergence import kl_divergence, squared_difference
 from ..core.rdrop import PUBLISHED
-from ._doubled_batch import doubled_batch_loss
-from ._loss_terms import log_loss_terms
+from ._loss_terms import log_loss_terms, term_of
 from ._quiet_term import QuietTerm
+from ._rdrop_step import rdrop_step
+from ._task_loss import SentenceLoss
 from ._whole_set_criterion import WholeSetCriterion
 
 
@@ -44,7 +44,7 @@ class RDropCriterion(WholeSetCriterion):
             f"R-Drop with --rdrop-alpha {cfg.rdrop_alpha:g}",
             "raise --rdrop-alpha, or dropout, without which both passes are the same",
         )
-        self._divergence = squared_difference if cfg.regression_target else kl_divergence
+        self._loss = SentenceLoss(self.classification_head_name, regression=cfg.regression_target)
 
     @staticmethod
     def check_options(cfg: RDropConfig) -> None:
@@ -61,11 +61,9 @@ class RDropCriterion(WholeSetCriterion):
         if not self.training:
             self._quiet_term.look()
             return super().forward(model, sample, reduce)
-        loss, sample_size, log = doubled_batch_loss(
-            super().forward, model, sample, alpha=self._alpha, divergence=self._divergence
-        )
+        loss, sample_size, log = rdrop_step(self._loss, model, sample, alpha=self._alpha)
         if self._alpha:
-            self._quiet_term.note(log["loss"], log["task_loss"])
+            self._quiet_term.note(log["loss"], term_of(log, "task_loss"))
         return loss, sample_size, log
 
     @staticmethod

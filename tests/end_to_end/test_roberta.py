@@ -1,0 +1,83 @@
+"""fairseq's own RoBERTa with the strategies of this plug-in, by real command lines."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from tupe_plugin.checkpoint.read import load
+from tupe_plugin.core.views.fairseq_transformer import FAIRSEQ_TRANSFORMER
+
+from . import training_jobs
+from .training_jobs import differences, logged, training_state
+
+FP16 = ("--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", 4)
+MFAC = ("--optimizer", "mfac", "--mfac-num-grads", 13, "--mfac-damping", 1e-3, "--lr", 0.002)
+NOISE = ("--criterion", "adversarial", "--adv-method")
+
+
+def job(command: list[str], *options: object) -> list[str]:
+    """A small job of these tests, with RoBERTa in the place of TUPE-R."""
+    made = [word for word in command if word != "--rel-pos"]
+    made[made.index("tupe_tiny")] = "roberta"
+    if "mfac" in options:
+        adam = made.index("--adam-eps")
+        del made[adam : adam + 2]
+    return [*made, *map(str, options)]
+
+
+@pytest.fixture(scope="module")
+def pretrained_roberta(corpus, tmp_path_factory, run_command):
+    """With noise in the attention of a pre-training, and M-FAC."""
+    folder = tmp_path_factory.mktemp("roberta")
+    command = training_jobs.pretraining(corpus.pretraining, folder, "--max-update", 4)
+    output = run_command(
+        "fairseq-train", *job(command, *NOISE, "attention", "--adv-epsilon", 3, *MFAC)
+    ).stdout
+    assert all(step["adversarial_loss"] > 0 for step in logged(output, "train_inner"))
+    return folder / "checkpoint_last.pt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--criterion", "bitfit", "--bitfit-terms", "query,intermediate", "--layer-decay", 0.8),
+        ("--bitfit-terms", "all", *NOISE, "freelb", "--rdrop-alpha", 0.5, "--bf16"),
+        (*NOISE, "attention", "--adv-site", "logits", "--layer-decay", 0.8, *FP16),
+        ("--criterion", "rdrop", *MFAC, "--layer-decay", 0.9, "--amp"),
+    ],
+    ids=["bitfit", "freelb", "logits", "rdrop"],
+)
+def test_strategies_train_and_resume(corpus, pretrained_roberta, tmp_path, run_command, options):
+    """6 updates are 3, a stop, and 3 more, bit for bit; what BitFit freezes stays as it was."""
+    states = []
+    for folder in (tmp_path / "whole", tmp_path / "resumed"):
+        command = training_jobs.fine_tuning(
+            corpus.classification,
+            folder,
+            *("--restore-file", pretrained_roberta, "--max-update", 6, "--update-freq", 2),
+            *("--reset-optimizer", "--reset-dataloader", "--reset-meters"),
+            *("--reset-lr-scheduler", "--no-epoch-checkpoints", "--save-interval-updates", 3),
+        )
+        if states:
+            folder.mkdir()
+            shutil.copy(tmp_path / "whole" / "checkpoint_1_3.pt", folder / "checkpoint_last.pt")
+        run_command("fairseq-train", *job(command, *options))
+        states.append(training_state(load(folder / "checkpoint_last.pt")))
+        for key in list(states[-1]["model"]):
+            if key.rpartition(".")[2] in FAIRSEQ_TRANSFORMER.unused:
+                del states[-1]["model"][key]  # made anew when a checkpoint is loaded
+    assert list(differences(*states)) == []
+    if "--bitfit-terms" not in options:
+        return
+    before = load(pretrained_roberta)["model"]
+    moved = {
+        key
+        for key, value in states[0]["model"].items()
+        if key in before and not torch.allclose(value, before[key], rtol=1e-2, atol=1e-5)
+    }
+    assert moved
+    assert all(key.endswith("bias") for key in moved), moved
