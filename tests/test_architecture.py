@@ -79,6 +79,20 @@ def test_core_imports_torch_and_the_standard_library(path: Path) -> None:
         assert name.startswith("tupe_plugin.core.") or name.split(".")[0] in allowed, name
 
 
+def test_fairseqs_trainer_is_patched_in_compat_and_nowhere_else() -> None:
+    for path in python_files(PACKAGE):
+        if path.is_relative_to(PACKAGE / "compat"):
+            continue
+        assigned = [
+            target
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Attribute) and ast.unparse(target.value).endswith("Trainer")
+        ]
+        assert not assigned, f"{relative(path)} patches Trainer"
+
+
 def test_core_files_do_not_import_each_other_in_a_circle() -> None:
     files = {module_name(path): path for path in python_files(PACKAGE / "core")}
     imports = {

@@ -5,6 +5,7 @@
 
 import io
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,13 +13,12 @@ from fairseq.data import FairseqDataset, iterators
 from fairseq.optim.lr_scheduler import LR_SCHEDULER_REGISTRY
 from fairseq.optim.lr_scheduler.polynomial_decay_schedule import PolynomialDecayLRSchedule
 from fairseq.optim.sgd import SGD
-from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
+from tupe_plugin.compat.trainer_parts import hand_training_data_to_schedulers
 from tupe_plugin.optim.lr_scheduler.warmup_ratio import (
     WarmupRatioConfig,
     WarmupRatioSchedule,
-    _handing_over,
 )
 
 PEAK = 3e-4
@@ -356,17 +356,13 @@ def test_only_this_scheduler_is_handed_the_iterator():
         def set_train_iterator(self, train_iterator):
             self.handed.append(train_iterator)
 
-    def upstream(trainer, epoch, load_dataset=True):
-        return (epoch, load_dataset)
+        def get_train_iterator(self, epoch, load_dataset=True):
+            return (epoch, load_dataset)
 
-    get_train_iterator = _handing_over(upstream)
+    hand_training_data_to_schedulers(SimpleNamespace(Trainer=TrainerWith))
     other = TrainerWith("polynomial_decay")
-    assert get_train_iterator(other, 3, load_dataset=False) == (3, False)
+    assert other.get_train_iterator(3, load_dataset=False) == (3, False)
     assert other.builds == 0
     ours = TrainerWith("warmup_ratio")
-    assert get_train_iterator(ours, 3) == (3, True)
+    assert ours.get_train_iterator(3) == (3, True)
     assert ours.handed == [(3, True)]
-
-
-def test_fairseqs_trainer_hands_over():
-    assert Trainer.get_train_iterator.__wrapped__.__module__ == "fairseq.trainer"

@@ -84,7 +84,11 @@ from .task_criterion import (
     take_the_criterion_of_the_task,
     take_the_criterion_of_the_task_in_hydra,
 )
-from .trainer_parts import keep_states_of_criterions, tell_optimizers_their_model
+from .trainer_parts import (
+    hand_training_data_to_schedulers,
+    keep_states_of_criterions,
+    tell_optimizers_their_model,
+)
 from .user_dir import import_each_user_dir_once
 from .whole_word_masks import mask_whole_words_of_every_kind
 
@@ -145,6 +149,7 @@ CURES = (
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.trainer", tell_optimizers_their_model),
     ("fairseq.trainer", keep_states_of_criterions),
+    ("fairseq.trainer", hand_training_data_to_schedulers),
     ("fairseq.utils", import_each_user_dir_once),
     *((name, evaluate_values_only) for name in MODULES_THAT_EVALUATE),
     *((name, restore_dropped_numpy_names) for name in MODULES_WITH_DROPPED_NUMPY_NAMES),

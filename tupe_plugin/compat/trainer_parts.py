@@ -28,6 +28,29 @@ def tell_optimizers_their_model(trainer: Any) -> None:
     trainer.Trainer._build_optimizer = build_optimizer
 
 
+def hand_training_data_to_schedulers(trainer: Any) -> None:
+    """No message: a scheduler cannot know how many updates there will be.
+
+    Where: fairseq/trainer.py:648 makes the iterator over the training data, and keeps it.
+    When: the length of the warm-up or of the decay is a share of the whole run.
+    Cure: a scheduler with a method `set_train_iterator(iterator)` is given each one that is made.
+    """
+    original = trainer.Trainer.get_train_iterator
+
+    @functools.wraps(original)
+    def get_train_iterator(self: Any, *args: Any, **named: Any) -> Any:
+        from fairseq.optim.lr_scheduler import LR_SCHEDULER_REGISTRY
+
+        iterator = original(self, *args, **named)
+        # By the class: a trainer builds its scheduler, and its optimizer, on the first access.
+        scheduler = LR_SCHEDULER_REGISTRY.get(getattr(self.cfg.lr_scheduler, "_name", None))
+        if hasattr(scheduler, "set_train_iterator"):
+            self.lr_scheduler.set_train_iterator(iterator)
+        return iterator
+
+    trainer.Trainer.get_train_iterator = get_train_iterator
+
+
 def keep_states_of_criterions(trainer: Any) -> None:
     """No message: what a criterion has learned of a run is gone when the run is resumed.
 

@@ -2,13 +2,10 @@
 
 The equation, and which update has which learning rate, is in ``core/learning_rate.py``. This
 adapter finds out how many updates training will make. fairseq never tells a scheduler, so
-``Trainer.get_train_iterator`` is wrapped: it hands every training iterator that it makes to this
-scheduler (and only to this one), which counts at the start of each epoch.
+``compat/trainer_parts.py`` hands it every training iterator; it counts at the start of each epoch.
 """
 
-import functools
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -16,7 +13,6 @@ from fairseq.data.iterators import EpochBatchIterating, EpochBatchIterator
 from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
-from fairseq.trainer import Trainer
 from omegaconf import II
 
 from ...core.bounds import (
@@ -213,22 +209,3 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         )
         total = self._updates_before_epoch + self._updates_in_epoch + later
         return min(total, cfg.max_update) if cfg.max_update > 0 else total
-
-
-def _handing_over(
-    get_train_iterator: Callable[..., EpochBatchIterating],
-) -> Callable[..., EpochBatchIterating]:
-    """``Trainer.get_train_iterator`` that also hands its result to the scheduler."""
-
-    @functools.wraps(get_train_iterator)
-    def wrapper(trainer: Trainer, *args: Any, **kwargs: Any) -> EpochBatchIterating:
-        train_iterator = get_train_iterator(trainer, *args, **kwargs)
-        # Asked by name first: a trainer builds its scheduler, and optimizer, on the first access.
-        if getattr(trainer.cfg.lr_scheduler, "_name", None) == NAME:
-            trainer.lr_scheduler.set_train_iterator(train_iterator)
-        return train_iterator
-
-    return wrapper
-
-
-Trainer.get_train_iterator = _handing_over(Trainer.get_train_iterator)
