@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,8 @@ import pytest
 import torch
 from fairseq import checkpoint_utils, file_io
 from fairseq.file_io import PathManager
+
+from tupe_plugin.checkpoint.write import write_checkpoint
 
 
 def test_an_interrupted_copy_leaves_the_old_file(
@@ -35,6 +38,29 @@ def test_an_interrupted_copy_leaves_the_old_file(
     assert PathManager.copy(str(new), str(last), overwrite=True)
     assert last.read_text() == "new checkpoint"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint_last.pt", "new.pt"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A pipe stands for devices too."""
+    pipe, folder, link = (tmp_path / name for name in ("pipe", "folder", "link"))
+    new = tmp_path / "new.pt"
+    new.write_text("new checkpoint")
+    os.mkfifo(pipe)
+    folder.mkdir()
+    link.symlink_to(pipe)
+    writers: list[Callable[[Path], object]] = [
+        lambda path: PathManager.copy(str(new), str(path), overwrite=True),
+        lambda path: checkpoint_utils.torch_persistent_save({}, str(path)),
+        lambda path: write_checkpoint(path, {}),
+    ]
+    for write in writers:
+        for path in (pipe, folder, link):
+            with pytest.raises(OSError, match=f"{path} is there and is no file"):
+                write(path)
+    assert pipe.is_fifo()
+    assert folder.is_dir()
+    assert link.is_symlink()
+    assert len([*tmp_path.iterdir()]) == 4
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:

@@ -8,13 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Refuse to write in the place of a device, a pipe or a folder, or of a link to one.
+
+    Raises:
+        FileExistsError: there is one; it is left as it is.
+    """
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise FileExistsError(
+            f"{path} is there and is no file that could be replaced: give another name"
+        )
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give the place to write to; it becomes `path` when all is written, and goes when not.
 
     Raises:
-        OSError: as raised in the block (a full disk ...), but with the name of the file.
+        OSError: as raised in the block (a full disk ...), but with the name of the file; or there
+            is something at `path` that is no file.
     """
+    check_replaceable(path)
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         yield unfinished

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..checkpoint.contents import check_finite
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.read import read_checkpoint
+from ..checkpoint.whole_file import check_replaceable
 from ..checkpoint.write import write_checkpoint
 from ..compat.restarted_job import start_of
 from ..compat.validation_plan import LOWER_IS_BETTER
@@ -131,6 +132,7 @@ def _check_paths(paths: Sequence[Path], output: Path) -> None:
             raise AverageError(f"{path} is given twice and would count twice")
         if output.exists() and path.samefile(output):
             raise AverageError(f"-o {output} is one of the inputs; give another name")
+    check_replaceable(output)
     if not output.parent.is_dir():
         raise AverageError(f"-o {output}: there is no folder {output.parent}")
 

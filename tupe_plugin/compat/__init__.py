@@ -45,6 +45,7 @@ from .cpu_training import (
 from .early_stopping import keep_counting_patience
 from .finished_job import make_no_update_after_the_last
 from .float32_weights import keep_float32_weights
+from .hub_archives import unpack_archives_in_their_place
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
@@ -122,6 +123,7 @@ CURES = (
     ("fairseq.distributed.utils", keep_second_jobs_out),  # locks in each worker, whenever it wraps
     ("fairseq.distributed.utils", end_refused_jobs_in_one_line),  # around all that refuse a job
     ("fairseq.file_io", copy_checkpoints_whole),
+    ("fairseq.file_utils", unpack_archives_in_their_place),
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),
     ("fairseq.optim.amp_optimizer", scale_gradients_on_the_device_in_use),

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from .checkpoint_package import checkpoint_module
+
 
 class CheckpointNotWrittenError(OSError):
     """A checkpoint could not be written, on a full disk for instance."""
@@ -78,6 +80,7 @@ def _incomplete(path: str) -> str:
 def _whole(path: str) -> Iterator[None]:
     """Remove the incomplete file of a checkpoint that cannot be written, and say so in one line."""
     try:
+        checkpoint_module("whole_file").check_replaceable(path)
         yield
     except (OSError, RuntimeError) as error:  # torch raises the latter, with the former as context
         with contextlib.suppress(OSError):
@@ -85,7 +88,7 @@ def _whole(path: str) -> Iterator[None]:
         reason: BaseException = error
         while not isinstance(reason, OSError) and reason.__context__ is not None:
             reason = reason.__context__
-        why = reason.strerror if isinstance(reason, OSError) else " ".join(str(reason).split())
+        why = getattr(reason, "strerror", None) or " ".join(str(reason).split())
         raise CheckpointNotWrittenError(
             f"checkpoint {path} was not written: {why}; the checkpoints that are there are whole, "
             "and the same command goes on from the last of them"

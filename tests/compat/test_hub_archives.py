@@ -1,0 +1,56 @@
+"""An archive that `from_pretrained` is given writes nothing elsewhere, and is there afterwards."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from fairseq import file_utils
+from fairseq.models.roberta import RobertaModel
+
+from tupe_plugin.checkpoint.errors import ForeignFileError, UnsafeCheckpointError
+
+
+def archive(path: Path, *names: str, link: str = "") -> Path:
+    with tarfile.open(path, "w:gz") as made:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            if link:
+                member.type, member.linkname = tarfile.SYMTYPE, link
+            made.addfile(member)
+    return path
+
+
+def test_a_file_of_the_user_is_left_alone(tmp_path: Path) -> None:
+    given = archive(tmp_path / "model.tar.gz", "m/model.pt", "m/../../outside")
+    before = given.read_bytes()
+    with pytest.raises(ForeignFileError, match=r"model\.tar\.gz is not a folder: unpack it"):
+        RobertaModel.from_pretrained(str(given))
+    assert given.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("names", "link"),
+    [
+        (["m/model.pt", "m/../../outside"], ""),
+        (["/outside"], ""),
+        (["..a/model.pt", "..b/model.pt"], ""),
+        (["m/model.pt"], "/outside"),
+    ],
+    ids=str,
+)
+def test_a_download_is_unpacked_if_it_stays_inside(
+    names: list[str], link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = archive(tmp_path / "cached.gz", *names, link=link)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(file_utils.tempfile, "mkdtemp", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr(file_utils, "cached_path", lambda *_, **__: str(cached))
+    with pytest.raises(UnsafeCheckpointError, match="was not unpacked: its member"):
+        file_utils.load_archive_file("https://example.org/model.tar.gz")
+    assert not any((tmp_path / "temporary").iterdir())
+    archive(cached, "m/model.pt", "m/dict.txt")
+    unpacked = file_utils.load_archive_file("https://example.org/model.tar.gz")
+    assert sorted(path.name for path in Path(unpacked).iterdir()) == ["dict.txt", "model.pt"]

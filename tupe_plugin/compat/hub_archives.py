@@ -1,0 +1,56 @@
+"""Archives of models, which `from_pretrained` takes in the place of a folder."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tarfile
+from pathlib import PurePosixPath
+from typing import Any
+
+from .checkpoint_package import checkpoint_module
+from .module_view import ModuleView
+
+
+def unpack_archives_in_their_place(file_utils: Any) -> None:
+    """`from_pretrained("model.tar.gz")` writes outside of its folder, and removes the archive.
+
+    Where: fairseq/file_utils.py:79 to 91: all members are extracted to where they say, and what
+    was unpacked then takes the place of the archive.
+    When: an archive of somebody else; a file of the user's own.
+    Cure: a file of the user's is left alone, and one line says to unpack it. A download is
+    unpacked if every member stays inside.
+    """
+    original = file_utils.load_archive_file
+
+    @functools.wraps(original)
+    def load_archive_file(archive_file: Any) -> Any:
+        if os.path.lexists(archive_file) and not os.path.isdir(archive_file):
+            raise checkpoint_module("errors").ForeignFileError(
+                f"{archive_file} is not a folder: unpack it (`tar -xf`) and give the folder that "
+                "has the checkpoint and its dictionary"
+            )
+        return original(archive_file)
+
+    file_utils.load_archive_file = load_archive_file
+    file_utils.tarfile = ModuleView(tarfile, open=_open_harmless)
+
+
+def _open_harmless(name: str, mode: Any) -> tarfile.TarFile:
+    """An archive of files and folders, none of which would lie, or become, outside of its own.
+
+    fairseq joins what the names begin with alike to a path, so that `..a` and `..b` are `..`.
+    """
+    archive: tarfile.TarFile = tarfile.open(name, mode)  # noqa: SIM115  -- fairseq closes it
+    for member in archive.getmembers():
+        path = PurePosixPath(member.name)
+        inside = not path.is_absolute() and not any(part.startswith("..") for part in path.parts)
+        if not inside or not (member.isfile() or member.isdir()):
+            archive.close()
+            raise checkpoint_module("errors").UnsafeCheckpointError(
+                f"{name} was not unpacked: its member {member.name!r} is a link, or would be "
+                "written outside of its folder"
+            )
+    if hasattr(tarfile, "data_filter"):  # not before Python 3.10.12
+        archive.extraction_filter = tarfile.data_filter
+    return archive
