@@ -82,6 +82,17 @@ def test_no_text_of_a_file_is_run(attack: str, save: Any, tmp_path: Path) -> Non
         ({"encoder_embed_dim": 100_000}, "a much larger model than its weights are of"),
         ({"encoder_layers": 10**7}, "asks for --encoder-layers 10000000: above 1,000,000"),
         ({"max_positions": 10**11}, "asks for --max-positions 100000000000: above 1,000,000"),
+        ({"encoder": {"layers": 10**7}}, "asks for --layers 10000000: above 1,000,000"),
+        ({"max_positions": 60_000, "encoder_embed_dim": "20_000"}, "--max-positions 60000 with"),
+        (
+            {"_name": "transformer", "max_source_positions": 60_000, "encoder_embed_dim": 20_000},
+            "--max-source-positions 60000 with --encoder-embed-dim 20000",
+        ),
+        (
+            {"_name": "transformer", "encoder_embed_path": "/a/pipe"},
+            "asks for --encoder-embed-path /a/pipe, and no other file is read",
+        ),
+        ({"_name": "lstm", "decoder": {"embed_path": "/a/pipe"}}, "asks for --embed-path /a/pipe"),
         ({"_name": "tupe_huge"}, "is of --arch tupe_huge, which is not known"),
         ({"dropout": "${oc.env:HOME}"}, "cfg.model.dropout refers to other settings"),
     ],

@@ -6,7 +6,10 @@ What was looked through stands here; something new turns these tests red.
 from __future__ import annotations
 
 import importlib.util
+import re
+from pathlib import Path
 
+import fairseq
 import pytest
 
 from tests.compat.fairseq_scan import scan
@@ -119,3 +122,18 @@ def test_what_a_file_may_name_does_no_more_than_read_values(found: dict[str, set
         assert importlib.util.find_spec(module) is not None
         kinds = {kind for kind, files in found.items() if file_of(module) in files}
         assert kinds <= {"eval"}, module
+
+
+def test_no_setting_names_a_file_that_a_constructor_reads() -> None:
+    """But those that `buildable.py` refuses; what a task reads lies in its folder of data."""
+    named = re.compile(r"(?:args|cfg)(?:\.\w+)*\.(\w*(?:path|file|dir|codes))\b")
+    reading = re.compile(r"\b(?:open|parse_embedding|\w*PathManager\.\w+|cached_path)\(.*")
+    folder = Path(fairseq.__file__).parent
+    files = {folder.parent / file_of(module) for module in REVIEWED}
+    files |= {*folder.glob("models/transformer/*.py"), *folder.glob("models/roberta/*.py")}
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    assert {name for text in texts for name in named.findall(text)} == {
+        *("encoder_embed_path", "decoder_embed_path", "embed_path"),  # refused
+        "plasma_path",  # of a program that keeps arrays in memory; with a set of data
+    }
+    assert {call for text in texts for call in reading.findall(text)} == set()

@@ -12,6 +12,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
+from .buildable import largest_table
 from .errors import UnusableCheckpointError
 
 # Tied weights count under each of their names, and a head may be new.
@@ -28,14 +29,20 @@ class ModelBound:
         self._most = (0, 0)
         self._built = (0, 0)
 
-    def allow(self, weights: Mapping[str, Tensor], path: Any) -> None:
-        """From here on a model for these weights is built."""
+    def allow(self, weights: Mapping[str, Tensor], cfg: Any, path: Any) -> None:
+        """From here on a model for these weights is built, by the configuration `cfg`."""
         numbers = sum(tensor.numel() for tensor in weights.values())
         self._path, self._built = path, (0, 0)
         self._most = (
             self._shards * TIMES * len(weights) + FREE_TENSORS,
             self._shards * TIMES * numbers + FREE_NUMBERS,
         )
+        table, settings = largest_table(cfg)
+        if table > self._most[1]:
+            raise UnusableCheckpointError(
+                f"{path}: its settings ask for a much larger model than its weights are of "
+                f"({settings})"
+            )
 
     def count(self, module: Any, name: str, tensor: Tensor | None) -> None:
         if self._path is None or tensor is None:

@@ -56,6 +56,9 @@ REVIEWED = tuple(
 
 LARGEST = 1_000_000
 _SIZE = re.compile(r"layers|dim|heads|positions|bins")
+_LENGTH = re.compile(r"positions$|tokens_per_sample$")
+_WIDTH = re.compile(r"dim$")
+_READ_BY_CONSTRUCTORS = "embed_path"
 _NAMES = {  # part -> the entries by which fairseq may choose, and the option
     "model": (("_name", "arch"), "--arch"),
     "task": (("task", "_name"), "--task"),
@@ -81,10 +84,32 @@ def check_buildable(cfg: Any, path: Any) -> None:
             raise UnusableCheckpointError(f"{path} does not say what model it is of")
         for name in names:
             _check_part(part, name, option, path)
-    for name, value in _items(_entry(cfg, "model")):
-        if isinstance(value, int) and _SIZE.search(str(name)) and value > LARGEST:
-            flag = f"--{str(name).replace('_', '-')}"
-            raise UnusableCheckpointError(f"{path} asks for {flag} {value}: above {LARGEST:,}")
+    for name, value in _settings(_entry(cfg, "model")):
+        if name.endswith(_READ_BY_CONSTRUCTORS) and value:
+            raise UnsafeCheckpointError(
+                f"{path} asks for {_flag(name)} {value}, and no other file is read because a "
+                "checkpoint says so: its embeddings are in the checkpoint; give --model-overrides "
+                f"\"{{'{name}': None}}\""
+            )
+        if _SIZE.search(name) and (_whole(value) or 0) > LARGEST:
+            raise UnusableCheckpointError(
+                f"{path} asks for {_flag(name)} {value}: above {LARGEST:,}"
+            )
+
+
+def largest_table(cfg: Any) -> tuple[int, str]:
+    """Numbers of the largest table of positions that the settings ask for, and the settings.
+
+    Tables that are computed, such as fairseq's sinusoids, are full before a module has them.
+    """
+    sizes = [
+        (_whole(value) or 0, name)
+        for part in ("model", "task")
+        for name, value in _settings(_entry(cfg, part))
+    ]
+    positions, of = max((one for one in sizes if _LENGTH.search(one[1])), default=(0, ""))
+    dim, across = max((one for one in sizes if _WIDTH.search(one[1])), default=(0, ""))
+    return positions * dim, f"{_flag(of)} {positions} with {_flag(across)} {dim}"
 
 
 def _check_part(part: str, name: Any, option: str, path: Any) -> None:
@@ -124,8 +149,25 @@ def _entry(settings: Any, key: str) -> Any:
     return settings.get(key) if isinstance(settings, Mapping) else getattr(settings, key, None)
 
 
-def _items(settings: Any) -> Iterator[tuple[Any, Any]]:
+def _settings(settings: Any) -> Iterator[tuple[str, Any]]:
+    """Names and values, those of the parts in it too; `check_plain` has bounded their depth."""
     if isinstance(settings, Namespace):
         settings = vars(settings)
     if isinstance(settings, Mapping):
-        yield from settings.items()
+        for name, value in settings.items():
+            yield str(name), value
+            yield from _settings(value)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, as omegaconf takes it: from text too."""
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, int) else None
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -51,7 +51,7 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
         def admit(read: Any, path: Any) -> None:
             cfg = read.get("cfg") or checkpoint_utils.convert_namespace_to_omegaconf(read["args"])
             checkpoint_module("buildable").check_buildable(cfg, path)
-            bound.allow(read["model"], path)
+            bound.allow(read["model"], cfg, path)
 
         with bounded_model(shards=num_shards) as bound, _admitting(admit):
             if state is not None:
