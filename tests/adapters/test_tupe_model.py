@@ -345,6 +345,29 @@ def test_a_checkpoint_of_another_size_says_which_option_to_give(
         small("--position-scheme", scheme).load_state_dict(other.state_dict())
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "why"),
+    [
+        (
+            "--rel-pos",
+            "--rel-pos --position-scheme bert-a",
+            "tupe-r, here bert-r: give --position-scheme tupe-r",
+        ),
+        ("", "--rel-pos", "tupe-a, here tupe-r: give --position-scheme tupe-a without --rel-pos"),
+        ("--rel-pos", "--position-scheme tupe-r", None),
+    ],
+)
+def test_the_effective_scheme_of_a_checkpoint_is_named(
+    theirs: str, ours: str, why: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    model = small(*ours.split())
+    settings = (TupeConfig.from_namespace(arguments(*flags.split())) for flags in (theirs, ours))
+    told = model.why_not_fit(*map(vars, settings))
+    assert told == (why and f"it was written with position scheme {why}")
+    assert f"position scheme {'bert-r' if 'bert' in ours else 'tupe-r'}" in caplog.text
+
+
 # ---- state dicts
 
 

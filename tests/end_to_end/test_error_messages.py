@@ -38,8 +38,10 @@ def test_other_positions_than_the_checkpoint(last_line, corpus, pretrained, tmp_
     job = fine_tuning(corpus.classification, tmp_path, "--restore-file", checkpoint)
     job.remove("--rel-pos")
     line = last_line([*job, "--max-epoch", 1])
-    assert "only in the checkpoint" in line
-    assert line.endswith("it was written with --rel-pos True (here False)")
+    assert line.endswith(
+        f"checkpoint {checkpoint} does not fit this model: it was written with position scheme "
+        "tupe-r, here tupe-a: give --position-scheme tupe-r"
+    )
 
 
 def test_other_dictionary_than_the_checkpoint(last_line, pretrained, tmp_path):

@@ -21,7 +21,8 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
     the rest of the state.
     When: the model has other sizes, another dictionary, other heads than the checkpoint; the state
     of the optimizer is damaged.
-    Cure: the last line tells what differs, and by which options the two jobs differ.
+    Cure: the last line tells what differs, and by which options the two jobs differ. A model with a
+    function `why_not_fit` is asked first.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4590
     """
     original = trainer.Trainer.load_checkpoint
@@ -40,9 +41,13 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
                     f"checkpoint {filename} cannot be resumed from: {errors.in_one_line(error)}"
                 ) from error
             state = trainer.checkpoint_utils.load_checkpoint_to_cpu(filename)
-            options = _different_options(state.get("cfg", {}).get("model"), self.cfg.model)
+            theirs, ours = state.get("cfg", {}).get("model"), self.cfg.model
+            why_not_fit = getattr(self.get_model(), "why_not_fit", lambda *_: None)
+            why = why_not_fit(theirs, ours) if isinstance(theirs, Mapping) else None
+            if why is None:
+                why = f"{_in_one_line(reason)}{_different_options(theirs, ours)}"
             raise errors.UnusableCheckpointError(
-                f"checkpoint {filename} does not fit this model: {_in_one_line(reason)}{options}"
+                f"checkpoint {filename} does not fit this model: {why}"
             ) from reason
 
     trainer.Trainer.load_checkpoint = load_checkpoint

@@ -109,9 +109,11 @@ class WholeSetCriterion(SentencePredictionCriterion):
             )
         if self.task.cfg.num_classes > len(texts):
             logger.warning(
-                "--num-classes %s: the data has %s labels (%s); metrics are those of %s classes",
-                *(self.task.cfg.num_classes, len(texts), ", ".join(texts[:10])),
+                "--num-classes %s: the data has %s labels (%s), so give --num-classes %s unless "
+                "the model knows more; metrics are those of %s classes%s",
+                *(self.task.cfg.num_classes, len(texts), ", ".join(texts[:10]), len(texts)),
                 self.task.cfg.num_classes,
+                ": f1 and acc_and_f1 are for two and not logged" if len(texts) == 2 else "",
             )
 
     def _find_positive_class(self) -> int | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from ..core.heads import ClassificationHead
+from ..core.position_scheme import position_scheme
 from . import _tupe_2021
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,23 @@ def check_sizes(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> Non
                 f"the checkpoint has {len(state_dict[key]) - extra} {what}, "
                 f"the model {len(own[key]) - extra}: {cure}"
             )
+
+
+def why_not_fit(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
+    """What makes a checkpoint that of another kind of model, given the settings of both."""
+    if "position_scheme" not in theirs:
+        return None  # the authors', who had one
+    wanted, here = (
+        position_scheme(str(settings["position_scheme"]), relative=bool(settings.get("rel_pos")))
+        for settings in (theirs, ours)
+    )
+    if wanted == here:
+        return None
+    without = " without --rel-pos" if ours.get("rel_pos") and not wanted.has_relative else ""
+    return (
+        f"it was written with position scheme {wanted.name}, here {here.name}: give "
+        f"--position-scheme {wanted.name}{without}"
+    )
 
 
 def head_sizes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, int]]:

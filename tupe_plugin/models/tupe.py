@@ -28,9 +28,9 @@ from ..core.bounds import Number, Whole, check_options, option
 from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
-from ..core.position_scheme import POSITION_SCHEMES, position_scheme
+from ..core.position_scheme import POSITION_SCHEMES, PositionScheme, position_scheme
 from ._bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
-from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place
+from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place, why_not_fit
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ class TupeModel(FairseqEncoderModel):
                 f"{cfg.max_positions}: raise --max-positions or lower --tokens-per-sample"
             )
         _check_memory(cfg, task.source_dictionary)
+        logger.info("position scheme %s", _scheme(cfg).name)
         return cls(cfg, TupeFairseqEncoder(cfg, task.source_dictionary))
 
     @staticmethod
@@ -156,7 +157,7 @@ class TupeModel(FairseqEncoderModel):
                 f"{heads}: each head needs the same number of features"
             )
         try:
-            scheme = position_scheme(str(cfg.position_scheme), relative=cfg.rel_pos)
+            scheme = _scheme(cfg)
         except ValueError as error:
             raise ValueError(f"--rel-pos: {error}") from None
         one_by_one = cfg.rel_pos_bins // 4
@@ -165,6 +166,8 @@ class TupeModel(FairseqEncoderModel):
                 f"--max-rel-pos {cfg.max_rel_pos}: give more than {one_by_one}, the distances "
                 f"that --rel-pos-bins {cfg.rel_pos_bins} tells apart one by one"
             )
+
+    why_not_fit = staticmethod(why_not_fit)
 
     def forward(
         self,
@@ -263,7 +266,7 @@ class TupeFairseqEncoder(FairseqEncoder):
             ffn_embed_dim=cfg.encoder_ffn_embed_dim,
             num_heads=cfg.encoder_attention_heads,
             max_positions=cfg.max_positions,
-            scheme=position_scheme(str(cfg.position_scheme), relative=cfg.rel_pos),
+            scheme=_scheme(cfg),
             num_bins=cfg.rel_pos_bins,
             max_distance=cfg.max_rel_pos,
             dropout=cfg.dropout,
@@ -298,6 +301,10 @@ class TupeFairseqEncoder(FairseqEncoder):
 
     def max_positions(self) -> int:
         return self.sentence_encoder.max_positions
+
+
+def _scheme(cfg: Any) -> PositionScheme:
+    return position_scheme(str(cfg.position_scheme), relative=cfg.rel_pos)
 
 
 def _check_memory(cfg: DictConfig, dictionary: Any) -> None:
