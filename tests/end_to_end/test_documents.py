@@ -141,7 +141,7 @@ def test_a_marked_block_is_not_run(tmp_path: Path) -> None:
 
 
 def test_make_help_lists_every_target(run_command: RunCommand) -> None:
-    listed = run_command("make", "help", cwd=ROOT).stdout
+    listed = run_command("make", "--no-print-directory", "help", cwd=ROOT).stdout
     targets = re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert [name for name in targets if not re.search(rf"^  {name} ", listed, re.MULTILINE)] == []
     assert "activate" in listed.splitlines()[-1]
