@@ -8,8 +8,9 @@
     bounded_model.py    and how large that may become
     write.py            a new file, whole or not at all, readable by the same rules
     whole_file.py       the first half of that, for any file
+    settings.py         of one part of a job, whatever the form in which they were written
     upgraded.py         a checkpoint as fairseq itself sees it
-    tupe_checkpoint.py  the parameters and settings of a tupe model
+    encoder_checkpoint.py  the parameters and settings of a model with an encoder of a known family
 
 `compat/` hands these rules to fairseq's own reader. The start-up hook loads it without the rest of
 the package, so the files that it uses import only torch, the standard library and each other.

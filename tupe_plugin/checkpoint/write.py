@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .read import read_checkpoint
 from .whole_file import whole_file
+
+
+def at_the_beginning(
+    weights: dict[str, Tensor],
+    *,
+    cfg: Any,
+    args: Any = None,
+    last_start: Mapping[str, Any] | None = None,
+    task_state: Any = None,
+    **extra_state: Any,
+) -> dict[str, Any]:
+    """What fairseq asks of a checkpoint, with weights that no update of this run has changed.
+
+    Args:
+        weights: of the model.
+        cfg: fairseq's configuration; `args`: that of before fairseq 0.11.
+        last_start: what the `optimizer_history` of another checkpoint ends with: its names stay.
+        task_state: as in another checkpoint.
+        extra_state: more entries of that name.
+    """
+    names = {"criterion_name": "none", "optimizer_name": "none", **(last_start or {})}
+    return {
+        "args": args,
+        "cfg": cfg,
+        "model": weights,
+        "criterion": None,
+        "optimizer_history": [{**names, "lr_scheduler_state": {}, "num_updates": 0}],
+        "task_state": task_state or {},
+        "extra_state": {
+            "train_iterator": {
+                "version": 2,
+                "epoch": 1,
+                "iterations_in_epoch": 0,
+                "shuffle": True,
+            },
+            **extra_state,
+        },
+    }
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:

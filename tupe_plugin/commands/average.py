@@ -18,10 +18,12 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoint.contents import check_finite
+from ..checkpoint.encoder_checkpoint import without_unused
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.read import read_checkpoint
+from ..checkpoint.settings import settings_of
 from ..checkpoint.whole_file import check_replaceable
-from ..checkpoint.write import write_checkpoint
+from ..checkpoint.write import at_the_beginning, write_checkpoint
 from ..compat.restarted_job import start_of
 from ..compat.validation_plan import LOWER_IS_BETTER
 from ..core.averaging import (
@@ -118,7 +120,15 @@ def average(args: argparse.Namespace) -> list[str]:
             scores = {name: dev.score(load(), metric) for name, load in models.items()}
             scores[f"average of {len(models)}"] = dev.score(state, metric)
             lines = _uniform_table(scores, metric)
-    write_checkpoint(args.output, _checkpoint(first, state, chosen))
+    made = at_the_beginning(
+        state,
+        cfg=first.get("cfg"),
+        args=first.get("args"),
+        last_start=(first.get("optimizer_history") or [None])[-1],
+        task_state=first.get("task_state"),
+        averaged=chosen,
+    )
+    write_checkpoint(args.output, made)
     return [*lines, f"wrote {args.output}: the average of {len(chosen)} of {len(models)} models"]
 
 
@@ -141,6 +151,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A checkpoint as it lies in the file, without the state of its optimizer."""
     state = read_checkpoint(path)
     check_finite(state["model"], path)
+    state["model"] = without_unused(state["model"])
     state.pop("last_optimizer_state", None)  # twice the model's size, and of no use here
     if state.get("criterion"):
         raise AverageError(
@@ -182,34 +193,9 @@ def _warning(first: str, strangers: Sequence[str]) -> str:
     )
 
 
-def _model_options(state: dict[str, Any]) -> Mapping[str, Any]:
-    options = (state.get("cfg") or {}).get("model")
-    return options if isinstance(options, Mapping) else {}
-
-
-def _checkpoint(
-    first: dict[str, Any], weights: dict[str, Tensor], chosen: Sequence[str]
-) -> dict[str, Any]:
-    """What fairseq wants to find in a checkpoint; an average is at the beginning of a run."""
-    last = (first.get("optimizer_history") or [{}])[-1]
-    history = {**last, "lr_scheduler_state": {}, "num_updates": 0}
-    return {
-        "args": first.get("args"),
-        "cfg": first.get("cfg"),
-        "model": weights,
-        "criterion": None,
-        "optimizer_history": [history],
-        "task_state": first.get("task_state", {}),
-        "extra_state": {
-            "train_iterator": {
-                "version": 2,
-                "epoch": 1,
-                "iterations_in_epoch": 0,
-                "shuffle": True,
-            },
-            "averaged": list(chosen),
-        },
-    }
+def _model_options(state: dict[str, Any]) -> dict[str, Any]:
+    """Not of `args`, whose options are those of all parts."""
+    return settings_of(state, "model") if state.get("args") is None else {}
 
 
 def _greedy_table(result: GreedyAverage, metric: str) -> list[str]:

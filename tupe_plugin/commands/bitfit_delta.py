@@ -22,15 +22,14 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.contents import check_finite
+from ..checkpoint.encoder_checkpoint import HEADS, EncoderCheckpoint
 from ..checkpoint.file_kind import refuse_what_is_no_file
-from ..checkpoint.tupe_checkpoint import ENCODER, HEADS, TupeCheckpoint, scheme_of
 from ..core.bitfit import parse_roles
-from ..core.encoder_view import names_of
+from ..core.encoder_family import BiasTerm
+from ..core.views.tupe import TUPE
 
 FORMAT = "tupe-delta 1"
 PRECISIONS = ("float32", "float16", "bfloat16")
-
-_TIED, _TIED_TO = "encoder.lm_head.weight", f"{ENCODER}embed_tokens.weight"
 
 
 class DeltaError(ValueError):
@@ -57,7 +56,7 @@ class Delta:
         return sum(t.numel() for name, t in self.tensors.items() if not name.startswith(HEADS))
 
 
-def make_delta(base: TupeCheckpoint, tuned: TupeCheckpoint) -> Delta:
+def make_delta(base: EncoderCheckpoint, tuned: EncoderCheckpoint) -> Delta:
     """The difference of two checkpoints.
 
     Raises:
@@ -70,7 +69,7 @@ def make_delta(base: TupeCheckpoint, tuned: TupeCheckpoint) -> Delta:
             "everything: a delta would be as large as the model"
         )
     roles = parse_roles(terms)
-    before, after = _frozen(base.weights, roles), _frozen(tuned.weights, roles)
+    before, after = _frozen(base, roles), _frozen(tuned, roles)
     _check_sizes(base, sizes_of(tuned), name=tuned.path.name)
     _check_names(base, before, after, name=tuned.path.name)
     for precision in PRECISIONS:
@@ -87,10 +86,12 @@ def make_delta(base: TupeCheckpoint, tuned: TupeCheckpoint) -> Delta:
     config = {part: dict(tuned.config.get(part, {})) for part in ("model", "task", "criterion")}
     config["task"]["data"] = ""  # a place on the machine where it was trained
     delta = Delta(
-        tensors=_trained(tuned.weights, roles),
+        tensors=_trained(tuned, roles),
         roles=roles,
         sizes=sizes_of(base),
-        parameters=sum(t.numel() for k, t in base.weights.items() if _is_model(k) and k != _TIED),
+        parameters=sum(
+            t.numel() for k, t in base.weights.items() if _is_model(k) and k != base.tied
+        ),
         precision=precision,
         fingerprint=fingerprint(after),
         config=config,
@@ -101,7 +102,7 @@ def make_delta(base: TupeCheckpoint, tuned: TupeCheckpoint) -> Delta:
     return delta
 
 
-def apply_delta(base: TupeCheckpoint, delta: Delta, *, name: str) -> dict[str, Tensor]:
+def apply_delta(base: EncoderCheckpoint, delta: Delta, *, name: str) -> dict[str, Tensor]:
     """The tuned model's parameters.
 
     Args:
@@ -113,7 +114,7 @@ def apply_delta(base: TupeCheckpoint, delta: Delta, *, name: str) -> dict[str, T
         DeltaError: `base` is another model.
     """
     _check_sizes(base, delta.sizes, name=name)
-    frozen = _frozen(base.weights, delta.roles)
+    frozen = _frozen(base, delta.roles)
     rounded = {key: _rounded(value, delta.precision) for key, value in frozen.items()}
     found = fingerprint(rounded)
     if found != delta.fingerprint:
@@ -127,18 +128,17 @@ def apply_delta(base: TupeCheckpoint, delta: Delta, *, name: str) -> dict[str, T
         for key, value in base.weights.items()
         if _is_model(key)
     }
-    weights[_TIED] = weights[_TIED_TO]  # stored once
-    encoder = _encoder(weights)
-    for term in names_of(encoder).biases:
-        if term.role in delta.roles:
-            _check_bias(term, encoder, delta, name=name)
-            term.of(encoder).copy_(delta.tensors[ENCODER + term.name])  # a view of `weights`
+    if base.tied is not None:
+        weights[base.tied] = weights[base.word_embedding]  # stored once
+    encoder, prefix = base.names.own(weights), base.names.prefix
+    for term in _of_roles(base, delta.roles):
+        _check_bias(prefix + term.name, term.of(encoder), delta, name=name)
+        term.of(encoder).copy_(delta.tensors[prefix + term.name])  # a view of `weights`
     heads = {key: value for key, value in delta.tensors.items() if key.startswith(HEADS)}
     return {**weights, **heads}
 
 
-def _check_bias(term: Any, encoder: Mapping[str, Tensor], delta: Delta, *, name: str) -> None:
-    key, wanted = ENCODER + term.name, term.of(encoder)
+def _check_bias(key: str, wanted: Tensor, delta: Delta, *, name: str) -> None:
     found = delta.tensors.get(key)
     if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
         is_there = "absent" if found is None else f"{found.dtype} {tuple(found.shape)}"
@@ -208,19 +208,10 @@ def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str
     return hashlib.sha256(f"{said}\n{fingerprint(tensors)}".encode()).hexdigest()
 
 
-def sizes_of(checkpoint: TupeCheckpoint) -> dict[str, Any]:
-    """What two models must have in common to be the same but for their weights."""
-    settings, encoder = checkpoint.model, checkpoint.encoder
-    vocabulary, embed_dim = encoder["embed_tokens.weight"].shape
-    return {
-        "encoder_layers": int(settings["encoder_layers"]),
-        "encoder_embed_dim": embed_dim,
-        "encoder_ffn_embed_dim": encoder["layers.0.fc1.weight"].size(0),
-        "encoder_attention_heads": int(settings["encoder_attention_heads"]),
-        "max_positions": int(settings["max_positions"]),
-        "position_scheme": scheme_of(settings).name,
-        "vocabulary": vocabulary,
-    }
+def sizes_of(checkpoint: EncoderCheckpoint) -> dict[str, Any]:
+    """Family and sizes; files of before there were other families name none for tupe models."""
+    family = checkpoint.names.family
+    return checkpoint.sizes if family is TUPE else {"family": family.name, **checkpoint.sizes}
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -238,33 +229,43 @@ def _is_model(key: str) -> bool:
     return not key.startswith(HEADS)
 
 
-def _encoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(ENCODER): v for k, v in weights.items() if k.startswith(ENCODER)}
+def _of_roles(checkpoint: EncoderCheckpoint, roles: tuple[str, ...]) -> list[BiasTerm]:
+    return [term for term in checkpoint.names.biases if term.role in roles]
 
 
-def _trained(weights: Mapping[str, Tensor], roles: tuple[str, ...]) -> dict[str, Tensor]:
+def _trained(checkpoint: EncoderCheckpoint, roles: tuple[str, ...]) -> dict[str, Tensor]:
     """Bias terms of these roles, and the heads."""
-    encoder = _encoder(weights)
-    terms = [term for term in names_of(encoder).biases if term.role in roles]
-    biases = {ENCODER + term.name: term.of(encoder) for term in terms}
-    return biases | {key: value for key, value in weights.items() if not _is_model(key)}
+    encoder, prefix = checkpoint.encoder, checkpoint.names.prefix
+    biases = {prefix + term.name: term.of(encoder) for term in _of_roles(checkpoint, roles)}
+    return biases | {k: value for k, value in checkpoint.weights.items() if not _is_model(k)}
 
 
-def _frozen(weights: Mapping[str, Tensor], roles: tuple[str, ...]) -> dict[str, Tensor]:
+def _frozen(checkpoint: EncoderCheckpoint, roles: tuple[str, ...]) -> dict[str, Tensor]:
     """Everything else."""
-    encoder = _encoder(weights)
-    terms = names_of(encoder).biases
-    keys = {ENCODER + term.key for term in terms}
-    biases = {ENCODER + term.name: term.of(encoder) for term in terms if term.role not in roles}
-    return biases | {k: v for k, v in weights.items() if _is_model(k) and k not in keys}
+    encoder, names = checkpoint.encoder, checkpoint.names
+    keys = {names.prefix + term.key for term in names.biases}
+    biases = {
+        names.prefix + term.name: term.of(encoder)
+        for term in names.biases
+        if term.role not in roles
+    }
+    return biases | {
+        key: value
+        for key, value in checkpoint.weights.items()
+        if _is_model(key) and key not in keys
+    }
 
 
 def _rounded(tensor: Tensor, precision: str) -> Tensor:
     return tensor.to(getattr(torch, precision)).to(tensor.dtype)
 
 
-def _check_sizes(base: TupeCheckpoint, wanted: dict[str, Any], *, name: str) -> None:
-    sizes = sizes_of(base)
+def _check_sizes(base: EncoderCheckpoint, wanted: dict[str, Any], *, name: str) -> None:
+    sizes, ours, theirs = sizes_of(base), base.names.family.name, wanted.get("family", TUPE.name)
+    if ours != theirs:
+        raise DeltaError(
+            f"{base.path.name} has an encoder of the family {ours}, and {name} is of {theirs}"
+        )
     different = [
         f"{size} {sizes[size]} in {base.path.name}, {value} in {name}"
         for size, value in wanted.items()
@@ -275,7 +276,7 @@ def _check_sizes(base: TupeCheckpoint, wanted: dict[str, Any], *, name: str) -> 
 
 
 def _check_names(
-    base: TupeCheckpoint, before: dict[str, Tensor], after: dict[str, Tensor], *, name: str
+    base: EncoderCheckpoint, before: dict[str, Tensor], after: dict[str, Tensor], *, name: str
 ) -> None:
     for key in sorted(before.keys() | after.keys()):
         ours, theirs = (part[key].shape if key in part else None for part in (before, after))
@@ -288,22 +289,3 @@ def _check_names(
 
 def _shape(shape: torch.Size | None) -> str:
     return "absent" if shape is None else str(tuple(shape))
-
-
-def as_checkpoint(weights: dict[str, Tensor], delta: Delta) -> dict[str, Any]:
-    """What fairseq asks of a checkpoint, and no more: no state of an optimizer."""
-    return {
-        "args": None,
-        "cfg": delta.config,
-        "model": weights,
-        "optimizer_history": [
-            {
-                "criterion_name": "none",
-                "optimizer_name": "none",
-                "lr_scheduler_state": {},
-                "num_updates": 0,
-            }
-        ],
-        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
-        "task_state": {},
-    }

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..checkpoint.tupe_checkpoint import HEADS, read_tupe_checkpoint
+from ..checkpoint.encoder_checkpoint import HEADS, read_encoder_checkpoint
 from ..checkpoint.whole_file import whole_file
-from ..checkpoint.write import write_checkpoint
+from ..checkpoint.write import at_the_beginning, write_checkpoint
 from .bitfit_delta import (
     Delta,
     DeltaError,
     apply_delta,
-    as_checkpoint,
     delta_file,
     make_delta,
     read_delta,
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _save(args: argparse.Namespace) -> None:
-    delta = make_delta(read_tupe_checkpoint(args.base), read_tupe_checkpoint(args.tuned))
+    delta = make_delta(read_encoder_checkpoint(args.base), read_encoder_checkpoint(args.tuned))
     _check_new(args.output)
     with whole_file(args.output) as unfinished:
         unfinished.write_bytes(delta_file(delta))
@@ -57,10 +56,10 @@ def _save(args: argparse.Namespace) -> None:
 
 
 def _apply(args: argparse.Namespace) -> None:
-    base, delta = read_tupe_checkpoint(args.base), read_delta(args.delta)
+    base, delta = read_encoder_checkpoint(args.base), read_delta(args.delta)
     weights = apply_delta(base, delta, name=args.delta.name)
     _check_new(args.output)
-    write_checkpoint(args.output, as_checkpoint(weights, delta))
+    write_checkpoint(args.output, at_the_beginning(weights, cfg=delta.config))
     print(f"wrote {args.output}: {args.base} with {args.delta}")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.errors import in_one_line
+from ..checkpoint.upgraded import read_upgraded
 from ..compat.validation_plan import LOWER_IS_BETTER
 
 
@@ -40,17 +41,18 @@ class DevSet:
         batch_size: int | None = None,
         cpu: bool = False,
     ) -> None:
-        import fairseq  # noqa: F401  -- its arrival makes tupe_plugin register and mend it
         from fairseq.checkpoint_utils import load_model_ensemble_and_task
 
         if not data.is_dir():
             raise DevSetError(f"no such folder of data: {data}")
         try:
+            state = read_upgraded(checkpoint)
+            state["cfg"].task.data = str(data)
             (self._model,), self._cfg, self._task = load_model_ensemble_and_task(
-                [str(checkpoint)], arg_overrides={"data": str(data)}
+                [str(checkpoint)], state=state
             )
             self._task.load_dataset(subset, combine=False, epoch=1, task_cfg=self._cfg.task)
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
+        except (AttributeError, OSError, KeyError, RuntimeError, ValueError) as error:
             raise DevSetError(
                 f"{checkpoint} cannot be scored on {subset} of {data}: {in_one_line(error)}"
             ) from error

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint
 from ..checkpoint.errors import UnusableCheckpointError
-from ..checkpoint.tupe_checkpoint import read_tupe_checkpoint
 from ..core.bitfit import drift_of_metric, mean_drift
 from ..core.encoder_family import ROLES
-from ..core.encoder_view import names_of
 from .fairseq_log import UnreadableLogError, read_log, refuse_what_is_no_log
 
 Drift = dict[tuple[str, str], float]
@@ -47,10 +46,10 @@ def compare_checkpoints(base: Path, tuned: Path) -> Drift:
     """The drift of every bias term between two checkpoints.
 
     Raises:
-        CheckpointError: one is no checkpoint of a tupe model, or they do not fit.
+        CheckpointError: one has no encoder of a known family, or they do not fit.
     """
-    before, after = (read_tupe_checkpoint(path).encoder for path in (base, tuned))
-    terms = names_of(after).biases
+    first, last = (read_encoder_checkpoint(path) for path in (base, tuned))
+    before, after, terms = first.encoder, last.encoder, last.names.biases
     if any(before[t.key].shape != after[t.key].shape if t.key in before else True for t in terms):
         raise UnusableCheckpointError(f"{base} and {tuned} are models of different sizes")
     return mean_drift(terms, before, after)

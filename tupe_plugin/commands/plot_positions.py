@@ -14,8 +14,9 @@ from typing import Any
 
 from torch import Tensor, no_grad
 
-from ..checkpoint.tupe_checkpoint import read_tupe_checkpoint, scheme_of
+from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint, scheme_of
 from ..core.position_scheme import PositionEncoding
+from ..core.views.tupe import TUPE
 
 DEFAULT_LENGTH = 64
 _PREFIX = "positions."
@@ -39,11 +40,16 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
     """Read a checkpoint of `fairseq-train` or of the TUPE authors; no dictionary is needed.
 
     Raises:
-        CheckpointError: it is no (whole, safe) checkpoint of a tupe model.
-        NoPositionsError: its scheme adds nothing to the logits, or it has fewer positions than
-            `length`.
+        CheckpointError: it is no (whole, safe) checkpoint with an encoder of a known family.
+        NoPositionsError: it is of no tupe model, its scheme adds nothing to the logits, or it has
+            fewer positions than `length`.
     """
-    read = read_tupe_checkpoint(checkpoint)
+    read = read_encoder_checkpoint(checkpoint)
+    if read.names.family is not TUPE:
+        raise NoPositionsError(
+            f"{checkpoint}: {read.names.family.name} has no term of positions in the attention "
+            "logits, so there is nothing to draw; the tupe-* schemes and bert-r have one"
+        )
     settings = read.model
     scheme = scheme_of(settings)
     max_positions = int(settings["max_positions"])

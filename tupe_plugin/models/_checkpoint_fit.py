@@ -8,34 +8,34 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from ..core.encoder_view import names_of
 from ..core.heads import ClassificationHead
 from ..core.position_scheme import position_scheme
 from . import _tupe_2021
 
 logger = logging.getLogger(__name__)
 
-_ENCODER = "encoder.sentence_encoder."
 _HEADS = "classification_heads."
 _MORE_POSITIONS = (
     "give --max-positions (in hydra: +model.max_positions) the value of the pre-training"
 )
 _SIZED_BY_AN_OPTION = (
     (
-        _ENCODER + "embed_tokens.weight",
+        "embed_tokens.weight",
         "symbols",
         "train with the dictionary of the pre-training (a checkpoint of the TUPE authors needs "
         "<file>, <email> and <url> as the first three lines of dict.txt)",
     ),
-    (_ENCODER + "positions.absolute.projection.embedding.weight", "positions", _MORE_POSITIONS),
-    (_ENCODER + "positions.projection.embedding.weight", "positions", _MORE_POSITIONS),
-    (_ENCODER + "positions.learned.weight", "positions", _MORE_POSITIONS),
+    ("positions.absolute.projection.embedding.weight", "positions", _MORE_POSITIONS),
+    ("positions.projection.embedding.weight", "positions", _MORE_POSITIONS),
+    ("positions.learned.weight", "positions", _MORE_POSITIONS),
     (
-        _ENCODER + "positions.relative.bias.weight",
+        "positions.relative.bias.weight",
         "relative position entries",
         "give --rel-pos-bins (in hydra: +model.rel_pos_bins) the value of the pre-training",
     ),
 )
-"""(parameter, what its rows are, what to do if their number differs)."""
+"""(parameter of the encoder, what its rows are, what to do if their number differs)."""
 
 
 def rename_in_place(state_dict: dict[str, Tensor]) -> None:
@@ -52,7 +52,9 @@ def check_sizes(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> Non
     Raises:
         ValueError: one has another size; the message names the option that sets it.
     """
-    for key, what, cure in _SIZED_BY_AN_OPTION:
+    prefix = names_of(own).prefix
+    for name, what, cure in _SIZED_BY_AN_OPTION:
+        key = prefix + name
         if key in state_dict and key in own and len(state_dict[key]) != len(own[key]):
             extra = 1 if key.endswith("projection.embedding.weight") else 0  # a row of [CLS]'s
             raise ValueError(

@@ -1,0 +1,192 @@
+"""Read a checkpoint with an encoder of a known family: its parameters and its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.encoder import TupeEncoder
+from ..core.encoder_family import UnknownEncoderError
+from ..core.encoder_view import EncoderNames, names_of
+from ..core.position_scheme import PositionScheme, position_scheme
+from ..core.views.tupe import TUPE
+from .errors import UnusableCheckpointError, in_one_line
+from .read import read_checkpoint
+from .settings import SIZES, settings_of
+
+HEADS = "classification_heads."
+LARGEST = 1_000_000
+"""Of the sizes, and more than any model has."""
+_LM_HEAD = ".lm_head.weight"
+
+
+@dataclass(frozen=True)
+class EncoderCheckpoint:
+    """What there is in a checkpoint of `fairseq-train` or of the TUPE authors."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    """But for `Family.unused`."""
+    config: dict[str, dict[str, Any]]
+    """fairseq's configuration, at least of `model`."""
+    names: EncoderNames
+
+    @property
+    def model(self) -> dict[str, Any]:
+        return self.config["model"]
+
+    @property
+    def encoder(self) -> dict[str, Tensor]:
+        """State dict of the encoder, under its own names."""
+        return self.names.own(self.weights)
+
+    @property
+    def word_embedding(self) -> str:
+        return f"{self.names.prefix}{self.names.family.word_embedding}.weight"
+
+    @property
+    def tied(self) -> str | None:
+        """The word embedding's second name, as the matrix of the language model's head."""
+        for key, value in self.weights.items():
+            if key.endswith(_LM_HEAD) and torch.equal(value, self.weights[self.word_embedding]):
+                return key
+        return None
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What two models of a family must have in common, to be the same but for their weights."""
+        family, settings = self.names.family, self.model
+        vocabulary, embed_dim = self.weights[self.word_embedding].shape
+        sizes = {
+            "encoder_layers": int(settings["encoder_layers"]),
+            "encoder_embed_dim": embed_dim,
+            "encoder_ffn_embed_dim": _ffn_embed_dim(self),
+            "encoder_attention_heads": int(settings["encoder_attention_heads"]),
+            "max_positions": int(settings["max_positions"]),
+            "position_scheme": scheme_of(settings).name if family is TUPE else None,
+            "vocabulary": vocabulary,
+        }
+        return {name: size for name, size in sizes.items() if size is not None}
+
+
+def read_encoder_checkpoint(path: Path) -> EncoderCheckpoint:
+    """Read safely; neither fairseq's registries nor a dictionary are needed.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, it could run code, or there is no
+            encoder of a known family in it.
+    """
+    from ..models import _tupe_2021
+
+    state = read_checkpoint(path)
+    weights = dict(state["model"])
+    parts = ["model", "task", "criterion"]
+    if _tupe_2021.is_authors_format(weights):
+        weights, parts = _tupe_2021.from_authors(weights), ["model"]
+    try:
+        names = names_of(weights, what=str(path))
+    except UnknownEncoderError as error:
+        raise UnusableCheckpointError(str(error)) from error
+    config = {part: settings_of(state, part) for part in parts}
+    checkpoint = EncoderCheckpoint(path, without_unused(weights), config, names)
+    _check_sizes(checkpoint)
+    if names.family is TUPE:
+        _check_shapes(checkpoint)
+    return checkpoint
+
+
+def without_unused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the parameters that no training step reads, as `Family.unused` names them.
+
+    They are what they were when training began; fairseq makes them anew when it loads a model.
+    Those of a model of no known family are left as they are.
+    """
+    try:
+        names = names_of(weights)
+    except UnknownEncoderError:
+        return dict(weights)
+    family = names.family
+    unused = {
+        f"{names.prefix}{family.layers}.{layer}.{name}"
+        for layer in range(family.num_layers(names.own(weights)))
+        for name in family.unused
+    }
+    return {key: value for key, value in weights.items() if key not in unused}
+
+
+def scheme_of(settings: Mapping[str, Any]) -> PositionScheme:
+    """The position scheme that the settings of a tupe model name."""
+    name = str(settings.get("position_scheme", "tupe-a"))
+    return position_scheme(name, relative=bool(settings.get("rel_pos")))
+
+
+def _ffn_embed_dim(checkpoint: EncoderCheckpoint) -> int:
+    terms = (term for term in checkpoint.names.biases if term.role == "intermediate")
+    return len(checkpoint.encoder[next(terms).key])
+
+
+def _check_sizes(checkpoint: EncoderCheckpoint) -> None:
+    """Compare the sizes that the settings name with the weights, as far as these tell them."""
+    settings, path = checkpoint.model, checkpoint.path
+    for name in SIZES:
+        value = settings.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+            raise UnusableCheckpointError(
+                f"{path}: {name} should be from 1 to {LARGEST:,}, and is {value!r}"
+            )
+    layers = checkpoint.names.family.num_layers(checkpoint.encoder)
+    if layers != settings["encoder_layers"]:
+        raise UnusableCheckpointError(
+            f"{path}: its settings say {settings['encoder_layers']} layers, and there are weights "
+            f"of {layers}"
+        )
+    embedding = checkpoint.weights[checkpoint.word_embedding]
+    if embedding.dim() != 2 or embedding.size(1) != settings["encoder_embed_dim"]:
+        raise UnusableCheckpointError(
+            f"{path}: {checkpoint.word_embedding} is {tuple(embedding.shape)}, and by its settings "
+            f"(..., {settings['encoder_embed_dim']})"
+        )
+
+
+def _check_shapes(checkpoint: EncoderCheckpoint) -> None:
+    """Compare what a tupe model's settings say with the weights, without making a model."""
+    encoder, path, prefix = checkpoint.encoder, checkpoint.path, checkpoint.names.prefix
+    for name, shape in _shapes(checkpoint).items():
+        if name not in encoder:
+            raise UnusableCheckpointError(f"{path} lacks {prefix}{name}")
+        if encoder[name].shape != shape:
+            raise UnusableCheckpointError(
+                f"{path}: {prefix}{name} is {tuple(encoder[name].shape)}, and by its settings "
+                f"{tuple(shape)}"
+            )
+
+
+def _shapes(checkpoint: EncoderCheckpoint) -> dict[str, torch.Size]:
+    """Of a tupe encoder's state, by the settings."""
+    settings = checkpoint.model
+    try:
+        with torch.device("meta"):
+            skeleton = TupeEncoder(
+                len(checkpoint.weights[checkpoint.word_embedding]),
+                0,
+                num_layers=settings["encoder_layers"],
+                embed_dim=settings["encoder_embed_dim"],
+                ffn_embed_dim=_ffn_embed_dim(checkpoint),
+                num_heads=settings["encoder_attention_heads"],
+                max_positions=settings["max_positions"],
+                scheme=scheme_of(settings),
+                num_bins=settings.get("rel_pos_bins", 32),
+                max_distance=settings.get("max_rel_pos", 128),
+                embedding_normalize=settings.get("embedding_normalize", False),
+                normalize_before=settings.get("encoder_normalize_before", False),
+            )
+    except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UnusableCheckpointError(
+            f"{checkpoint.path}: its settings are of no model ({in_one_line(error)})"
+        ) from error
+    return {name: tensor.shape for name, tensor in skeleton.state_dict().items()}
