@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tupe_plugin.checkpoint.read import load
 from tupe_plugin.commands import main
 from tupe_plugin.commands.bitfit_delta import read_delta
 
@@ -25,39 +27,42 @@ def call(*arguments: object) -> int:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Any]:
-    """Save a random tupe model in fairseq's form; returns the path."""
+    """Save a random model in fairseq's form; returns the path."""
     from argparse import Namespace
 
     from fairseq.data import Dictionary
+    from fairseq.models.roberta import RobertaModel
     from omegaconf import OmegaConf
 
     from tupe_plugin.models.tupe import TupeConfig, TupeModel
+
+    common = {"seed": 5}
 
     def build(
         name: str,
         *,
         seed: int = 3,
         head: int | None = None,
-        change: Callable[[TupeModel], None] | None = None,
+        change: Callable[[Any], None] | None = None,
         dtype: torch.dtype = torch.float32,
         words: int = 5,
+        arch: str = "tupe",
         **settings: object,
     ) -> Path:
-        cfg = TupeConfig(
-            encoder_layers=2,
-            encoder_embed_dim=EMBED,
-            encoder_ffn_embed_dim=FFN,
-            encoder_attention_heads=3,
-            max_positions=11,
-            rel_pos=True,
-            embedding_normalize=True,
-        )
+        sizes = {
+            **{"encoder_layers": 2, "encoder_embed_dim": EMBED, "encoder_ffn_embed_dim": FFN},
+            **{"encoder_attention_heads": 3, "max_positions": 11},
+        }
+        cfg: Any = TupeConfig(**sizes, rel_pos=True, embedding_normalize=True)
+        if arch == "roberta":  # whose namespace has the options of all parts
+            cfg = Namespace(**sizes, **common, data=str(tmp_path), save_dir=str(tmp_path))
         for key, value in settings.items():
             setattr(cfg, key, value)
         dictionary = Dictionary()
         for number in range(words):
             dictionary.add_symbol(f"w{number}")
-        model = TupeModel.build_model(cfg, Namespace(cfg=Namespace(), source_dictionary=dictionary))
+        task = Namespace(cfg=Namespace(), source_dictionary=dictionary)
+        model = (RobertaModel if arch == "roberta" else TupeModel).build_model(cfg, task)
         if head is not None:
             model.register_classification_head(HEAD, num_classes=head)
         state = model.state_dict()
@@ -69,13 +74,17 @@ def make(tmp_path: Path) -> Callable[..., Any]:
             if change is not None:
                 change(model)
         history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 1}
+        if arch == "tupe":
+            cfg = OmegaConf.to_container(OmegaConf.structured(cfg), enum_to_str=True)
+            cfg["_name"] = arch
+        else:
+            cfg._name = arch
         checkpoint = {
             "model": {key: v.to(dtype).float() for key, v in model.state_dict().items()},
             "cfg": {
-                "model": {
-                    **OmegaConf.to_container(OmegaConf.structured(cfg), enum_to_str=True),
-                    "_name": "tupe",
-                },
+                "model": cfg,
+                "common": common,
+                "checkpoint": {"save_dir": str(tmp_path)},
                 "task": {"_name": "sentence_prediction", "data": str(tmp_path), "num_classes": 3},
             },
             "args": None,
@@ -98,24 +107,40 @@ def learn(model: Any) -> None:
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["model"]
+    return load(path)["model"]
 
 
-@pytest.mark.parametrize("terms", ["all", "query", "query,output", "key,value,layer_norm"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("arch", "terms", "dtype"),
+    [
+        ("tupe", "all", torch.float32),
+        ("tupe", "query", torch.float16),
+        ("tupe", "query,output", torch.bfloat16),
+        ("tupe", "key,value,layer_norm", torch.float16),
+        ("roberta", "query,output", torch.float32),
+        ("roberta", "all", torch.float16),
+        ("roberta", "key,value", torch.bfloat16),
+    ],
+    ids=str,
+)
 def test_applied_again_it_is_the_tuned_model_bit_for_bit(
-    make, tmp_path: Path, terms: str, dtype: torch.dtype
+    make, tmp_path: Path, arch: str, terms: str, dtype: torch.dtype
 ) -> None:
-    base = make("base.pt", head=5)  # a head of the base's own is none of the delta's business
-    tuned = make("tuned.pt", head=3, bitfit_terms=terms, change=learn, dtype=dtype)
+    base = make("base.pt", head=5, arch=arch)  # a head of the base's own is not the delta's
+    tuned = make("tuned.pt", head=3, bitfit_terms=terms, change=learn, dtype=dtype, arch=arch)
     file, again = tmp_path / "d.safetensors", tmp_path / "again.pt"
     assert call("save", base, tuned, "-o", file) == 0
     assert call("apply", base, file, "-o", again) == 0
     ours, theirs = weights(again), weights(tuned)
+    if arch == "roberta":  # has copies of parameters, which are made anew when it is loaded
+        copy = re.compile(r".*\.layers\.\d\.(in_proj|out_proj|fc1|fc2)_(weight|bias)")
+        copies = [key for key in theirs if copy.fullmatch(key)]
+        assert len(copies) == 2 * 8
+        theirs = {key: value for key, value in theirs.items() if key not in copies}
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], value) for key, value in theirs.items())
-    made = torch.load(again, weights_only=True)["cfg"]
-    assert made["model"]["bitfit_terms"] == terms
+    made = load(again)["cfg"]
+    assert (made["model"]["_name"], made["model"]["bitfit_terms"]) == (arch, terms)
     assert made["task"] == {"_name": "sentence_prediction", "data": "", "num_classes": 3}
     assert str(tmp_path) not in file.read_bytes().decode("latin-1")  # no place of this machine
 
@@ -158,6 +183,7 @@ def test_it_holds_biases_and_head_alone(make, tmp_path: Path, capsys) -> None:
         ({"rel_pos": False}, "position_scheme tupe-a in other.pt, tupe-r in"),
         ({"encoder_attention_heads": 5}, "encoder_attention_heads 5 in other.pt, 3 in"),
         ({"max_positions": 13, "encoder_layers": 1}, "; max_positions 13 in other.pt, 11"),
+        ({"arch": "roberta"}, "other.pt has an encoder of the family fairseq-transformer, and d."),
     ],
     ids=str,
 )

@@ -6,8 +6,11 @@ import shutil
 
 import pytest
 import torch
+from fairseq.models.roberta import RobertaModel
 
+from tupe_plugin import commands
 from tupe_plugin.checkpoint.read import load
+from tupe_plugin.commands.plot_bitfit_drift import compare_checkpoints, read_drift
 from tupe_plugin.core.views.fairseq_transformer import FAIRSEQ_TRANSFORMER
 
 from . import training_jobs
@@ -81,3 +84,53 @@ def test_strategies_train_and_resume(corpus, pretrained_roberta, tmp_path, run_c
     }
     assert moved
     assert all(key.endswith("bias") for key in moved), moved
+
+
+@pytest.mark.slow
+def test_commands_take_its_checkpoints(corpus, pretrained_roberta, tmp_path, run_command, capsys):
+    command = training_jobs.fine_tuning(
+        corpus.classification,
+        tmp_path / "T",
+        *("--restore-file", pretrained_roberta, "--max-update", 6, "--lr", 0.02),
+        *("--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-lr-scheduler"),
+        *("--no-epoch-checkpoints", "--save-interval-updates", 3, "--fp16-init-scale", 4),
+    )
+    options = ("--criterion", "bitfit", "--bitfit-terms", "query,output,layer_norm", "--fp16")
+    log = tmp_path / "train.log"
+    log.write_text(run_command("fairseq-train", *job(command, *options)).stdout)
+    early, tuned = (tmp_path / "T" / f"checkpoint_{name}.pt" for name in ("1_3", "last"))
+
+    def tupe(*words: object, status: int = 0) -> str:
+        assert commands.main(list(map(str, words))) == status
+        return capsys.readouterr().err
+
+    delta, again, mean = (tmp_path / name for name in ("d.safetensors", "again.pt", "mean.pt"))
+    tupe("delta", "save", pretrained_roberta, tuned, "-o", delta)
+    tupe("delta", "apply", pretrained_roberta, delta, "-o", again)
+    tupe("delta", "info", delta)
+    on_data = ("--data", corpus.classification, "--cpu")
+    for model, folder in ((tuned, "ours"), (again, "theirs")):
+        tupe("predict", f"T={model}", "-o", tmp_path / folder, *on_data)
+    tables = [tmp_path / folder / "T" / "valid.tsv" for folder in ("ours", "theirs")]
+    assert tables[0].read_text() == tables[1].read_text()
+
+    greedy = ("--greedy", corpus.classification, "--metric", "accuracy", "--cpu")
+    tupe("average", again, early, "-o", mean, *greedy)
+    tupe("average", tuned, early, "-o", mean)
+    states = [load(path)["model"] for path in (tuned, early)]
+    averaged = load(mean)["model"]
+    for name, value in averaged.items():
+        assert torch.equal(value, ((states[0][name].double() + states[1][name]) / 2).float()), name
+    for path in (again, mean):
+        where = (str(path.parent), path.name, str(corpus.classification))
+        hub = RobertaModel.from_pretrained(*where, bpe=None)
+        assert hub.model.state_dict().keys() == states[0].keys()
+
+    picture = ("-o", tmp_path / "a.png")
+    tupe("plot", "bitfit-drift", log, *picture)
+    tupe("plot", "bitfit-drift", pretrained_roberta, tuned, *picture)
+    drift, seen = read_drift(log)[0], compare_checkpoints(pretrained_roberta, tuned)
+    assert drift == pytest.approx({cell: seen[cell] for cell in drift}, rel=1e-3, abs=1e-5)
+    tupe("plot", "learning-curve", log, *picture)
+    (line,) = tupe("plot", "positions", tuned, *picture, status=1).splitlines()
+    assert "fairseq-transformer has no term of positions in the attention logits" in line

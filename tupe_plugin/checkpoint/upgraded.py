@@ -11,22 +11,11 @@ from .file_kind import refuse_what_is_no_file
 def read_upgraded(path: Path) -> dict[str, Any]:
     """What `fairseq.checkpoint_utils.load_checkpoint_to_cpu` gives; `cfg` is omegaconf's.
 
-    Parts of the configuration that the file lacks, as that of `tupe delta apply` does, are there
-    with fairseq's defaults.
-
     Raises:
         CheckpointError: there is no such file, or it cannot be used.
     """
     import fairseq  # noqa: F401  -- its arrival makes tupe_plugin register and mend it
     from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-    from fairseq.dataclass.configs import FairseqConfig
-    from omegaconf import OmegaConf, open_dict
 
     refuse_what_is_no_file(path)
-    state: dict[str, Any] = load_checkpoint_to_cpu(str(path))
-    defaults = OmegaConf.structured(FairseqConfig())
-    with open_dict(state["cfg"]) as cfg:
-        for part in defaults:
-            if part not in cfg:
-                cfg[part] = defaults[part]
-    return state
+    return load_checkpoint_to_cpu(str(path))

@@ -21,6 +21,7 @@ from .before_training import (
 )
 from .checkpoint_errors import refuse_unusable_files, say_why_a_checkpoint_does_not_fit
 from .checkpoint_loading import (
+    complete_short_configurations,
     load_checkpoint_files_safely,
     load_own_broadcast,
     refuse_unusable_settings,
@@ -97,6 +98,7 @@ from .whole_word_masks import mask_whole_words_of_every_kind
 # that matters, a comment says so; other cures of one function do not depend on each other.
 CURES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
+    ("fairseq.checkpoint_utils", complete_short_configurations),
     ("fairseq.checkpoint_utils", refuse_unusable_settings),
     ("fairseq.checkpoint_utils", build_from_files_by_an_allow_list),
     ("fairseq.checkpoint_utils", go_on_from_the_last_checkpoint),

@@ -54,6 +54,33 @@ def refuse_unusable_settings(checkpoint_utils: Any) -> None:
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
 
+def complete_short_configurations(checkpoint_utils: Any) -> None:
+    """`ConfigAttributeError: Missing key bpe`, or another part that a checkpoint says nothing of.
+
+    Where: whoever uses a model asks for other parts too; fairseq/models/roberta/hub_interface.py:26
+    for one.
+    When: a checkpoint was not written by a training: `tupe delta apply` knows of model, task and
+    criterion.
+    Cure: the other parts have fairseq's defaults.
+    """
+    original = checkpoint_utils.load_checkpoint_to_cpu
+
+    @functools.wraps(original)
+    def load_checkpoint_to_cpu(path: str, *rest: Any, **named: Any) -> Any:
+        from fairseq.dataclass.configs import FairseqConfig
+        from omegaconf import OmegaConf, open_dict
+
+        state = original(path, *rest, **named)
+        if state.get("cfg") is not None:
+            defaults = OmegaConf.structured(FairseqConfig())
+            with open_dict(state["cfg"]) as cfg:
+                for part in [part for part in defaults if part not in cfg]:
+                    cfg[part] = defaults[part]
+        return state
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+
+
 def load_own_broadcast(distributed_utils: Any) -> None:
     """The same `UnpicklingError` on every worker but the first, when a run is resumed.
 
