@@ -91,7 +91,7 @@ SUMS_THAT_CANCEL = {f"{_POSITION_KEY}.bias": f"{_POSITION_KEY}.weight"}
 def compare_tupe(data: Mapping[str, Any]) -> Iterator[Comparison]:
     """Features, logits, loss and gradients of a TUPE model."""
     model = load_tupe(data)
-    from tupe_plugin.models import _tupe_2021
+    from tupe_plugin.checkpoint.formats import tupe_2021
 
     tokens, masked = data["src_tokens"], data["masked_tokens"]
 
@@ -112,7 +112,7 @@ def compare_tupe(data: Mapping[str, Any]) -> Iterator[Comparison]:
 
     model.zero_grad()
     loss.backward()
-    ours = _tupe_2021.to_authors(
+    ours = tupe_2021.to_authors(
         {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     )
     theirs = data["masked_lm_grads"]

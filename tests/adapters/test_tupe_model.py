@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from tests.conftest import REFERENCE_DATA
 from tests.reference_files import read
 from tests.references.relative_position import bucket
+from tupe_plugin.checkpoint.formats import tupe_2021
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
-from tupe_plugin.models import _tupe_2021
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
 VOCAB, PAD = 23, 1
@@ -390,11 +390,11 @@ def test_the_authors_names_and_back(scheme: str, norm: tuple[str, ...]) -> None:
     model = small("--position-scheme", scheme, *norm)
     model.register_classification_head(HEAD, num_classes=2)
     ours = model.state_dict()
-    theirs = _tupe_2021.to_authors(ours)
+    theirs = tupe_2021.to_authors(ours)
     assert len(theirs) == len(ours)
-    assert _tupe_2021.is_authors_format(theirs)
-    assert not _tupe_2021.is_authors_format(ours)
-    back = _tupe_2021.from_authors(theirs)
+    assert tupe_2021.is_authors_format(theirs)
+    assert not tupe_2021.is_authors_format(ours)
+    back = tupe_2021.from_authors(theirs)
     assert list(back) == list(ours)
     assert all(back[key] is ours[key] for key in ours)
 
@@ -402,7 +402,7 @@ def test_the_authors_names_and_back(scheme: str, norm: tuple[str, ...]) -> None:
 def test_the_authors_names_are_the_ones_of_their_files() -> None:
     for name in ("tupe_a", "tupe_r", "tupe_r_prenorm"):
         theirs = read(REFERENCE_DATA / f"{name}.safetensors")["state_dict"]
-        assert list(_tupe_2021.to_authors(_tupe_2021.from_authors(theirs))) == list(theirs)
+        assert list(tupe_2021.to_authors(tupe_2021.from_authors(theirs))) == list(theirs)
 
 
 def test_a_checkpoint_in_the_authors_names_loads() -> None:
@@ -410,7 +410,7 @@ def test_a_checkpoint_in_the_authors_names_loads() -> None:
     with torch.no_grad():
         for parameter in one.parameters():
             parameter.normal_()
-    other.load_state_dict(_tupe_2021.to_authors(one.state_dict()))
+    other.load_state_dict(tupe_2021.to_authors(one.state_dict()))
     assert torch.equal(one(sentences())[0], other(sentences())[0])
 
 

@@ -10,6 +10,7 @@
     whole_file.py       the first half of that, for any file
     settings.py         of one part of a job, whatever the form in which they were written
     upgraded.py         a checkpoint as fairseq itself sees it
+    formats/            names of parameters that are not ours
     encoder_checkpoint.py  the parameters and settings of a model with an encoder of a known family
 
 `compat/` hands these rules to fairseq's own reader. The start-up hook loads it without the rest of

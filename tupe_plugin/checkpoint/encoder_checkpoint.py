@@ -16,6 +16,7 @@ from ..core.encoder_view import EncoderNames, names_of
 from ..core.position_scheme import PositionScheme, position_scheme
 from ..core.views.tupe import TUPE
 from .errors import UnusableCheckpointError, in_one_line
+from .formats import tupe_2021
 from .read import read_checkpoint
 from .settings import SIZES, settings_of
 
@@ -81,13 +82,11 @@ def read_encoder_checkpoint(path: Path) -> EncoderCheckpoint:
         CheckpointError: there is no such file, it is damaged, it could run code, or there is no
             encoder of a known family in it.
     """
-    from ..models import _tupe_2021
-
     state = read_checkpoint(path)
     weights = dict(state["model"])
     parts = ["model", "task", "criterion"]
-    if _tupe_2021.is_authors_format(weights):
-        weights, parts = _tupe_2021.from_authors(weights), ["model"]
+    if tupe_2021.is_authors_format(weights):
+        weights, parts = tupe_2021.from_authors(weights), ["model"]
     try:
         names = names_of(weights, what=str(path))
     except UnknownEncoderError as error:

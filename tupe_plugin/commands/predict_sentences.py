@@ -15,6 +15,7 @@ import torch
 
 from ..checkpoint.errors import in_one_line
 from ..checkpoint.upgraded import read_upgraded
+from ..core.class_labels import labels_of
 
 
 class PredictionError(ValueError):
@@ -117,7 +118,8 @@ class Predictor:
         task_cfg.shorten_data_split_list = ""
         with self._readable("the dictionaries"):
             self._task = tasks.setup_task(task_cfg)
-        self.labels = () if self.is_regression else self._read_labels()
+        # Class k is the k-th of them.
+        self.labels = () if self.is_regression else tuple(labels_of(self._task.label_dictionary))
         self._check_classes(checkpoint)
         try:
             models, _, _ = checkpoint_utils.load_model_ensemble_and_task(
@@ -200,14 +202,6 @@ class Predictor:
                 raise PredictionError(
                     f"{self.data} is no data for sentence prediction: there is no {path}"
                 )
-
-    def _read_labels(self) -> tuple[str, ...]:
-        """The class names: class k is the k-th line of label/dict.txt."""
-        dictionary = self._task.label_dictionary
-        names = [dictionary[place] for place in range(dictionary.nspecial, len(dictionary))]
-        return tuple(
-            name for name in names if name != "<mask>" and not name.startswith("madeupword")
-        )
 
     def _check_classes(self, checkpoint: FineTuned) -> None:
         weight = checkpoint.state["model"].get(f"classification_heads.{self._head}.out_proj.weight")

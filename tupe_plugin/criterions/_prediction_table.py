@@ -16,7 +16,7 @@ from fairseq import metrics
 from fairseq.distributed import utils as distributed_utils
 from fairseq.logging.meters import MetersDict
 
-from ._whole_set_metrics import METRIC_NAMES, whole_set_metrics
+from ..whole_set_metrics import METRIC_NAMES, whole_set_metrics
 
 _LOG_KEYS = {kind: f"{kind}_predictions" for kind in METRIC_NAMES}
 

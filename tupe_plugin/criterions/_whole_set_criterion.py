@@ -15,16 +15,11 @@ from fairseq.criterions.sentence_prediction import (
 )
 from fairseq.models import BaseFairseqModel
 
+from ..core.class_labels import POSITIVE_LABELS, labels_of, positive_class
+from ..whole_set_metrics import BINARY, METRIC_NAMES, MULTICLASS, REGRESSION
 from ._prediction_table import log_whole_set_metrics, prediction_table
-from ._whole_set_metrics import BINARY, METRIC_NAMES, MULTICLASS, REGRESSION
 
 logger = logging.getLogger(__name__)
-
-# A class with one of these texts, in any letter case, is the positive one of its two classes.
-# Its id cannot tell: fairseq sorts the label dictionary by frequency.
-POSITIVE_LABELS = frozenset(
-    {"1", "true", "yes", "positive", "acceptable", "entailment", "equivalent", "duplicate"}
-)
 
 
 class WholeSetCriterion(SentencePredictionCriterion):
@@ -99,8 +94,7 @@ class WholeSetCriterion(SentencePredictionCriterion):
         labels = getattr(self.task, "label_dictionary", None)
         if self.regression_target or labels is None:
             return
-        texts = [labels[i] for i in range(labels.nspecial, len(labels))]
-        texts = [text for text in texts if text != "<mask>" and not text.startswith("madeupword")]
+        texts = labels_of(labels)
         if self.task.cfg.num_classes < len(texts):
             raise ValueError(
                 f"--num-classes {self.task.cfg.num_classes}: the data has {len(texts)} labels "
@@ -122,11 +116,12 @@ class WholeSetCriterion(SentencePredictionCriterion):
         if self.regression_target or labels is None or self.task.cfg.num_classes != 2:
             return None
         texts = [labels[labels.nspecial + i] for i in range(2)]
-        positive = [i for i, text in enumerate(texts) if text.lower() in POSITIVE_LABELS]
-        if len(positive) == 1:
-            return positive[0]
-        logger.info("labels %s: none is the positive one, so f1 is not logged; macro_f1 is", texts)
-        return None
+        positive = positive_class(texts)
+        if positive is None:
+            logger.info(
+                "labels %s: none is the positive one, so f1 is not logged; macro_f1 is", texts
+            )
+        return positive
 
 
 def _check_task(cfg: SentencePredictionConfig, task: Any) -> None:

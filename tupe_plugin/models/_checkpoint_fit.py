@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from ..checkpoint.formats import tupe_2021
 from ..core.encoder_view import names_of
 from ..core.heads import ClassificationHead
 from ..core.position_scheme import position_scheme
-from . import _tupe_2021
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ _SIZED_BY_AN_OPTION = (
 
 def rename_in_place(state_dict: dict[str, Tensor]) -> None:
     """Give a checkpoint of the TUPE authors our names; another stays as it is."""
-    if _tupe_2021.is_authors_format(state_dict):
-        renamed = _tupe_2021.from_authors(state_dict)
+    if tupe_2021.is_authors_format(state_dict):
+        renamed = tupe_2021.from_authors(state_dict)
         state_dict.clear()
         state_dict.update(renamed)
 

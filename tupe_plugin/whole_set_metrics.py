@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from fairseq.distributed import utils as distributed_utils
+from torch import distributed
 
 logger = logging.getLogger(__name__)
 
@@ -105,5 +105,5 @@ def _regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[st
 
 @cache
 def _warn_once(message: str) -> None:
-    if distributed_utils.get_global_rank() == 0:
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_rank()):
         logger.warning(message)

@@ -1,0 +1,1 @@
+"""One file for each form of checkpoint with names of its own: how to tell it, and ours for them."""

@@ -1,0 +1,27 @@
+"""What the labels of a classification task say: which are its classes, which one is positive.
+
+fairseq sorts the labels of a task by frequency, so the number of a class tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+POSITIVE_LABELS = frozenset(
+    {"1", "true", "yes", "positive", "acceptable", "entailment", "equivalent", "duplicate"}
+)
+"""In any letter case."""
+_NO_LABEL, _PADDING = "<mask>", "madeupword"
+
+
+def labels_of(dictionary: Any) -> list[str]:
+    """The classes in fairseq's dictionary of labels, in order, without the symbols it adds."""
+    texts = [dictionary[place] for place in range(dictionary.nspecial, len(dictionary))]
+    return [text for text in texts if text != _NO_LABEL and not text.startswith(_PADDING)]
+
+
+def positive_class(labels: Sequence[str]) -> int | None:
+    """The number of the positive one of two classes; None if none or both are, or more than two."""
+    positive = [place for place, text in enumerate(labels) if text.lower() in POSITIVE_LABELS]
+    return positive[0] if len(labels) == 2 and len(positive) == 1 else None
