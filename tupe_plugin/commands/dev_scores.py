@@ -13,6 +13,9 @@ from ..checkpoint.errors import in_one_line
 from ..checkpoint.upgraded import read_upgraded
 from ..compat.validation_plan import LOWER_IS_BETTER
 
+SENTENCES = 32
+"""In a batch, where the checkpoint does not say, as that of `tupe delta apply`."""
+
 
 class DevSetError(ValueError):
     """The model or the data cannot be scored; the message says why."""
@@ -100,10 +103,13 @@ class DevSet:
         from fairseq import utils
 
         dataset = self._cfg.dataset
+        sentences = batch_size or dataset.batch_size_valid
+        if sentences is None and dataset.max_tokens_valid is None:
+            sentences = SENTENCES
         batches = self._task.get_batch_iterator(
             dataset=self._task.dataset(subset),
             max_tokens=None if batch_size else dataset.max_tokens_valid,
-            max_sentences=batch_size or dataset.batch_size_valid,
+            max_sentences=sentences,
             max_positions=utils.resolve_max_positions(
                 self._task.max_positions(), self._model.max_positions()
             ),
