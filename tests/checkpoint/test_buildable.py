@@ -90,7 +90,7 @@ def test_no_text_of_a_file_is_run(attack: str, save: Any, tmp_path: Path) -> Non
         ),
         (
             {"_name": "transformer", "encoder_embed_path": "/a/pipe"},
-            "asks for --encoder-embed-path /a/pipe, and no other file is read",
+            "asks for --encoder-embed-path /a/pipe, and no other file is read or written",
         ),
         ({"_name": "lstm", "decoder": {"embed_path": "/a/pipe"}}, "asks for --embed-path /a/pipe"),
         ({"_name": "tupe_huge"}, "is of --arch tupe_huge, which is not known"),
@@ -100,6 +100,14 @@ def test_no_text_of_a_file_is_run(attack: str, save: Any, tmp_path: Path) -> Non
 )
 def test_what_is_asked_for_is_bounded(model: dict[str, Any], message: str, save: Any) -> None:
     assert message in refusal(save(model={**TINY, **model}))
+
+
+def test_a_criterion_writes_no_file_because_a_checkpoint_says_so(save: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    criterion = {"_name": "sentence_ranking", "save_predictions": str(kept)}
+    assert f"asks for --save-predictions {kept}, and no other" in refusal(save(criterion=criterion))
+    assert kept.read_text() == "mine"
 
 
 def test_a_small_file_of_a_large_configuration_is_refused(save: Any) -> None:

@@ -58,7 +58,8 @@ LARGEST = 1_000_000
 _SIZE = re.compile(r"layers|dim|heads|positions|bins")
 _LENGTH = re.compile(r"positions$|tokens_per_sample$")
 _WIDTH = re.compile(r"dim$")
-_READ_BY_CONSTRUCTORS = "embed_path"
+_OTHER_FILES = ("embed_path", "save_predictions")
+"""Ends of settings that name a file which a constructor reads, or writes."""
 _NAMES = {  # part -> the entries by which fairseq may choose, and the option
     "model": (("_name", "arch"), "--arch"),
     "task": (("task", "_name"), "--task"),
@@ -84,13 +85,15 @@ def check_buildable(cfg: Any, path: Any) -> None:
             raise UnusableCheckpointError(f"{path} does not say what model it is of")
         for name in names:
             _check_part(part, name, option, path)
+    for part in _NAMES:
+        for name, value in _settings(_entry(cfg, part)):
+            if name.endswith(_OTHER_FILES) and value:
+                raise UnsafeCheckpointError(
+                    f"{path} asks for {_flag(name)} {value}, and no other file is read or written "
+                    "because a checkpoint says so; to leave it out, give --model-overrides "
+                    f"\"{{'{name}': None}}\""
+                )
     for name, value in _settings(_entry(cfg, "model")):
-        if name.endswith(_READ_BY_CONSTRUCTORS) and value:
-            raise UnsafeCheckpointError(
-                f"{path} asks for {_flag(name)} {value}, and no other file is read because a "
-                "checkpoint says so: its embeddings are in the checkpoint; give --model-overrides "
-                f"\"{{'{name}': None}}\""
-            )
         if _SIZE.search(name) and (_whole(value) or 0) > LARGEST:
             raise UnusableCheckpointError(
                 f"{path} asks for {_flag(name)} {value}: above {LARGEST:,}"
