@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import bench_strategies as bench
-from tupe_plugin.criterions._adversarial_methods import DEFAULTS
+from tupe_plugin.core.adversarial_methods import DEFAULTS
 
 SMALL = ["--layers", "1", "--length", "5", "--vocab", "30", "--batch-size", "3", "--device", "cpu"]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.references.averaging import greedy, mean
+from tupe_plugin.core import averaging
 from tupe_plugin.core.averaging import (
     ONE_START,
     MismatchError,
@@ -34,7 +35,9 @@ def loaders(*states: Mapping[str, Tensor]) -> dict[str, Callable[[], Mapping[str
 
 
 def average(*states: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return uniform_average(loaders(*states))
+    made = uniform_average(loaders(*states))
+    assert all(map(torch.equal, made.values(), averaging.average(states).values()))
+    return made
 
 
 # ---- uniform

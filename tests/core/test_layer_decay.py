@@ -17,6 +17,7 @@ from tupe_plugin.core.layer_decay import (
     format_table,
     keep_groups_out_of_states,
     parameter_depths,
+    parameter_groups,
     runs_of_one_depth,
     scale_learning_rates,
 )
@@ -222,6 +223,32 @@ def test_lr_between_the_steps_is_whatever_a_scheduler_wrote() -> None:
             plateau.step(1.0)  # no better than before
         assert {group["lr"] for group in optimizers[0].param_groups} == {rate / 2}
     assert_equal_parameters(*models, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [adam, sgd, MFAC])
+def test_groups_with_a_rate_of_their_own_step_the_same_under_a_schedule(make) -> None:
+    models, optimizers = [Model(), Model()], []
+    for model in models:
+        model.encoder.layers[1].requires_grad_(False)
+    optimizers.append(make(parameter_groups(models[0], lr=LR, layer_decay=DECAY)))
+    optimizers.append(make(models[1].groups()))
+    optimizers[1].param_groups[:] = [{**g, "lr": LR} for g in optimizers[1].param_groups]
+    scale_learning_rates(optimizers[1])
+    names = [group["name"] for group in optimizers[0].param_groups]
+    assert names == ["embeddings", "layer 0", "layer 2", "heads"]
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 / (1 + done))
+        for optimizer in optimizers
+    ]
+    for step in range(3):
+        for model, optimizer, schedule in zip(models, optimizers, schedules, strict=True):
+            backward(model, step)
+            optimizer.step()
+            schedule.step()
+    assert_equal_parameters(*models, rtol=1e-10, atol=1e-10)
+    models[0].requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing to train"):
+        parameter_groups(models[0], lr=LR, layer_decay=DECAY)
 
 
 # ---- groups and states

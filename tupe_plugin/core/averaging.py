@@ -21,7 +21,7 @@ Source: Model soups (arXiv 2203.05482), section 2 and Recipe 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -175,6 +175,22 @@ class GreedyAverage:
     @property
     def chosen(self) -> tuple[str, ...]:
         return tuple(trial.name for trial in self.trials if trial.chosen)
+
+
+def average(states: Iterable[StateDict]) -> dict[str, Tensor]:
+    """The mean of state dicts: new tensors.
+
+    Args:
+        states: a list, or a generator that loads one after another.
+
+    Raises:
+        MismatchError: two of them cannot be averaged.
+        ValueError: there is none.
+    """
+    mean = ModelAverage()
+    for number, state in enumerate(states, start=1):
+        mean.add(state, name=f"model {number}")
+    return mean.mean()
 
 
 def uniform_average(models: Mapping[str, Callable[[], StateDict]]) -> dict[str, Tensor]:

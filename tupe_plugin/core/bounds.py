@@ -115,6 +115,19 @@ class Text:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """One of some names."""
+
+    names: tuple[str, ...]
+
+    def problem(self, value: Any) -> str | None:
+        return None if value in self.names else f"give {self}"
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.names)}"
+
+
+@dataclass(frozen=True)
 class Anything:
     """No bound, for a reason."""
 

@@ -90,6 +90,38 @@ def runs_of_one_depth(
     ]
 
 
+def parameter_groups(
+    model: nn.Module | EncoderView, *, lr: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """One group for each depth, for any torch optimizer; those that train, from the input up.
+
+        optimizer = torch.optim.AdamW(parameter_groups(model, lr=5e-5, layer_decay=0.9))
+
+    Each has its own ``lr``, which a scheduler that multiplies (all of torch's that take no rate of
+    their own, and Hugging Face's) changes in proportion; ``name`` says in words what it holds.
+
+    Args:
+        model: a model with an encoder, or a view of one.
+        lr: of the heads.
+        layer_decay: factor for each layer further down, above 0 and at most 1.
+
+    Raises:
+        UnknownEncoderError: no table of ``views/`` fits the model.
+        ValueError: ``layer_decay`` is out of bounds, or nothing trains.
+    """
+    _check_decay(layer_decay)
+    by_depth: dict[Depth, list[nn.Parameter]] = {}
+    for param, depth in parameter_depths(model).items():
+        if param.requires_grad:
+            by_depth.setdefault(depth, []).append(param)
+    if not by_depth:
+        raise ValueError("no parameter of the model requires gradients: there is nothing to train")
+    return [
+        {"params": params, "lr": lr * depth.lr_scale(layer_decay), "name": depth.what}
+        for depth, params in sorted(by_depth.items())
+    ]
+
+
 def decayed_groups(
     runs: Iterable[tuple[Depth, list[nn.Parameter]]], layer_decay: float
 ) -> list[dict[str, Any]]:
@@ -98,12 +130,16 @@ def decayed_groups(
     Raises:
         ValueError: ``layer_decay`` is not above 0 and at most 1.
     """
+    _check_decay(layer_decay)
+    return [{"params": run, "lr_scale": depth.lr_scale(layer_decay)} for depth, run in runs]
+
+
+def _check_decay(layer_decay: float) -> None:
     if not 0 < layer_decay <= 1:
         raise ValueError(
             f"layer_decay={layer_decay}: must be above 0 and at most 1 "
             "(1 is plain training, published values are 0.8 to 0.95)"
         )
-    return [{"params": run, "lr_scale": depth.lr_scale(layer_decay)} for depth, run in runs]
 
 
 def scale_learning_rates(optimizer: torch.optim.Optimizer) -> None:

@@ -26,12 +26,14 @@ authors is another number here; theirs for a batch of B rows, and what makes our
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .divergence import Divergence, kl_divergence
+from .reduction import summands, wide
 
 
 def alpha_of_paper(alpha: float) -> float:
@@ -53,7 +55,10 @@ PUBLISHED = (
 
 
 class RDropLoss(NamedTuple):
-    """The loss and its parts, each summed over the batch: total = task + alpha divergence."""
+    """The loss and its parts, each summed over the batch: total = task + alpha divergence.
+
+    Or averaged, where :func:`rdrop` is asked for that.
+    """
 
     total: Tensor
     task: Tensor
@@ -89,3 +94,32 @@ def rdrop_loss(
     task = (task_losses[0] + task_losses[1]) / 2
     apart = (divergence(first, second) + divergence(second, first)).sum() / 2
     return RDropLoss(task + alpha * apart, task, apart)
+
+
+def rdrop(
+    predict: Callable[[], Tensor],
+    loss: Callable[[Tensor], Tensor],
+    *,
+    alpha: float,
+    divergence: Divergence = kl_divergence,
+    reduction: str = "mean",
+) -> RDropLoss:
+    """R-Drop's loss of a batch, by two passes; go backward through its ``total``.
+
+    The same as one pass over the doubled batch, in the memory of that one.
+
+    Args:
+        predict: a pass of the batch through the model in training mode: ``(rows, classes)``.
+        loss: of a prediction, a number.
+        alpha: weight of the divergence, >= 0.
+        divergence: of two predictions, row by row; ``squared_difference`` for regression.
+        reduction: whether ``loss`` is the ``mean`` over the rows or the ``sum``; so is the result.
+
+    Raises:
+        ValueError: ``alpha`` is negative or not finite, or ``reduction`` is neither.
+    """
+    passes = wide(predict()), wide(predict())
+    factor = summands(passes[0], reduction)
+    losses = loss(passes[0]) * factor, loss(passes[1]) * factor
+    summed = rdrop_loss(losses, torch.cat(passes), alpha=alpha, divergence=divergence)
+    return RDropLoss(*(part / factor for part in summed))

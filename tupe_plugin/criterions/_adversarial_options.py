@@ -2,6 +2,7 @@
 """The options `--adv-*`: what each method takes, what it takes by default, what it refuses."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Optional
 
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
@@ -9,14 +10,21 @@ from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 from torch import nn
 
-from ..core.bounds import LOSS_WEIGHT, Number, Text, Whole, check_options, flag, option
+from ..core.adversarial_methods import (
+    BOUNDS,
+    DEFAULTS,
+    DIVERGENCES,
+    INITS,
+    NAMES,
+    make_noise_site,
+)
+from ..core.adversarial_methods import settings_of as settings_of_method
+from ..core.attention_access import SITES
+from ..core.bounds import LOSS_WEIGHT, Text, check_options, flag, option
 from ..core.encoder_view import view_of
-from ..core.noise_sites import AttentionNoise, NoiseSite, WordNoise
+from ..core.noise_sites import NoiseSite
 from ..core.perturbation import BALLS
 from ..core.rdrop import PUBLISHED
-from ._adversarial_methods import DEFAULTS, DIVERGENCES, NAMES, entry_of
-
-_NOISE = Number(0, 10_000)  # what half precision holds
 
 
 def _default(name: str) -> str:
@@ -55,22 +63,22 @@ class AdversarialConfig(SentencePredictionConfig):
     )
     adv_epsilon: Optional[float] = option(
         None,
-        _NOISE,
+        BOUNDS["epsilon"],
         "radius: length of the noise of a sentence (fgm, pgd, freelb), of a token (smart), or of "
         "a query's attention (attention); 0 is plain training" + _default("epsilon"),
     )
     adv_step_size: Optional[float] = option(
-        None, _NOISE, "length of a step towards more loss" + _default("step_size")
+        None, BOUNDS["step_size"], "length of a step towards more loss" + _default("step_size")
     )
     adv_steps: Optional[int] = option(
-        None, Whole(1, 1_000), "steps; each costs a forward and a backward" + _default("steps")
+        None, BOUNDS["steps"], "steps; each costs a forward and a backward" + _default("steps")
     )
     adv_norm: Optional[ChoiceEnum(list(BALLS))] = field(  # type: ignore[valid-type]
         default=None,
         metadata={"help": "how noise is measured" + _default("norm")},
     )
     adv_weight: Optional[float] = option(
-        None, LOSS_WEIGHT, "weight of what the noise adds to the loss" + _default("weight")
+        None, BOUNDS["weight"], "weight of what the noise adds to the loss" + _default("weight")
     )
     adv_divergence: Optional[ChoiceEnum(list(DIVERGENCES))] = field(  # type: ignore[valid-type]
         default=None,
@@ -80,17 +88,17 @@ class AdversarialConfig(SentencePredictionConfig):
             "symmetric; no difference with --regression-target" + _default("divergence")
         },
     )
-    adv_init: Optional[ChoiceEnum(["zero", "uniform", "normal"])] = field(  # type: ignore[valid-type]
+    adv_init: Optional[ChoiceEnum(list(INITS))] = field(  # type: ignore[valid-type]
         default=None,
         metadata={"help": "noise before the first step" + _default("init")},
     )
     adv_init_size: Optional[float] = option(
         None,
-        _NOISE,
+        BOUNDS["init_size"],
         "size of the first noise: the largest length (uniform) or the standard deviation of an "
         "entry (normal)" + _default("init_size"),
     )
-    adv_site: Optional[ChoiceEnum(["weights", "logits"])] = field(  # type: ignore[valid-type]
+    adv_site: Optional[ChoiceEnum(list(SITES))] = field(  # type: ignore[valid-type]
         default=None,
         metadata={"help": "noise behind or before the softmax" + _default("site")},
     )
@@ -122,45 +130,30 @@ def settings_of(cfg: AdversarialConfig) -> dict[str, Any]:
             "--criterion adversarial does not go with --ddp-backend fully_sharded: its inner "
             "passes need the whole model on each worker; use c10d or legacy_ddp"
         )
-    method = str(cfg.adv_method)
     given = {name: getattr(cfg, f"adv_{name}") for name in NAMES}
-    given = {name: value for name, value in given.items() if value is not None}
-    entry = entry_of(method)
-    defaults = entry.defaults
-    for name in given:
-        if name not in defaults:
-            raise ValueError(
-                f"{flag('adv_' + name)} is not used by --adv-method {method}: leave it out "
-                f"({method} takes {', '.join(flag('adv_' + taken) for taken in defaults)})"
-            )
-    settings = {**defaults, **given}
-    for name in ("norm", "divergence", "init", "site"):
-        if name in settings:
-            settings[name] = str(settings[name])
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            settings[name] = value[settings["site"]]
-    if settings.get("init") == "zero" and entry.parts_predictions:
-        raise ValueError(
-            f"--adv-init zero: --adv-method {method} follows the slope of a divergence, which has "
-            "none where there is no noise; give normal or uniform"
-        )
-    if settings.get("init") == "zero" and "init_size" in given:
-        raise ValueError("--adv-init-size is not used with --adv-init zero: leave one of them out")
-    return settings
+    given = {name: _plain(value) for name, value in given.items() if value is not None}
+    return settings_of_method(str(cfg.adv_method), given, spell=lambda name: flag(f"adv_{name}"))
 
 
-def make_site(settings: dict[str, Any], model: nn.Module) -> NoiseSite:
+def make_site(method: str, settings: dict[str, Any], model: nn.Module) -> NoiseSite:
     """Where the noise of the method enters the encoder of this model.
 
     Raises:
         UnknownEncoderError: no table of `core/views/` fits the model.
         ValueError: `--adv-layers` names some that the encoder lacks.
     """
-    if "site" not in settings:
-        return WordNoise(model)
-    text = settings["layers"]
+    view, text = view_of(model), settings.get("layers")
+    if text is None:
+        return make_noise_site(method, view)
+    layers = _layers(text)
     try:
-        return AttentionNoise(view_of(model), settings["site"], layers=_layers(text))
+        return make_noise_site(
+            method, view, site=settings["site"], layers="all" if layers is None else layers
+        )
     except ValueError as error:
         raise ValueError(f"--adv-layers {text}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A choice of fairseq's as the string that it stands for."""
+    return str(value) if isinstance(value, Enum) else value

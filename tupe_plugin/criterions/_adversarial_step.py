@@ -1,20 +1,18 @@
 """A training step with adversarial noise, on any task.
 
-`core/adversarial.py` decides which passes there are; here is what a pass of fairseq's model is.
+`core/adversarial_loss.py` makes the passes; here is what a pass of fairseq's model is.
 """
 
 from typing import Any
 
 import torch
 
-from ..core.adversarial import Pass, Passes
+from ..core.adversarial_loss import adversarial_loss
+from ..core.adversarial_methods import make_adversary
 from ..core.bounds import flag
 from ..core.divergence import Divergence
 from ..core.noise_sites import NoiseSite
-from ..core.perturbation import Noise
 from ..core.rdrop import RDropLoss
-from ..core.replayed_randomness import ReplayedRandomness
-from ._adversarial_methods import make_adversary
 from ._adversarial_options import AdversarialConfig, make_site, settings_of
 from ._loss_terms import loss_terms
 from ._quiet_term import QuietTerm
@@ -30,18 +28,14 @@ class AdversarialStep:
     """
 
     def __init__(self, cfg: AdversarialConfig, task: TaskLoss) -> None:
-        self._settings = settings_of(cfg)
+        self._method, self._settings = str(cfg.adv_method), settings_of(cfg)
         self._task = task
         self._alpha = cfg.rdrop_alpha
         self._site: tuple[torch.nn.Module, NoiseSite] | None = None
         self._adversary = make_adversary(
-            str(cfg.adv_method),
-            self._settings,
-            regression=task.regression,
-            wrap=self._for_each_copy,
+            self._method, regression=task.regression, wrap=self._for_each_copy, **self._settings
         )
-
-        self._quiet_term = _quiet_term(str(cfg.adv_method), self._settings)
+        self._quiet_term = _quiet_term(self._method, self._settings)
 
     def before_validation(self) -> None:
         """Say so if the noise changes nothing."""
@@ -51,12 +45,13 @@ class AdversarialStep:
     def __call__(self, model: Any, sample: Sample) -> tuple[torch.Tensor, Any, Report]:
         """What a criterion's forward returns."""
         bare = _unwrapped(model)
-        site = self.site_in(bare)
         given = doubled(sample) if self._alpha else sample
-        tokens = given["net_input"]["src_tokens"]
-        randomness = ReplayedRandomness(tokens.device)
         predictions: list[torch.Tensor] = []
         rdrop: list[RDropLoss] = []
+
+        def predict(through: Any) -> torch.Tensor:
+            predictions.append(self._task.predict(through, given))
+            return predictions[-1]
 
         def plain_loss(prediction: torch.Tensor) -> torch.Tensor:
             if not self._alpha:
@@ -64,19 +59,15 @@ class AdversarialStep:
             rdrop.append(loss_of_both(self._task, prediction, sample, alpha=self._alpha))
             return rdrop[-1].total
 
-        def run(through: Any, noise: Noise | None) -> Pass:
-            with randomness.replay(), site.entering(noise):
-                predictions.append(self._task.predict(through, given))
-            return Pass(predictions[-1], plain_loss(predictions[-1]))
-
-        loss = self._adversary(
-            Passes(
-                inner=lambda noise: run(bare, noise),
-                last=lambda noise: run(model, noise),
-                parameters=tuple(p for p in bare.parameters() if p.requires_grad),
-            ),
-            site.space(tokens),
-            randomness.separate_generator(),
+        loss = adversarial_loss(
+            self._adversary,
+            self.site_in(bare),
+            predict=lambda: predict(bare),
+            last=lambda: predict(model),
+            loss=plain_loss,
+            tokens=given["net_input"]["src_tokens"],
+            parameters=bare.parameters(),
+            reduction="sum",
         )
         first = predictions[0].chunk(2)[0] if self._alpha else predictions[0]
         size, report = self._task.report(first, sample)
@@ -96,7 +87,7 @@ class AdversarialStep:
             ValueError: its encoder is of an unknown family, or lacks a layer of `--adv-layers`.
         """
         if self._site is None or self._site[0] is not model:
-            self._site = model, make_site(self._settings, model)
+            self._site = model, make_site(self._method, self._settings, model)
         return self._site[1]
 
     def _for_each_copy(self, divergence: Divergence) -> Divergence:

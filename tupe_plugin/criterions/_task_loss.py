@@ -11,6 +11,7 @@ from fairseq import modules
 from torch.nn import functional as F
 
 from ..core.divergence import Divergence, kl_divergence, squared_difference
+from ..core.reduction import wide
 
 Sample = dict[str, Any]
 Report = dict[str, Any]
@@ -47,7 +48,7 @@ class SentenceLoss:
         prediction, _ = model(
             **sample["net_input"], features_only=True, classification_head_name=self._head
         )
-        return _wide(prediction)
+        return wide(prediction)
 
     def loss(self, prediction: torch.Tensor, sample: Sample) -> torch.Tensor:
         targets = sample["target"].view(-1)
@@ -79,7 +80,7 @@ class MaskedLMLoss:
     def predict(self, model: Any, sample: Sample) -> torch.Tensor:
         masked = self._masked(sample)
         prediction = model(**sample["net_input"], masked_tokens=masked)[0]
-        return _wide(prediction.view(-1, prediction.size(-1)))
+        return wide(prediction.view(-1, prediction.size(-1)))
 
     def loss(self, prediction: torch.Tensor, sample: Sample) -> torch.Tensor:
         masked, targets = self._masked(sample), sample["target"]
@@ -106,7 +107,3 @@ class MaskedLMLoss:
 def divergence_of(task: TaskLoss) -> Divergence:
     """What compares two predictions of this task."""
     return squared_difference if task.regression else kl_divergence
-
-
-def _wide(prediction: torch.Tensor) -> torch.Tensor:
-    return prediction.to(torch.promote_types(prediction.dtype, torch.float32))

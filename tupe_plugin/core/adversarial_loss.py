@@ -1,0 +1,77 @@
+"""One adversarial step of any model: how to predict, and the loss of a given prediction.
+
+    loss = adversarial_loss(adversary, site, predict, loss, tokens=tokens, parameters=...)
+    loss.total.backward()
+
+``adversarial.py`` decides which passes there are and ``noise_sites.py`` where their noise enters;
+here they become passes of the user's model, which draw the same dropout masks
+(``replayed_randomness.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+
+from .adversarial import AdversarialLoss, Adversary, Pass, Passes
+from .noise_sites import NoiseSite
+from .perturbation import Noise
+from .reduction import summands, wide
+from .replayed_randomness import ReplayedRandomness
+
+
+def adversarial_loss(
+    adversary: Adversary,
+    site: NoiseSite,
+    predict: Callable[[], Tensor],
+    loss: Callable[[Tensor], Tensor],
+    *,
+    tokens: Tensor,
+    parameters: Iterable[Tensor],
+    reduction: str = "mean",
+    last: Callable[[], Tensor] | None = None,
+) -> AdversarialLoss:
+    """The loss of a batch with adversarial noise; go backward through its ``total`` once.
+
+    Args:
+        adversary: the method, of ``adversarial.py``.
+        site: where its noise enters the model.
+        predict: a pass of the batch through the model: ``(rows, classes)``.
+        loss: of a prediction, a number.
+        tokens: the batch as the model sees it, ``(batch, seq)``.
+        parameters: of the model, heads included; those that train get their gradient.
+        reduction: whether ``loss`` is the ``mean`` over the rows or the ``sum``; so is the result.
+        last: the last pass, if another: a wrapper for several workers, such as
+            ``DistributedDataParallel``, prepares its all-reduce in each pass, so ``predict`` must
+            go around it and ``last`` through it.
+
+    Raises:
+        ValueError: ``reduction`` is neither.
+    """
+    randomness, factor = ReplayedRandomness(tokens.device), 1
+
+    def run(predict: Callable[[], Tensor], noise: Noise | None) -> Pass:
+        nonlocal factor
+        with randomness.replay(), site.entering(noise):
+            prediction = wide(predict())
+        factor = summands(prediction, reduction)
+        return Pass(prediction, _times(loss(prediction), factor))
+
+    made = adversary(
+        Passes(
+            inner=lambda noise: run(predict, noise),
+            last=lambda noise: run(last or predict, noise),
+            parameters=tuple(p for p in parameters if p.requires_grad),
+        ),
+        site.space(tokens),
+        randomness.separate_generator(),
+    )
+    task = None if made.task is None else _times(made.task, 1 / factor)
+    return AdversarialLoss(
+        _times(made.total, 1 / factor), task, _times(made.adversarial, 1 / factor)
+    )
+
+
+def _times(value: Tensor, factor: float) -> Tensor:
+    return value if factor == 1 else value * factor

@@ -1,0 +1,298 @@
+"""The adversarial methods by name: for each what it takes by default, and how it is made.
+
+    adversary, site = make_adversary("pgd", epsilon=0.5), make_noise_site("pgd", model)
+
+A method is one entry of `METHODS`; parser, help, refusals, benchmarks and tests read that table.
+
+| setting            | what it is                                                            |
+|--------------------|-----------------------------------------------------------------------|
+| ``epsilon``        | radius: the length of the noise; 0 is plain training                  |
+| ``step_size``      | length of a step towards more loss                                    |
+| ``steps``          | K; each costs a forward and a backward                                |
+| ``norm``           | how noise is measured, one of `BALLS`                                 |
+| ``weight``         | of what the noise adds to the loss                                    |
+| ``divergence``     | one of `DIVERGENCES`                                                  |
+| ``init``           | noise before the first step, one of `INITS`                           |
+| ``init_size``      | its largest length (uniform) or standard deviation (normal)           |
+| ``site, layers``   | attention: one of `SITES`; ``all``, or numbers of layers from 0 on    |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from .adversarial import FGM, PGD, SMART, Adversary, AttentionAdversary, FreeLB
+from .attention_access import SITES
+from .bounds import LOSS_WEIGHT, Bound, Number, OneOf, Whole
+from .divergence import (
+    Divergence,
+    detached_symmetric_kl_divergence,
+    kl_divergence,
+    squared_difference,
+    symmetric_kl_divergence,
+)
+from .encoder_view import EncoderView
+from .noise_sites import AttentionNoise, NoiseSite, WordNoise
+from .perturbation import (
+    BALLS,
+    Ball,
+    Init,
+    Leap,
+    Normal,
+    SteepestStep,
+    Uniform,
+    UnitStep,
+    zero,
+)
+
+Settings = dict[str, Any]
+"""Every setting that a method uses, and a value for each."""
+Wrap = Callable[[Divergence], Divergence]
+"""What a criterion makes of a divergence before a method gets it."""
+
+SENTENCE, LAST_AXIS = 1, -1  # first axis of the vectors whose length counts
+
+DIVERGENCES: dict[str, Divergence] = {
+    "symmetric": symmetric_kl_divergence,
+    "detached": detached_symmetric_kl_divergence,
+}
+INITS = ("zero", "uniform", "normal")
+
+_NOISE = Number(0, 10_000)  # what half precision holds
+BOUNDS: dict[str, Bound] = {
+    "epsilon": _NOISE,
+    "step_size": _NOISE,
+    "steps": Whole(1, 1_000),
+    "norm": OneOf(tuple(BALLS)),
+    "weight": LOSS_WEIGHT,
+    "divergence": OneOf(tuple(DIVERGENCES)),
+    "init": OneOf(INITS),
+    "init_size": _NOISE,
+    "site": OneOf(SITES),
+}
+
+
+class Method(NamedTuple):
+    """An entry of the table."""
+
+    make: Callable[[Settings, int, Divergence], Adversary]
+    first_axis: int
+    """Noise is measured from this axis on: of a whole sentence, or of a token or query."""
+    defaults: Settings
+    """A setting that is missing here is not used by the method, and refused."""
+    parts_predictions: bool = False
+    """It climbs a divergence, which has no slope where there is no noise."""
+
+
+def make_adversary(
+    method: str, *, regression: bool = False, wrap: Wrap = lambda d: d, **settings: Any
+) -> Adversary:
+    """A method with these settings, and its defaults for all others.
+
+    Args:
+        method: one of `METHODS`.
+        regression: predictions are numbers, not logits.
+        wrap: what to make of the divergence first.
+        **settings: see the table above.
+
+    Raises:
+        ValueError: there is no such method, or it does not take a setting or its value.
+    """
+    entry, settings = entry_of(method), settings_of(method, settings)
+    divergence: Divergence = kl_divergence
+    if regression:
+        divergence = squared_difference
+    elif "divergence" in settings:
+        divergence = DIVERGENCES[settings["divergence"]]
+    return entry.make(settings, entry.first_axis, wrap(divergence))
+
+
+def make_noise_site(method: str, model: nn.Module | EncoderView, **settings: Any) -> NoiseSite:
+    """Where the noise of a method with these settings enters the encoder of a model.
+
+    Raises:
+        UnknownEncoderError: no table of ``views/`` fits the model.
+        ValueError: there is no such method, it does not take a setting or its value, or the
+            encoder lacks a layer.
+    """
+    settings = settings_of(method, settings)
+    if "site" not in settings:
+        return WordNoise(model)
+    layers = settings["layers"]
+    return AttentionNoise(model, settings["site"], layers=None if layers == "all" else layers)
+
+
+def settings_of(
+    method: str, given: Mapping[str, Any], *, spell: Callable[[str], str] = str
+) -> Settings:
+    """Every setting that the method uses, with its default where none is given.
+
+    Args:
+        method: one of `METHODS`.
+        given: settings with their values.
+        spell: what errors call a setting, or ``method``.
+
+    Raises:
+        ValueError: there is no such method, or it does not take a setting or its value.
+    """
+    entry, called = entry_of(method, spell=spell), f"{spell('method')} {method}"
+    for name, value in given.items():
+        if name not in entry.defaults:
+            raise ValueError(
+                f"{spell(name)} is not used by {called}: leave it out "
+                f"({method} takes {', '.join(map(spell, entry.defaults))})"
+            )
+        problem = BOUNDS[name].problem(value) if name in BOUNDS else None
+        if problem is not None:
+            raise ValueError(f"{spell(name)} {value}: {problem}")
+    settings = {**entry.defaults, **given}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            settings[name] = value[settings["site"]]
+    if settings.get("init") == "zero" and entry.parts_predictions:
+        raise ValueError(
+            f"{spell('init')} zero: {called} follows the slope of a divergence, which has none "
+            "where there is no noise; give normal or uniform"
+        )
+    if settings.get("init") == "zero":
+        if "init_size" in given:
+            raise ValueError(
+                f"{spell('init_size')} is not used with {spell('init')} zero: leave one of them out"
+            )
+        del settings["init_size"]
+    return settings
+
+
+def entry_of(method: str, *, spell: Callable[[str], str] = str) -> Method:
+    """The entry of a method.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if method not in METHODS:
+        raise ValueError(f"{spell('method')} {method}: give one of {', '.join(METHODS)}")
+    return METHODS[method]
+
+
+def _ball(settings: Settings, first_axis: int) -> Ball:
+    return BALLS[settings["norm"]](settings["epsilon"], first_axis)
+
+
+def _init(settings: Settings, first_axis: int) -> Init:
+    if settings["init"] == "zero":
+        return zero
+    size = settings["init_size"]
+    if settings["init"] == "normal":
+        return Normal(size)
+    return Uniform(BALLS[settings["norm"]](size, first_axis))
+
+
+def _attention(settings: Settings, first_axis: int, divergence: Divergence) -> Adversary:
+    return AttentionAdversary(
+        init=_init(settings, first_axis),
+        ascent=Leap(_ball(settings, first_axis)),
+        divergence=divergence,
+        weight=settings["weight"],
+        steps=settings["steps"],
+    )
+
+
+def _fgm(settings: Settings, first_axis: int, divergence: Divergence) -> Adversary:
+    return FGM(ascent=Leap(_ball(settings, first_axis)), weight=settings["weight"])
+
+
+def _pgd(settings: Settings, first_axis: int, divergence: Divergence) -> Adversary:
+    ball = _ball(settings, first_axis)
+    return PGD(
+        init=_init(settings, first_axis),
+        ball=ball,
+        ascent=SteepestStep(ball, settings["step_size"]),
+        weight=settings["weight"],
+        steps=settings["steps"],
+    )
+
+
+def _freelb(settings: Settings, first_axis: int, divergence: Divergence) -> Adversary:
+    ball = _ball(settings, first_axis)
+    return FreeLB(
+        init=_init(settings, first_axis),
+        ball=ball,
+        ascent=UnitStep(ball, settings["step_size"]),
+        steps=settings["steps"],
+    )
+
+
+def _smart(settings: Settings, first_axis: int, divergence: Divergence) -> Adversary:
+    ball = _ball(settings, first_axis)
+    return SMART(
+        init=_init(settings, first_axis),
+        ascent=UnitStep(ball, settings["step_size"]),
+        divergence=divergence,
+        weight=settings["weight"],
+        steps=settings["steps"],
+    )
+
+
+METHODS: dict[str, Method] = {
+    "attention": Method(
+        _attention,
+        LAST_AXIS,
+        {
+            "epsilon": {"weights": 0.003, "logits": 0.1},
+            "steps": 1,
+            "norm": "l2",
+            "weight": 1.0,
+            "init": "normal",
+            "init_size": {"weights": 0.01, "logits": 0.1},
+            "site": "weights",
+            "layers": "all",
+        },
+        parts_predictions=True,
+    ),
+    "fgm": Method(_fgm, SENTENCE, {"epsilon": 1.0, "norm": "l2", "weight": 1.0}),
+    "pgd": Method(
+        _pgd,
+        SENTENCE,
+        {
+            "epsilon": 1.0,
+            "step_size": 0.3,
+            "steps": 3,
+            "norm": "l2",
+            "weight": 1.0,
+            "init": "zero",
+            "init_size": 1.0,
+        },
+    ),
+    "freelb": Method(
+        _freelb,
+        SENTENCE,
+        {
+            "epsilon": 0.6,
+            "step_size": 0.1,
+            "steps": 3,
+            "norm": "l2",
+            "init": "uniform",
+            "init_size": 0.2,
+        },
+    ),
+    "smart": Method(
+        _smart,
+        LAST_AXIS,
+        {
+            "epsilon": 1e-3,
+            "step_size": 1e-3,
+            "steps": 1,
+            "norm": "linf",
+            "weight": 1.0,
+            "divergence": "symmetric",
+            "init": "normal",
+            "init_size": 1e-5,
+        },
+        parts_predictions=True,
+    ),
+}
+DEFAULTS = {name: method.defaults for name, method in METHODS.items()}
+NAMES = sorted({name for defaults in DEFAULTS.values() for name in defaults})
