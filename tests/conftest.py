@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import tupe_plugin  # noqa: F401  before fairseq, where the start-up hook is not installed
+import tupe_plugin
 from tests.forked_commands import ENTRY_POINTS, run_forked
 from tests.reference_files import read
+
+tupe_plugin.use_with_fairseq()  # where the start-up hook is not installed
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE_DATA = ROOT / "tests" / "data"  # figures of the authors' code: see its README.md

@@ -1,11 +1,14 @@
-"""fairseq plug-in for TUPE and fine-tuning methods: importing it registers everything with fairseq.
+"""TUPE and fine-tuning methods: a fairseq plug-in, and names for any PyTorch loop.
 
-Two entrances:
+Three entrances:
 
 * by flag: `criterions/`, `models/`, `optim/` carry fairseq's own folder names;
-* by equation: `core/` holds the mathematics, in files of the same stem, and needs torch only.
+* by equation: `core/` holds the mathematics, in files of the same stem, and needs torch only;
+* by name, in Python: what `__all__` lists (`docs/python.md`), loaded when it is first used.
 
-Registration waits until fairseq is imported, so `import tupe_plugin.core` needs no fairseq.
+The import by itself loads neither torch nor fairseq.  It registers everything with fairseq where
+that is imported already, as by `--user-dir`; where it comes later, the start-up hook does it, or
+`use_with_fairseq()` if the package is not installed.
 """
 
 import sys
@@ -16,7 +19,72 @@ if sys.version_info < (3, 10):  # noqa: UP036 -- a checkout can meet a Python th
         f"this is Python {sys.version_info[0]}.{sys.version_info[1]}"
     )
 
-from .compat import activate
-from .registration import register
+import importlib
+from typing import TYPE_CHECKING
 
-activate().after("fairseq", register)
+from .registration import use_with_fairseq as use_with_fairseq
+
+if TYPE_CHECKING:
+    from .core.adversarial import FGM as FGM
+    from .core.adversarial import PGD as PGD
+    from .core.adversarial import SMART as SMART
+    from .core.adversarial import AttentionAdversary as AttentionAdversary
+    from .core.adversarial import FreeLB as FreeLB
+    from .core.adversarial_loss import adversarial_loss as adversarial_loss
+    from .core.adversarial_methods import make_adversary as make_adversary
+    from .core.adversarial_methods import make_noise_site as make_noise_site
+    from .core.averaging import average as average
+    from .core.averaging import greedy_average as greedy_average
+    from .core.bitfit import TrainedShare as TrainedShare
+    from .core.bitfit import train_only_biases as train_only_biases
+    from .core.encoder_family import Family as Family
+    from .core.encoder_family import UnknownEncoderError as UnknownEncoderError
+    from .core.encoder_view import EncoderView as EncoderView
+    from .core.encoder_view import view_of as view_of
+    from .core.layer_decay import parameter_groups as parameter_groups
+    from .core.mfac import MFAC as MFAC
+    from .core.noise_sites import AttentionNoise as AttentionNoise
+    from .core.noise_sites import WordNoise as WordNoise
+    from .core.rdrop import rdrop as rdrop
+
+# The same for a program that runs: name -> file of core/.  A test holds the two against each other.
+_FILES = {
+    "FGM": "adversarial",
+    "PGD": "adversarial",
+    "SMART": "adversarial",
+    "AttentionAdversary": "adversarial",
+    "FreeLB": "adversarial",
+    "adversarial_loss": "adversarial_loss",
+    "make_adversary": "adversarial_methods",
+    "make_noise_site": "adversarial_methods",
+    "average": "averaging",
+    "greedy_average": "averaging",
+    "TrainedShare": "bitfit",
+    "train_only_biases": "bitfit",
+    "Family": "encoder_family",
+    "UnknownEncoderError": "encoder_family",
+    "EncoderView": "encoder_view",
+    "view_of": "encoder_view",
+    "parameter_groups": "layer_decay",
+    "MFAC": "mfac",
+    "AttentionNoise": "noise_sites",
+    "WordNoise": "noise_sites",
+    "rdrop": "rdrop",
+}
+__all__ = [*_FILES, "use_with_fairseq"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".core.{_FILES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if sys.modules.get("fairseq") is not None:
+    use_with_fairseq()

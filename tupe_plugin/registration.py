@@ -10,10 +10,24 @@ import sys
 from collections.abc import Iterable
 from types import ModuleType
 
+from .compat import activate
+
 FAIRSEQ_VERSION = "0.12.2"
 ADAPTER_FOLDERS = ("criterions", "models", "optim")
 
 logger = logging.getLogger(__name__)
+
+
+def use_with_fairseq() -> None:
+    """Let fairseq run on today's Python, and know all of this package: now, or once imported.
+
+    Only for a program that imports fairseq later, where the package is not installed but on
+    PYTHONPATH: elsewhere the start-up hook does the same.
+    """
+    activate()
+    fairseq = sys.modules.get("fairseq")
+    if fairseq is not None:
+        register(fairseq)
 
 
 def register(fairseq: ModuleType) -> None:
@@ -35,6 +49,7 @@ def import_siblings(package: str, path: Iterable[str]) -> None:
         ModuleNotFoundError: fairseq is not installed.
     """
     require_fairseq()
+    activate()
     for module in pkgutil.iter_modules(path):
         if not module.name.startswith("_"):
             importlib.import_module(f"{package}.{module.name}")

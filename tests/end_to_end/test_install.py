@@ -202,7 +202,9 @@ def test_python_may_import_the_plugin_before_fairseq(
     run_command: RunCommand, tmp_path: Path
 ) -> None:
     code = (
-        "import importlib.util, sys, tupe_plugin\n"
+        "import importlib.util, sys; before = list(sys.meta_path)\n"
+        "import tupe_plugin\n"
+        "assert sys.meta_path == before\n"
         "assert importlib.util.find_spec('fairseq')  # as other libraries look for it\n"
         "assert 'torch' not in sys.modules\n"
         "import tupe_plugin.models\n"
@@ -210,6 +212,17 @@ def test_python_may_import_the_plugin_before_fairseq(
         "assert 'rdrop' in CRITERION_REGISTRY\n"
     ) + REGISTERED
     run_command("python", "-c", code, "tupe_plugin", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "first", ["tupe_plugin; tupe_plugin.use_with_fairseq()", "tupe_plugin.models"]
+)
+def test_python_uses_it_where_nothing_can_be_installed(
+    run_command: RunCommand, without_hook: Path, tmp_path: Path, first: str
+) -> None:
+    code = f"import {first}\n{REGISTERED}"
+    command = (without_hook, "-c", code, "tupe_plugin")
+    run_command(*command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
 
 
 def test_fairseq_trains_where_nothing_can_be_installed(

@@ -5,7 +5,9 @@ line, the condition, the cure, and the upstream issue where one was found. Each 
 that it mends has just been imported, so that it does not matter who imports fairseq, or when:
 
     start of Python --> startup.py (through a .pth file) --> first `import fairseq` --> activate()
-    `import tupe_plugin`  ------------------------------------------------------------> activate()
+    `tupe_plugin.use_with_fairseq()`, `python -m tupe_plugin` ------------------------> activate()
+
+A `tupe_plugin` that a program has imported before fairseq is registered at the same time.
 
 What fairseq has compiled and a pure build of it lacks (`READTHEDOCS=1 pip install ...`) stands here
 in numpy, in `data_utils_fast.py` and `token_block_utils_fast.py`; a compiled module comes first.
@@ -13,7 +15,9 @@ in numpy, in `data_utils_fast.py` and `token_block_utils_fast.py`; a compiled mo
 
 from __future__ import annotations
 
+import importlib
 import sys
+from types import ModuleType
 
 from .before_training import (
     check_the_files_of_the_data,
@@ -174,4 +178,11 @@ def activate(position: int = 0) -> ImportHook:
     hook.before("fairseq", make_config_dataclasses_hashable)
     for name, cure in CURES:
         hook.after(name, cure)
+    hook.after("fairseq", _register_plugin)
     return hook
+
+
+def _register_plugin(fairseq: ModuleType) -> None:
+    """Register the `tupe_plugin` that is imported, whichever copy of it; none is imported here."""
+    if "tupe_plugin" in sys.modules:
+        importlib.import_module("tupe_plugin.registration").register(fairseq)

@@ -33,7 +33,8 @@ class ImportHook:
         """Call `function(module)` whenever module `name` has been executed; now too, if it was."""
         self._after.setdefault(name, []).append(function)
         module = sys.modules.get(name)
-        if module is not None:
+        # While it is being executed importlib says so in its spec; its functions follow then.
+        if module is not None and not getattr(module.__spec__, "_initializing", False):
             function(module)
 
     def find_spec(
