@@ -30,6 +30,7 @@ RUN_BY_TESTS = {
     "run.sh": ["test_demo.py"],
     "huggingface_trainer.py": ["test_mfac_examples.py"],
     "plain_pytorch.py": ["test_mfac_examples.py"],
+    "strategies.py": ["test_huggingface_example.py"],
 }
 SMALL = {"SEEDS": "1", "LRS": "1e-4", "TERMS": "all", "ARMS": "plain", "GPUS_PER_NODE": "16"}
 RECORDER = """#!/bin/sh
