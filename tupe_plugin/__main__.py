@@ -1,9 +1,9 @@
 """`python -m tupe_plugin fairseq-train ...`: fairseq's commands where nothing can be installed.
 
 An installed package has a start-up hook that lets `fairseq-train` itself start; a package that is
-only on PYTHONPATH has none, because Python reads no `.pth` file there. Here it is done by hand, also
-in each process that a command spawns. `torchrun -m tupe_plugin fairseq-train ...` works likewise;
-other arguments are those of the `tupe` command.
+only on PYTHONPATH has none, because Python reads no `.pth` file there. Here it is done by hand, in
+each process that a command spawns as well. `torchrun -m tupe_plugin fairseq-train ...` works
+likewise; other arguments are those of the `tupe` command.
 """
 
 import importlib

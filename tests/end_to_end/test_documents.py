@@ -57,6 +57,7 @@ class Workplace:
         self.folder = folder
         self._run_command = run_command
         self._last_training: list[str] = []
+        self._names = {"tokens": torch.randint(4, 50, (2, 7))}  # (batch, seq)
         for name in ("preprocess", "examples", "tupe_plugin"):
             (folder / name).symlink_to(ROOT / name)
 
@@ -81,10 +82,10 @@ class Workplace:
         return self._run_command(program, *arguments, cwd=self.folder, env=env or None)
 
     def python(self, source: str) -> None:
-        """Run a block in Python, with `tokens` ``(batch, seq)``."""
+        """Run a block in Python; it sees what the ones before it have defined, and `tokens`."""
         for ours, toy in PYTHON.items():
             source = source.replace(ours, toy)
-        exec(compile(source, "block", "exec"), {"tokens": torch.randint(4, 50, (2, 7))})
+        exec(compile(source, "block", "exec"), self._names)
 
 
 @pytest.fixture
