@@ -35,7 +35,7 @@ help: ## list the targets
 	@echo "Its commands, such as fairseq-train and tupe, are on PATH after: . $(VENV)/bin/activate"
 
 .PHONY: install
-install: $(INSTALLED) ## make the environment in .venv and install into it
+install: $(INSTALLED) ## create .venv and install everything into it
 
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
@@ -49,6 +49,8 @@ $(INSTALLED): pyproject.toml
 	@echo "== 4/4 tupe_plugin and what it needs"
 	$(PIP) install -e ".[dev]"
 	@touch $@
+	@echo "== done. pip's complaints about fairseq and hydra-core, omegaconf or torchaudio are expected:"
+	@echo "   its pins are stale. Next: . $(VENV)/bin/activate"
 
 .PHONY: demo
 demo: $(INSTALLED) ## pre-train and fine-tune a small model, draw its positions (OUT=demo-out)
