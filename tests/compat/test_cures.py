@@ -240,7 +240,7 @@ def test_a_resumed_configuration_reaches_every_worker(
         "assert got['model']['w'].tolist() == [1, 1, 1], got\n"
         "torch.distributed.destroy_process_group()\n"
     )
-    run_command("torchrun", "--nproc_per_node", 2, "--master_port", 29617, script, cwd=tmp_path)
+    run_command("torchrun", "--nproc_per_node", 2, "--standalone", script, cwd=tmp_path)
 
 
 def test_a_user_dir_is_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
