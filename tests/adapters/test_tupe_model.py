@@ -360,7 +360,7 @@ def test_a_checkpoint_of_another_size_says_which_option_to_give(
 def test_the_effective_scheme_of_a_checkpoint_is_named(
     theirs: str, ours: str, why: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG")
     model = small(*ours.split())
     settings = (TupeConfig.from_namespace(arguments(*flags.split())) for flags in (theirs, ours))
     told = model.why_not_fit(*map(vars, settings))

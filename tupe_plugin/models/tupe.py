@@ -137,7 +137,7 @@ class TupeModel(FairseqEncoderModel):
                 f"{cfg.max_positions}: raise --max-positions or lower --tokens-per-sample"
             )
         _check_memory(cfg, task.source_dictionary)
-        logger.info("position scheme %s", _scheme(cfg).name)
+        logger.debug("position scheme %s", _scheme(cfg).name)  # `tupe predict` builds models too
         return cls(cfg, TupeFairseqEncoder(cfg, task.source_dictionary))
 
     @staticmethod
