@@ -103,9 +103,9 @@ absolute() {
 
 # need_packages: what the steps import is installed for $PYTHON; sets $versions for the record.
 need_packages() {
-  local cure="activate the environment that \`make demo\` or \`make install\` made (. .venv/bin/activate),"
-  cure+=" or set PYTHON to the Python of another that has fairseq"
-  command -v "$PYTHON" >/dev/null || fail "no $PYTHON: $cure"
+  local advice="activate the environment that \`make demo\` or \`make install\` made (. .venv/bin/activate),"
+  advice+=" or set PYTHON to the Python of another that has fairseq"
+  command -v "$PYTHON" >/dev/null || fail "no $PYTHON: $advice"
   versions=$("$PYTHON" -c '
 from importlib import metadata
 import sys
@@ -120,7 +120,7 @@ for name in (
         missing.append(name)
 print(*(missing or versions), sep=", " if missing else "\n")
 sys.exit(bool(missing))
-') || fail "$PYTHON has no $versions: $cure"
+') || fail "$PYTHON has no $versions: $advice"
 }
 
 # start_steps FOLDER INPUT...: takes the lock ($lock, if set: shards run side by side) and begins the record with the programs' versions and the inputs' hashes.

@@ -129,7 +129,7 @@ def test_compat_stands_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", python_files(PACKAGE / "checkpoint"), ids=relative)
-def test_checkpoint_knows_of_no_command_and_no_cure(path: Path) -> None:
+def test_checkpoint_knows_of_no_command_and_no_patch(path: Path) -> None:
     ours = [name for name in imported_modules(path) if name.split(".")[0] == "tupe_plugin"]
     allowed = ("tupe_plugin.checkpoint.", "tupe_plugin.core.")
     assert [name for name in ours if not name.startswith(allowed)] == []

@@ -217,9 +217,9 @@ def test_what_is_left_out_is_counted(classes: Path, tmp_path: Path, warnings) ->
     """Once for training, and in every validation; the job goes on, as its user asked for it."""
     skip = ("--max-positions", 8, "--skip-invalid-size-inputs-valid-test", "--num-classes", 3)
     told = warnings(fine_tuning(classes, tmp_path, "--max-epoch", 2, *skip))
-    cure = "LEFT OUT: give --shorten-method truncate, which cuts their ends, or raise --max-po"
+    advice = "LEFT OUT: give --shorten-method truncate, which cuts their ends, or raise --max-po"
     assert any(
-        f"train: 30 of 40 sentences are longer than 8 tokens and are {cure}" in t for t in told
+        f"train: 30 of 40 sentences are longer than 8 tokens and are {advice}" in t for t in told
     )
     of_validations = [t for t in told if t.startswith("valid: metrics are over 4 of 16 sentences")]
     assert len(of_validations) >= 2

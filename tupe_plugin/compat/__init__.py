@@ -1,7 +1,7 @@
 """Lets unmodified fairseq 0.12.2 run on Python 3.10 to 3.13 with current torch, numpy and hydra.
 
 One function mends one upstream defect. Its docstring names the defect by its error message, the
-line, the condition, the cure, and the upstream issue where one was found. Each runs when the module
+line, the condition, the fix, and the upstream issue where one was found. Each runs when the module
 that it mends has just been imported, so that it does not matter who imports fairseq, or when:
 
     start of Python --> startup.py (through a .pth file) --> first `import fairseq` --> activate()
@@ -81,8 +81,8 @@ from .resumed_epoch import (
 )
 from .save_dir_lock import keep_second_jobs_out
 from .sentence_length import (
-    name_the_cure_of_long_sentences,
     say_over_how_many_sentences_metrics_are,
+    say_what_to_do_with_long_sentences,
 )
 from .sentence_prediction_setup import name_what_sentence_prediction_lacks
 from .shadow_model import resume_shadow_model
@@ -98,9 +98,9 @@ from .trainer_parts import (
 from .user_dir import import_each_user_dir_once
 from .whole_word_masks import mask_whole_words_of_every_kind
 
-# Where two cures wrap one function, the later one is around the earlier one and runs first. Where
-# that matters, a comment says so; other cures of one function do not depend on each other.
-CURES = (
+# Where two patches wrap one function, the later one is around the earlier one and runs first. Where
+# that matters, a comment says so; other patches of one function do not depend on each other.
+PATCHES = (
     ("fairseq.checkpoint_utils", load_checkpoint_files_safely),
     ("fairseq.checkpoint_utils", complete_short_configurations),
     ("fairseq.checkpoint_utils", refuse_unusable_settings),
@@ -144,7 +144,7 @@ CURES = (
     ("fairseq.options", take_the_criterion_of_the_task),
     ("fairseq.tasks.fairseq_task", remember_how_batches_are_made),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
-    ("fairseq.tasks.fairseq_task", name_the_cure_of_long_sentences),
+    ("fairseq.tasks.fairseq_task", say_what_to_do_with_long_sentences),
     ("fairseq.tasks.masked_lm", mask_whole_words_of_every_kind),
     ("fairseq.tasks.sentence_prediction", name_what_sentence_prediction_lacks),
     ("fairseq.trainer", say_over_how_many_sentences_metrics_are),
@@ -165,7 +165,7 @@ CURES = (
 
 
 def activate(position: int = 0) -> ImportHook:
-    """Put every cure in place, once for a process, and return the hook that holds them.
+    """Put every patch in place, once for a process, and return the hook that holds them.
 
     `position` is the hook's place in `sys.meta_path`.
     """
@@ -176,8 +176,8 @@ def activate(position: int = 0) -> ImportHook:
     sys.meta_path.insert(position, hook)
     sys.meta_path.append(StandInFinder())
     hook.before("fairseq", make_config_dataclasses_hashable)
-    for name, cure in CURES:
-        hook.after(name, cure)
+    for name, patch in PATCHES:
+        hook.after(name, patch)
     hook.after("fairseq", _register_plugin)
     return hook
 

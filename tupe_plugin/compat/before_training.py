@@ -37,7 +37,7 @@ def check_the_files_of_the_data(data_utils: Any) -> None:
 
     Where: fairseq_cli/train.py:129 asks `data_utils` about the dev sets just before it loads data.
     When: each check of the table has it in its docstring.
-    Cure: `CHECKS_OF_FILES`, for the tasks whose files are known (`data_on_disk.INPUT_FOLDER`).
+    Fix: `CHECKS_OF_FILES`, for the tasks whose files are known (`data_on_disk.INPUT_FOLDER`).
     """
     original = data_utils.raise_if_valid_subsets_unintentionally_ignored
 
@@ -57,7 +57,7 @@ def check_the_job_before_its_first_update(checkpoint_utils: Any) -> None:
 
     Where: fairseq_cli/train.py:163: when the checkpoint is loaded, everything is built.
     When: each check of the table has it in its docstring.
-    Cure: `CHECKS_OF_JOBS`.
+    Fix: `CHECKS_OF_JOBS`.
     """
     original = checkpoint_utils.load_checkpoint
 

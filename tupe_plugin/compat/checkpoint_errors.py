@@ -21,7 +21,7 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
     the rest of the state.
     When: the model has other sizes, another dictionary, other heads than the checkpoint; the state
     of the optimizer is damaged.
-    Cure: the last line tells what differs, and by which options the two jobs differ. A model with a
+    Fix: the last line tells what differs, and by which options the two jobs differ. A model with a
     function `why_not_fit` is asked first.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4590
     """
@@ -61,7 +61,7 @@ def refuse_unusable_files(trainer: Any) -> None:
     When: `--restore-file`, `--finetune-from-model` or the save-dir's `checkpoint_last.pt` is a
     folder or a link to nothing; `--restore-file` names no file; a file is damaged, by a full disk
     for instance.
-    Cure: each is an error in one line; only a missing `checkpoint_last.pt` means a new job. Of a
+    Fix: each is an error in one line; only a missing `checkpoint_last.pt` means a new job. Of a
     damaged file the last line names the newest whole checkpoint beside it.
     """
     load_checkpoint = trainer.Trainer.load_checkpoint

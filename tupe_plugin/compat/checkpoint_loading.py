@@ -18,7 +18,7 @@ def load_checkpoint_files_safely(checkpoint_utils: Any) -> None:
 
     Where: fairseq/checkpoint_utils.py:315 and 878.
     When: torch >= 2.6, with every checkpoint that fairseq writes for a model with legacy arguments.
-    Cure: `weights_only` is asked for in so many words (older torch too), with an allow-list. What
+    Fix: `weights_only` is asked for in so many words (older torch too), with an allow-list. What
     is refused, damaged or no checkpoint at all is named, with the file and what to do.
     Upstream: https://github.com/facebookresearch/fairseq/issues/5610
     """
@@ -35,7 +35,7 @@ def refuse_unusable_settings(checkpoint_utils: Any) -> None:
 
     Where: fairseq/checkpoint_utils.py:318 to 343 and 655 to 694.
     When: the configuration in a file is damaged, or of a model that is not registered.
-    Cure: the last line names the file.
+    Fix: the last line names the file.
     """
     original = checkpoint_utils.load_checkpoint_to_cpu
 
@@ -61,7 +61,7 @@ def complete_short_configurations(checkpoint_utils: Any) -> None:
     for one.
     When: a checkpoint was not written by a training: `tupe delta apply` knows of model, task and
     criterion.
-    Cure: the other parts have fairseq's defaults.
+    Fix: the other parts have fairseq's defaults.
     """
     original = checkpoint_utils.load_checkpoint_to_cpu
 
@@ -87,7 +87,7 @@ def load_own_broadcast(distributed_utils: Any) -> None:
     Where: fairseq/distributed/utils.py:770: worker 0 reads the checkpoint and broadcasts what is no
     tensor as a pickle (configuration objects, enumerations, placeholders for tensors).
     When: torch >= 2.6 and several workers.
-    Cure: this pickle was made a moment ago by a process of the same job, from what safe loading let
+    Fix: this pickle was made a moment ago by a process of the same job, from what safe loading let
     through, so it is read in full; it, and nothing else.
     """
     import torch

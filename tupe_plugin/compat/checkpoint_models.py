@@ -20,7 +20,7 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
     callers build its criterion.
     When: `fairseq-validate`, `fairseq-generate`, `from_pretrained` and the like meet a file of
     somebody else, or a plug-in's without the plug-in.
-    Cure: only what was looked through is built, and no more of it than the file has weights for.
+    Fix: only what was looked through is built, and no more of it than the file has weights for.
     The rule is in `checkpoint/buildable.py`; what goes wrong after it names the file.
     """
     load_ensemble = checkpoint_utils.load_model_ensemble_and_task
@@ -76,7 +76,7 @@ def name_an_unknown_criterion(criterions: Any) -> None:
 
     Where: fairseq/registry.py:55.
     When: a checkpoint names a criterion of a plug-in that is not loaded, or is damaged.
-    Cure: one line says so.
+    Fix: one line says so.
     """
     original = criterions.build_criterion
 

@@ -21,7 +21,7 @@ def copy_checkpoints_whole(file_io: Any) -> None:
     Where: fairseq/file_io.py:68. fairseq writes the first file of a save under another name and
     renames it, but `checkpoint_last.pt` and `checkpoint_best.pt` are then copied from it in place.
     When: `kill -9`, a lost machine or a full disk during that copy.
-    Cure: the copy has another name, too, until it is complete.
+    Fix: the copy has another name, too, until it is complete.
     Upstream: https://github.com/facebookresearch/fairseq/issues/2684
     """
     path_manager = file_io.PathManager
@@ -44,7 +44,7 @@ def write_checkpoints_whole(checkpoint_utils: Any) -> None:
     Where: fairseq/checkpoint_utils.py:549 and 570: a failed write is tried again twice, behind what
     is there of it, and its file is left.
     When: a full disk, a quota, a network folder that fails for a moment.
-    Cure: each try begins with an empty file; after the last the file is removed, and one line says
+    Fix: each try begins with an empty file; after the last the file is removed, and one line says
     which checkpoint was not written, and why.
     """
     original = checkpoint_utils.torch_persistent_save

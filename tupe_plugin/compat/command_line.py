@@ -17,7 +17,7 @@ def ask_for_the_task(options: Any) -> None:
 
     Where: fairseq/options.py:158: of the tasks, the one of no name.
     When: no `--task`, in a program that has no default for it.
-    Cure: one line says what to give.
+    Fix: one line says what to give.
     """
     original = options.parse_args_and_arch
 
@@ -42,7 +42,7 @@ def keep_bf16_off_tpu(options: Any) -> None:
 
     Where: fairseq/options.py:200: `--bf16` switches `--tpu` on.
     When: always, with `--bf16` or `--memory-efficient-bf16` on a CPU or a GPU.
-    Cure: `tpu` is switched off again unless the command line asks for it.
+    Fix: `tpu` is switched off again unless the command line asks for it.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4696
     """
     original = options.parse_args_and_arch
@@ -65,7 +65,7 @@ def show_options_of_chosen_parts(options: Any) -> None:
     Where: fairseq/options.py:138: the first of two passes over the command line prints the help and
     ends, and only after it the parts add their options.
     When: `fairseq-train ... --arch tupe_tiny --optimizer adam --help`.
-    Cure: the first pass does not see `--help`. Without `--arch` there is no second, and the help is
+    Fix: the first pass does not see `--help`. Without `--arch` there is no second, and the help is
     the one that it was.
     """
     original = options.parse_args_and_arch
@@ -97,7 +97,7 @@ def name_the_option_that_a_task_wants_of_its_criterion(dataclass_utils: Any) -> 
 
     Where: fairseq/dataclass/utils.py:408: the options of one part refer to those of another.
     When: `--task sentence_prediction` without `--criterion`, which is then `cross_entropy`.
-    Cure: the error says which criterion was taken, and what to give.
+    Fix: the error says which criterion was taken, and what to give.
     """
     from omegaconf.errors import InterpolationKeyError  # this module must not need omegaconf
 
@@ -125,7 +125,7 @@ def refuse_impossible_options_before_the_job(distributed_utils: Any) -> None:
     Where: fairseq/distributed/utils.py:352: what `fairseq-train` and `fairseq-hydra-train` call
     once they have all options, and which starts the workers.
     When: `--optimizer mfac --mfac-damping 0`, which is found when data and model are in memory.
-    Cure: a part that has a function `check_options` is asked there; what it refuses is one line.
+    Fix: a part that has a function `check_options` is asked there; what it refuses is one line.
     """
     call_main = distributed_utils.call_main
 

@@ -14,7 +14,7 @@ def wrap_cpu_models_without_device_ids(distributed_fairseq_model: Any) -> None:
 
     Where: fairseq/models/distributed_fairseq_model.py:60.
     When: several workers train on CPU (`torchrun --nproc_per_node 2`, gloo).
-    Cure: a module whose parameters are on the CPU is wrapped without device ids.
+    Fix: a module whose parameters are on the CPU is wrapped without device ids.
     Upstream: https://github.com/facebookresearch/fairseq/issues/2879
     """
     original = distributed_fairseq_model.DistributedDataParallel
@@ -37,7 +37,7 @@ def flatten_fp16_parameters_on_cpu(fp16_optimizer: Any) -> None:
     machine and `--cpu` it is worse: the flat copy is filed under GPU 0, where lines 113 and 158 do
     not find it again (they look under the parameters' own device), and nothing is trained.
     When: `--fp16` without `--memory-efficient-fp16` on CPU.
-    Cure: the device of parameters on the CPU has no index, and that, `None`, is where the flat copy
+    Fix: the device of parameters on the CPU has no index, and that, `None`, is where the flat copy
     is filed. The checkpoint has the same form as on a GPU.
     Upstream: https://github.com/facebookresearch/fairseq/issues/5296 (the message, with `--cpu`)
     """
@@ -67,7 +67,7 @@ def survive_overflow_on_cpu(trainer: Any) -> None:
 
     Where: fairseq/trainer.py:992, `torch.tensor(0.0).cuda()`, a stand-in for the gradient's norm.
     When: `--fp16` on CPU; its loss scale overflows now and then by design.
-    Cure: without CUDA that tensor stays where it is.
+    Fix: without CUDA that tensor stays where it is.
     """
     import torch
 
@@ -85,7 +85,7 @@ def autocast_on_the_device_in_use(fairseq_task: Any) -> None:
 
     Where: fairseq/tasks/fairseq_task.py:514, `torch.cuda.amp.autocast(...)`.
     When: on CPU it has no effect; torch >= 2.4 deprecates that name.
-    Cure: today's `torch.amp.autocast`, for the device that the model is on, in the precision that
+    Fix: today's `torch.amp.autocast`, for the device that the model is on, in the precision that
     is torch's default there: float16 on CUDA, bfloat16 on CPU (which needs no loss scale).
     """
     import torch
@@ -114,7 +114,7 @@ def scale_gradients_on_the_device_in_use(amp_optimizer: Any) -> None:
 
     Where: fairseq/optim/amp_optimizer.py:26.
     When: `--amp` on CPU; torch >= 2.4 deprecates that name.
-    Cure: today's `torch.amp.GradScaler`, switched off where there is no CUDA: bfloat16 has the
+    Fix: today's `torch.amp.GradScaler`, switched off where there is no CUDA: bfloat16 has the
     range of float32 and needs no loss scale.
     """
     import torch

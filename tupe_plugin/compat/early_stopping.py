@@ -15,7 +15,7 @@ def keep_counting_patience(trainer: Any) -> None:
     Where: fairseq_cli/train.py:211 keeps its best score and the validations since then in
     attributes of a function.
     When: `--patience`, and the job is resumed; if it had been stopped, it trains another epoch.
-    Cure: a checkpoint holds both; `finished_job.py` asks whether patience has run out. The program
+    Fix: a checkpoint holds both; `finished_job.py` asks whether patience has run out. The program
     is looked up when a checkpoint is written or read: it may be half imported when this runs.
     """
     kind = trainer.Trainer

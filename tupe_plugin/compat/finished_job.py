@@ -24,7 +24,7 @@ def make_no_update_after_the_last(checkpoint_utils: Any) -> None:
     Where: fairseq_cli/train.py:374 asks whether an update was the last, and never before one.
     When: `--max-update`, `--stop-time-hours` or `--patience` ended the job. With `--max-epoch` no
     update is made, but nothing says why.
-    Cure: it is asked when the checkpoint has been loaded, too; the log tells the answer.
+    Fix: it is asked when the checkpoint has been loaded, too; the log tells the answer.
     """
     original = checkpoint_utils.load_checkpoint
 

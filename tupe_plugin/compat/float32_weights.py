@@ -16,7 +16,7 @@ def keep_float32_weights(trainer: Any) -> None:
     from the rounded values at each start, so that steps below their precision are lost.
     When: `--fp16` and `--bf16`. Without a float32 copy (`--memory-efficient-*`), or with no other
     one (`--amp`), the model is exact as it is.
-    Cure: the float32 copy is what is written under "model", where the names, shapes and types are
+    Fix: the float32 copy is what is written under "model", where the names, shapes and types are
     the same as ever, and the copy is filled from there, whoever wrote the file: a resumed job, a
     new one from an average, or one from a float32 model begin with its very numbers. Rounded, they
     are the half-precision model as before; a checkpoint of stock fairseq is read as before.

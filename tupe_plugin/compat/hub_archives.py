@@ -18,7 +18,7 @@ def unpack_archives_in_their_place(file_utils: Any) -> None:
     Where: fairseq/file_utils.py:79 to 91: all members are extracted to where they say, and what
     was unpacked then takes the place of the archive.
     When: an archive of somebody else; a file of the user's own.
-    Cure: a file of the user's is left alone, and one line says to unpack it. A download is
+    Fix: a file of the user's is left alone, and one line says to unpack it. A download is
     unpacked if every member stays inside.
     """
     original = file_utils.load_archive_file

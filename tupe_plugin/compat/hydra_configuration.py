@@ -11,7 +11,7 @@ def keep_one_limit_of_positions(initialize: Any) -> None:
 
     Where: fairseq/tasks/sentence_prediction.py:262, and other tasks with an option of that name.
     When: `fairseq-hydra-train`. `fairseq-train` has one option, which both parts read.
-    Cure: a task that is not told its own limit takes the model's. Two different ones are refused.
+    Fix: a task that is not told its own limit takes the model's. Two different ones are refused.
     """
     original = initialize.add_defaults
 

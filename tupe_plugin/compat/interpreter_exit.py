@@ -19,7 +19,7 @@ def stop_prefetching_at_exit(iterators: Any) -> None:
     Where: fairseq/data/iterators.py:640, BackgroundConsumer: a daemon thread that prefetches.
     When: the job ends before its epoch does (`--max-update`), and at that moment the thread is
     inside a torch call, which cannot be stopped while the interpreter goes down.
-    Cure: at exit the threads are asked to stop, and waited for.
+    Fix: at exit the threads are asked to stop, and waited for.
     """
     original = iterators.BackgroundConsumer
     exiting = threading.Event()

@@ -19,7 +19,7 @@ def keep_as_many_best_checkpoints_as_asked(checkpoint_utils: Any) -> None:
     Where: fairseq/checkpoint_utils.py:84. A score must reach the worst one kept, even where fewer
     than N are; names are searched for scores without a sign; equal scores may get equal names.
     When: the first validation stays the best; a metric is negative; scores are equal.
-    Cure: while there are fewer than N, the worst score kept counts as the worst there is; the
+    Fix: while there are fewer than N, the worst score kept counts as the worst there is; the
     search finds negative ones; an older file makes room for a new one of its name.
     Upstream: https://github.com/facebookresearch/fairseq/issues/2195
     """

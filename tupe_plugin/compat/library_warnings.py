@@ -21,7 +21,7 @@ def silence_hydra_about_fairseq(dataclass_utils: Any) -> None:
 
     Where: fairseq/dataclass/utils.py and fairseq_cli/hydra_train.py use hydra 1.0's ways.
     When: hydra >= 1.1.
-    Cure: these warnings, by their texts, are not shown; nobody who runs a job can act on them. An
+    Fix: these warnings, by their texts, are not shown; nobody who runs a job can act on them. An
     explicit `-W` or `PYTHONWARNINGS` comes first and shows them.
     """
     for message in HYDRA_ABOUT_FAIRSEQ:
@@ -33,7 +33,7 @@ def silence_pinned_memory_on_cpu(iterators: Any) -> None:
 
     Where: fairseq/data/iterators.py asks every DataLoader for pinned memory.
     When: on CPU.
-    Cure: this warning is not shown; without a GPU there is no memory to pin, and no harm.
+    Fix: this warning is not shown; without a GPU there is no memory to pin, and no harm.
     """
     warnings.filterwarnings(
         "ignore", message="'pin_memory' argument is set as true but no accelerator", append=True

@@ -48,7 +48,7 @@ def evaluate_values_only(module: Any) -> None:
 
     Where: fairseq/models/wav2vec/wav2vec2.py:299 and wherever else fairseq calls `eval`.
     When: a model, criterion or optimizer is built from the settings in a file.
-    Cure: in these modules `eval` knows literals, and `+ - * /` of them, which is what fairseq's own
+    Fix: in these modules `eval` knows literals, and `+ - * /` of them, which is what fairseq's own
     defaults consist of: `[(512, 10, 5)] + [(512, 3, 2)] * 4`. docs/decisions/checkpoint-safety.md.
     """
     module.eval = value_of

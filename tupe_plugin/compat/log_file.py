@@ -11,7 +11,7 @@ def open_log_file_once(progress_bar: Any) -> None:
 
     Where: fairseq/logging/progress_bar.py:54: every epoch adds one more handler for the file.
     When: `--log-file`, and more than one epoch.
-    Cure: a file that is open already is not opened again.
+    Fix: a file that is open already is not opened again.
     """
     original = progress_bar.progress_bar
     opened: set[str] = set()

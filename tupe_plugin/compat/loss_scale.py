@@ -20,7 +20,7 @@ def unscale_amp_gradients_once(amp_optimizer: ModuleType) -> None:
     by object, has none on the wrapper, and divides by the loss scale a second time.
     When: `--amp` with a scaler that is switched on. Adam hardly notices, since it normalises its
     steps (but for its epsilon); an optimizer for which the size of a gradient counts does.
-    Cure: `step` names the torch optimizer, as `clip_grad_norm` does. If the gradients were not
+    Fix: `step` names the torch optimizer, as `clip_grad_norm` does. If the gradients were not
     unscaled before, the scaler does so now.
     """
     original = amp_optimizer.AMPOptimizer.step
@@ -40,7 +40,7 @@ def keep_loss_scale_counters(fp16_optimizer: Any) -> None:
     it overflowed, by which it rises (`--fp16-scale-window`) and falls (`--fp16-scale-tolerance`).
     When: `--fp16`, `--memory-efficient-fp16`. Another scale means other roundings, another overflow
     an update more or less.
-    Cure: the counters go into the optimizer's state. Stock fairseq leaves them alone there; where
+    Fix: the counters go into the optimizer's state. Stock fairseq leaves them alone there; where
     they are missing, they begin anew.
     """
     for mixin in (
@@ -55,7 +55,7 @@ def keep_amp_loss_scale(amp_optimizer: Any) -> None:
 
     Where: fairseq/optim/amp_optimizer.py has no `state_dict` of its own.
     When: `--amp` with a scaler that is switched on, that is, on a GPU.
-    Cure: scale and growth counter go into the optimizer's state. Stock fairseq leaves them alone.
+    Fix: scale and growth counter go into the optimizer's state. Stock fairseq leaves them alone.
     """
     _add_to_state(amp_optimizer.AMPOptimizer, "amp_loss_scale", _amp_state, _set_amp_state)
 
@@ -66,7 +66,7 @@ def keep_amp_retries(trainer: Any) -> None:
     Where: fairseq/trainer.py:955 counts how often an overflowing batch was tried again, goes on
     counting at the next one, and saves nothing.
     When: `--amp` with a scaler that is switched on.
-    Cure: the number goes into the checkpoint's `extra_state`, and comes back unless the optimizer
+    Fix: the number goes into the checkpoint's `extra_state`, and comes back unless the optimizer
     is reset.
     """
     cls = trainer.Trainer
@@ -98,7 +98,7 @@ def stop_at_non_finite_gradients_without_a_scale(amp_optimizer: Any) -> None:
     the scaler leaves the step out, but a scaler that is switched off makes it, and the weights are
     no numbers from then on.
     When: `--amp` on CPU (see `scale_gradients_on_the_device_in_use`), gradients inf or NaN.
-    Cure: the error by which fairseq's trainer ends a `--bf16` or float32 job in such a case; it
+    Fix: the error by which fairseq's trainer ends a `--bf16` or float32 job in such a case; it
     writes `crash.pt` and names the layer first.
     """
     cls = amp_optimizer.AMPOptimizer

@@ -16,7 +16,7 @@ def name_the_folder_that_has_the_dictionary(dictionary: Any) -> None:
 
     Where: fairseq/data/dictionary.py:224, below a traceback.
     When: DATA is the folder above the binarised data, or data of another task.
-    Cure: the error says what there is, and which folder may be meant.
+    Fix: the error says what there is, and which folder may be meant.
     """
     original = dictionary.Dictionary.add_from_file
 

@@ -21,7 +21,7 @@ def restore_dropped_numpy_names(module: Any) -> None:
     Where: fairseq/data/token_block_dataset.py:125 (`--sample-break-mode eos`),
     data/language_pair_dataset.py:292, data/data_utils.py:488, modules/dynamic_crf_layer.py:108.
     When: numpy >= 1.24 for `np.int` and `np.float`, numpy >= 2.0 for `np.compat`.
-    Cure: these modules see the builtin types under the old names, as numpy defined them; numpy
+    Fix: these modules see the builtin types under the old names, as numpy defined them; numpy
     itself is left alone.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4945
     """

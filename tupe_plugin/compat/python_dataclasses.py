@@ -16,7 +16,7 @@ def make_config_dataclasses_hashable() -> None:
     Where: fairseq/dataclass/configs.py:1105 and models/transformer/transformer_config.py:105, 111,
     191 use an instance of one dataclass as the default of another's field.
     When: Python >= 3.11, which calls a default mutable if its class has no hash.
-    Cure: fairseq's own dataclasses keep the identity hash that every object has. Nothing else in
+    Fix: fairseq's own dataclasses keep the identity hash that every object has. Nothing else in
     the process is touched, and two equal configurations still compare equal.
     Upstream: https://github.com/facebookresearch/fairseq/issues/5012
     """

@@ -25,7 +25,7 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     Where: fairseq/distributed/utils.py:352: what `fairseq-train` and `fairseq-hydra-train` call.
     When: a part of this package raises an error, which is a message to the user; there is no batch
     size; Ctrl-C.
-    Cure: the program ends with that line alone, as for an error of the command line. With
+    Fix: the program ends with that line alone, as for an error of the command line. With
     `LOGLEVEL=DEBUG`, fairseq's own variable, the traceback is there as well.
     """
     original = distributed_utils.call_main

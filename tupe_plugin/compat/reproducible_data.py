@@ -34,7 +34,7 @@ def seed_numpy_one_thread_at_a_time(data_utils: Any) -> None:
     When: two threads do this at once, as in `--num-workers 0` when a validation takes place in the
     middle of an epoch: the thread that prefetches training batches goes on. A mask can even come
     out different for a sentence and for its targets.
-    Cure: one thread at a time.
+    Fix: one thread at a time.
     """
     original = data_utils.numpy_seed
     lock = ForkSafeLock()
@@ -54,7 +54,7 @@ def start_loaders_anew_in_each_epoch(iterators: Any) -> None:
     Where: fairseq/data/iterators.py:480 keeps the DataLoader from one epoch to the next, and with
     it the worker processes, whose copies of the data set never learn the number of the epoch.
     When: `--num-workers` of 1 (the default) or more.
-    Cure: worker processes live for one epoch. Without them nothing changes.
+    Fix: worker processes live for one epoch. Without them nothing changes.
     Upstream: https://github.com/huggingface/datasets/issues/6673 is the same trap elsewhere
     """
     original = iterators.EpochBatchIterator._get_iterator_for_epoch

@@ -46,7 +46,7 @@ def go_on_from_the_last_checkpoint(checkpoint_utils: Any) -> None:
     `checkpoint_last.pt`; with `--finetune-from-model P`, or without P, nobody looks whose it is.
     When: the same command is started again, by its user or by a cluster that requeues it; the
     `--save-dir` of the pre-training is left in the command of the fine-tuning.
-    Cure: P and `--reset-*` are for the first start. A `checkpoint_last.pt` of this job is gone on
+    Fix: P and `--reset-*` are for the first start. A `checkpoint_last.pt` of this job is gone on
     from, and nothing of it is reset; one of another job is left alone, and one line says so. P
     beside it winds the job back, as before. See docs/decisions/restarted-jobs.md.
     Upstream: https://github.com/facebookresearch/metaseq/issues/544

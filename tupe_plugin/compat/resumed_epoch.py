@@ -27,7 +27,7 @@ def go_on_with_the_sentences_not_seen(iterators: Any) -> None:
     Where: fairseq/data/iterators.py:441 counts the batches of one worker, and 456 skips as many.
     When: resumed in mid-epoch with another number of workers, `--batch-size`, `--max-tokens`,
     `--required-batch-size-multiple`, `--seed` or other data.
-    Cure: a checkpoint in mid-epoch tells which sentences were seen, and by digests from what data
+    Fix: a checkpoint in mid-epoch tells which sentences were seen, and by digests from what data
     and batches. Same batches: on from the next one, however many workers there are. Others: the
     sentences not seen make the rest of the epoch. Other data, or an old checkpoint: one line says
     what is repeated or left out. See docs/decisions/resumed-epochs.md.
@@ -173,7 +173,7 @@ def remember_how_batches_are_made(fairseq_task: Any) -> None:
 
     Where: fairseq/tasks/fairseq_task.py:297, the only place that knows `--max-tokens` and the like.
     When: an epoch is resumed with other batches.
-    Cure: the iterator is given the function that makes them.
+    Fix: the iterator is given the function that makes them.
     """
     original = fairseq_task.FairseqTask.get_batch_iterator
     signature = inspect.signature(original)
@@ -197,7 +197,7 @@ def load_the_data_of_the_next_epoch(checkpoint_utils: Any) -> None:
 
     Where: fairseq/checkpoint_utils.py:288 has loaded the data of the checkpoint's epoch.
     When: data in shards (`a:b`), and `go_on_with_the_sentences_not_seen` found no sentence left.
-    Cure: the data of the epoch that follows are loaded.
+    Fix: the data of the epoch that follows are loaded.
     """
     original = checkpoint_utils.load_checkpoint
 
@@ -221,7 +221,7 @@ def group_all_batches_of_a_resumed_epoch(iterators: Any) -> None:
     beginning of the epoch, but made from the place where it is resumed. 519: with
     `--skip-remainder-batch` the batches used up are subtracted twice.
     When: resumed in mid-epoch with another `--update-freq`, or with `--skip-remainder-batch`.
-    Cure: the groups that were made, and those that the remaining batches make.
+    Fix: the groups that were made, and those that the remaining batches make.
     """
     get_iterator_for_epoch = iterators.EpochBatchIterator._get_iterator_for_epoch
 

@@ -25,7 +25,7 @@ def keep_second_jobs_out(distributed_utils: Any) -> None:
 
     Where: fairseq/distributed/utils.py:334 starts a job's workers; nothing looks for another job.
     When: two jobs have one `--save-dir`: a command typed twice, a sweep without its number.
-    Cure: the worker that writes checkpoints holds a lock on a file there while it trains.
+    Fix: the worker that writes checkpoints holds a lock on a file there while it trains.
     """
     original = distributed_utils.call_main
 

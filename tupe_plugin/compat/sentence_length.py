@@ -1,4 +1,4 @@
-"""Sentences that are longer than the model allows: what is left out is said, with the cure."""
+"""Sentences that are longer than the model allows: what is left out is said, with what to do."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .refused_job import RefusedJobError
 logger = logging.getLogger(__name__)
 
 
-def name_the_cure_of_long_sentences(fairseq_task: Any) -> None:
+def say_what_to_do_with_long_sentences(fairseq_task: Any) -> None:
     """`Size of sample #7 is invalid ..., skip this example with --skip-invalid-size-inputs-...`
 
     Where: fairseq/tasks/fairseq_task.py:148. Of a training set it leaves them out, and says how
     many, but not of how many.
     When: a sentence is longer than `--max-positions`; in training also than `--max-tokens`.
-    Cure: the message counts both and names the option that cuts them. A set of which nothing is
+    Fix: the message counts both and names the option that cuts them. A set of which nothing is
     left is refused.
     """
     from fairseq.distributed import utils as distributed_utils
@@ -38,17 +38,17 @@ def name_the_cure_of_long_sentences(fairseq_task: Any) -> None:
             f"{split}: {len(ignored):,} of {len(indices):,} {what} are longer than "
             f"{max_positions} tokens"
         )
-        cure = _cure(self, split, max_positions)
+        advice = _advice(self, split, max_positions)
         if len(kept) == 0:
-            raise RefusedJobError(f"{told}, none is left: {cure}")
+            raise RefusedJobError(f"{told}, none is left: {advice}")
         if not ignore_invalid_inputs:
             raise RefusedJobError(
-                f"{told}: {cure}; --skip-invalid-size-inputs-valid-test would leave them out, with "
-                f"metrics over {len(kept):,} of {len(indices):,}"
+                f"{told}: {advice}; --skip-invalid-size-inputs-valid-test would leave them out, "
+                f"with metrics over {len(kept):,} of {len(indices):,}"
             )
         said = vars(self).setdefault("_said_of_long_sentences", set())
         if told not in said and distributed_utils.get_global_rank() == 0:
-            logger.warning("%s and are LEFT OUT: %s", told, cure)
+            logger.warning("%s and are LEFT OUT: %s", told, advice)
         said.add(told)
         return kept
 
@@ -61,7 +61,7 @@ def say_over_how_many_sentences_metrics_are(trainer: Any) -> None:
     Where: fairseq/trainer.py:692: sentences that are left out are logged once, at the first
     validation; batches after `--max-valid-steps` never.
     When: `--skip-invalid-size-inputs-valid-test` with long sentences; `--max-valid-steps`.
-    Cure: each validation begins with a warning. Which sentences are scored does not change during a
+    Fix: each validation begins with a warning. Which sentences are scored does not change during a
     job, so the best checkpoint is still chosen: among its own, by the same sentences.
     """
     original = trainer.Trainer.get_valid_iterator
@@ -87,7 +87,7 @@ def say_over_how_many_sentences_metrics_are(trainer: Any) -> None:
     trainer.Trainer.get_valid_iterator = get_valid_iterator
 
 
-def _cure(task: Any, split: str, limit: Any) -> str:
+def _advice(task: Any, split: str, limit: Any) -> str:
     """The option that makes them fit."""
     cfg = task.cfg
     own_limit = task.max_positions()

@@ -16,7 +16,7 @@ def name_what_sentence_prediction_lacks(sentence_prediction: Any) -> None:
 
     Where: fairseq/tasks/sentence_prediction.py:101, 109 and 266.
     When: STS-B without `--regression-target`, no `--num-classes`, `--arch bert_base`.
-    Cure: the error says what to give.
+    Fix: the error says what to give.
     """
     task_class = sentence_prediction.SentencePredictionTask
     setup_task, build_model = task_class.setup_task.__func__, task_class.build_model

@@ -12,7 +12,7 @@ def resume_shadow_model(trainer: Any) -> None:
     Where: fairseq/trainer.py:649 wants to begin the average with a model that line 572 has thrown
     away; fairseq/models/ema/ema.py:98 counts updates since the start of the process.
     When: `--store-ema` with a checkpoint that has no average; `--ema-update-freq` above 1.
-    Cure: without an average in the file it begins with the model just loaded; the count goes on
+    Fix: without an average in the file it begins with the model just loaded; the count goes on
     from the checkpoint's number of updates.
     """
     cls = trainer.Trainer

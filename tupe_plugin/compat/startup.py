@@ -1,7 +1,7 @@
 """Start-up hook: lets `fairseq-train` and its siblings start on today's Python.
 
 fairseq 0.12.2 fails while it is being imported (see `tupe_plugin/compat/`), before it reads
-`--user-dir`, so the cure must be in place earlier. This file is installed beside the package as
+`--user-dir`, so the patch must be in place earlier. This file is installed beside the package as
 `_tupe_plugin_startup.py`, and a `.pth` file imports it at every start of Python. It therefore only
 leaves a watcher behind; nothing else happens until fairseq is imported.
 

@@ -20,7 +20,7 @@ def take_the_criterion_of_the_task(options: Any) -> None:
 
     Where: fairseq/criterions/__init__.py:21 has one default for all tasks.
     When: a task is given without a criterion, and a criterion bears the task's name.
-    Cure: that criterion is taken, and the log says so. `fairseq-validate` needs one to read its
+    Fix: that criterion is taken, and the log says so. `fairseq-validate` needs one to read its
     command line and then takes the checkpoint's, so there it is not said.
     """
     original = options.parse_args_and_arch
@@ -46,7 +46,7 @@ def take_the_criterion_of_the_task_in_hydra(initialize: Any) -> None:
 
     Where: fairseq/config/config.yaml:12 has the same default for all tasks.
     When: neither the command line nor a job file says `criterion`.
-    Cure: as on fairseq-train's command line.
+    Fix: as on fairseq-train's command line.
     """
     original = initialize.add_defaults
 

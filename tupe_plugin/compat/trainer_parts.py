@@ -12,7 +12,7 @@ def tell_optimizers_their_model(trainer: Any) -> None:
     Where: fairseq/trainer.py:290: it is handed a list of parameters without names, or of their
     copies in float32.
     When: a parameter's learning rate depends on its place in the model, as with layer decay.
-    Cure: while an optimizer is built, `fairseq.optim.model_in_training` is the model, whose trained
+    Fix: while an optimizer is built, `fairseq.optim.model_in_training` is the model, whose trained
     parameters are in the order of that list.
     """
     original = trainer.Trainer._build_optimizer
@@ -33,7 +33,7 @@ def hand_training_data_to_schedulers(trainer: Any) -> None:
 
     Where: fairseq/trainer.py:648 makes the iterator over the training data, and keeps it.
     When: the length of the warm-up or of the decay is a share of the whole run.
-    Cure: a scheduler with a method `set_train_iterator(iterator)` is given each one that is made.
+    Fix: a scheduler with a method `set_train_iterator(iterator)` is given each one that is made.
     """
     original = trainer.Trainer.get_train_iterator
 
@@ -56,7 +56,7 @@ def keep_states_of_criterions(trainer: Any) -> None:
 
     Where: fairseq/trainer.py:400 saves the state of a criterion with parameters only.
     When: a criterion has anything else to remember, as BitFit's has the biases of the start.
-    Cure: a criterion with a method `kept_state()` finds what that gave in `begin(model, state)`,
+    Fix: a criterion with a method `kept_state()` finds what that gave in `begin(model, state)`,
     which is called once before training; `state` is None where the run begins.
     """
     state_dict, load_checkpoint = trainer.Trainer.state_dict, trainer.Trainer.load_checkpoint

@@ -19,7 +19,7 @@ def import_each_user_dir_once(utils: Any) -> None:
     When: the same directory is named twice and differently (relative and absolute, through a
     symbolic link, with a trailing slash), or was imported by Python beforehand; in the latter case
     its `models/` and `tasks/` are left out besides.
-    Cure: the same real directory is the same module. A different directory of the same name is
+    Fix: the same real directory is the same module. A different directory of the same name is
     still an error, which names both. And where no such path exists, the name of an installed
     package will do: `--user-dir tupe_plugin` outside a checkout.
     Upstream: https://github.com/facebookresearch/fairseq/pull/2815 made names unique

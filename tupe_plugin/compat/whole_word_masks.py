@@ -31,7 +31,7 @@ def mask_whole_words_of_every_kind(masked_lm: Any) -> None:
     since they got a `cfg`; data/encoders/utils.py:22 then asks the encoder whether a unit begins a
     word, which subword-nmt and fastBPE cannot answer: it depends on the unit before.
     When: `--mask-whole-words`.
-    Cure: the options of the job that the task belongs to, and an answer for each place of a
+    Fix: the options of the job that the task belongs to, and an answer for each place of a
     sentence. Neither codes nor vocabulary of `--bpe` are needed where units are marked.
     Upstream: https://github.com/facebookresearch/fairseq/issues/3924
     """

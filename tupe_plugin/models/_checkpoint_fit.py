@@ -53,13 +53,13 @@ def check_sizes(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> Non
         ValueError: one has another size; the message names the option that sets it.
     """
     prefix = names_of(own).prefix
-    for name, what, cure in _SIZED_BY_AN_OPTION:
+    for name, what, advice in _SIZED_BY_AN_OPTION:
         key = prefix + name
         if key in state_dict and key in own and len(state_dict[key]) != len(own[key]):
             extra = 1 if key.endswith("projection.embedding.weight") else 0  # a row of [CLS]'s
             raise ValueError(
                 f"the checkpoint has {len(state_dict[key]) - extra} {what}, "
-                f"the model {len(own[key]) - extra}: {cure}"
+                f"the model {len(own[key]) - extra}: {advice}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Each cure, at the place of its defect. Whole jobs are in tests/end_to_end/test_precision.py."""
+"""Each patch, at the place of its defect. Whole jobs are in tests/end_to_end/test_precision.py."""
 
 from __future__ import annotations
 
