@@ -103,11 +103,11 @@ def make_criterion(name: str, task: Any, kind: str) -> Any:
     from fairseq.criterions.masked_lm import MaskedLmConfig, MaskedLmLoss
     from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 
-    from tupe_plugin.criterions._adversarial_options import AdversarialConfig
     from tupe_plugin.criterions.adversarial import (
         AdversarialMaskedLM,
         AdversarialSentencePrediction,
     )
+    from tupe_plugin.criterions.adversarial_options import AdversarialConfig
     from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
     from tupe_plugin.criterions.sentence_prediction import WholeSetSentencePredictionCriterion
 

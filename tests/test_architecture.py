@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "tupe_plugin"
 ADAPTER_FOLDERS = ("criterions", "models", "optim", "tasks")
+OUR_PACKAGES = ("tupe_plugin", "tests", "benchmarks", "examples", "preprocess")
 HEAP_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "tools"}
 
 # An adapter's equation is in the core file of the same stem, but for these, and why.
@@ -110,12 +111,20 @@ def adapter_files() -> list[Path]:
     return [path for folder in ADAPTER_FOLDERS for path in python_files(PACKAGE / folder)]
 
 
+def registers(path: Path) -> bool:
+    """Whether an adapter gives fairseq something to choose; the others serve those beside them."""
+    return any(
+        name.startswith("fairseq.") and ".register_" in name for name in imported_modules(path)
+    )
+
+
 @pytest.mark.parametrize("path", adapter_files(), ids=relative)
 def test_adapters_import_core_and_never_each_other(path: Path) -> None:
-    private = f"tupe_plugin.{path.parent.relative_to(PACKAGE).as_posix().replace('/', '.')}._"
+    beside = sorted(path.parent.glob("*.py"))
     allowed = (
         *("tupe_plugin.core.", "tupe_plugin.registration.", "tupe_plugin.whole_set_metrics."),
-        *("tupe_plugin.checkpoint.formats.", private),
+        "tupe_plugin.checkpoint.formats.",
+        *(f"{module_name(other)}." for other in beside if not registers(other)),
     )
     ours = [name for name in imported_modules(path) if name.split(".")[0] == "tupe_plugin"]
     assert [name for name in ours if not name.startswith(allowed)] == []
@@ -140,6 +149,15 @@ def test_references_never_import_what_they_are_held_against(path: Path) -> None:
     assert [name for name in imported_modules(path) if name.startswith("tupe_plugin")] == []
 
 
+def test_private_names_are_imported_by_nobody() -> None:
+    """Neither a module `_x` nor a name `_x` of one: what two files need has a public name."""
+    for path in (path for path in tracked_files() if path.suffix == ".py"):
+        for name in imported_modules(path):
+            first, *rest = name.split(".")
+            private = [part for part in rest if re.match("_(?!_)", part)]
+            assert first not in OUR_PACKAGES or not private, f"{path}: {name}"
+
+
 def test_no_file_is_named_like_a_heap() -> None:
     heaps = [
         path
@@ -151,15 +169,12 @@ def test_no_file_is_named_like_a_heap() -> None:
 
 
 def test_every_adapter_has_its_equation_in_core() -> None:
-    for path in adapter_files():
-        if path.name.startswith("_"):
-            continue
-        if relative(path) in OTHER_STEMS:
-            core_file = OTHER_STEMS[relative(path)]
-            assert core_file is None or (PACKAGE / core_file).is_file(), core_file
-        else:
+    for path in filter(registers, adapter_files()):
+        if relative(path) not in OTHER_STEMS:
             assert (PACKAGE / "core" / path.name).is_file(), f"{relative(path)} has no core file"
-    assert [name for name in OTHER_STEMS if not (PACKAGE / name).is_file()] == []
+    for name, core_file in OTHER_STEMS.items():
+        assert (PACKAGE / name).is_file(), name
+        assert core_file is None or (PACKAGE / core_file).is_file(), core_file
 
 
 class Method(NamedTuple):

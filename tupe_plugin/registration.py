@@ -43,7 +43,7 @@ def register(fairseq: ModuleType) -> None:
 
 
 def import_siblings(package: str, path: Iterable[str]) -> None:
-    """Import every module of an adapter folder; a name with a leading underscore is private.
+    """Import every module of an adapter folder: those that register, and what they share.
 
     Raises:
         ModuleNotFoundError: fairseq is not installed.
@@ -51,8 +51,7 @@ def import_siblings(package: str, path: Iterable[str]) -> None:
     require_fairseq()
     activate()
     for module in pkgutil.iter_modules(path):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{package}.{module.name}")
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def require_fairseq() -> None:

@@ -52,7 +52,7 @@ def whole_set_metrics(
     predictions = np.asarray(predictions, dtype=np.float64)
     targets = np.asarray(targets, dtype=np.float64)
     if len(predictions) == 0:
-        _warn_once("no sentence to score: every metric is logged as 0.0")
+        warn_once("no sentence to score: every metric is logged as 0.0")
         return dict.fromkeys(METRIC_NAMES[kind], 0.0)
     with warnings.catch_warnings():  # undefined values get one warning of ours
         warnings.simplefilter("ignore")
@@ -70,7 +70,7 @@ def _classification_metrics(
     )
 
     if np.ptp(predictions) == 0 or np.ptp(targets) == 0:
-        _warn_once("predictions or targets are all of one class: mcc is undefined, logged as 0.0")
+        warn_once("predictions or targets are all of one class: mcc is undefined, logged as 0.0")
     accuracy = float(np.mean(predictions == targets))
     scores = {
         "accuracy": 100.0 * accuracy,
@@ -79,7 +79,7 @@ def _classification_metrics(
     }
     if kind == BINARY:
         if not np.any((predictions == 1) | (targets == 1)):
-            _warn_once("no sentence of the positive class: f1 is undefined, logged as 0.0")
+            warn_once("no sentence of the positive class: f1 is undefined, logged as 0.0")
         f1 = float(f1_score(targets, predictions, pos_label=1, zero_division=0.0))
         scores.update(f1=f1, acc_and_f1=(accuracy + f1) / 2)
     return scores
@@ -90,9 +90,9 @@ def _regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[st
 
     pearson = spearman = 0.0
     if not (np.isfinite(predictions).all() and np.isfinite(targets).all()):
-        _warn_once("predictions are not finite: pearson and spearman are logged as 0.0")
+        warn_once("predictions are not finite: pearson and spearman are logged as 0.0")
     elif np.ptp(predictions) == 0 or np.ptp(targets) == 0:
-        _warn_once("predictions or targets are all equal: pearson and spearman are logged as 0.0")
+        warn_once("predictions or targets are all equal: pearson and spearman are logged as 0.0")
     else:
         pearson = float(pearsonr(predictions, targets)[0])
         spearman = float(spearmanr(predictions, targets)[0])
@@ -104,6 +104,6 @@ def _regression_metrics(predictions: np.ndarray, targets: np.ndarray) -> dict[st
 
 
 @cache
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_rank()):
         logger.warning(message)

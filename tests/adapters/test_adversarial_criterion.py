@@ -15,13 +15,13 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 
 from tests.adapters import small_batches as small
 from tupe_plugin.core.adversarial_methods import DEFAULTS, make_adversary
-from tupe_plugin.criterions._adversarial_options import AdversarialConfig
-from tupe_plugin.criterions._loss_terms import term_of
 from tupe_plugin.criterions.adversarial import (
     AdversarialCriterion,
     AdversarialMaskedLM,
     AdversarialSentencePrediction,
 )
+from tupe_plugin.criterions.adversarial_options import AdversarialConfig
+from tupe_plugin.criterions.loss_terms import term_of
 from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
 from tupe_plugin.criterions.sentence_prediction import WholeSetSentencePredictionCriterion
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.adapters import small_batches as small
-from tupe_plugin.criterions._adversarial_options import AdversarialConfig
 from tupe_plugin.criterions.adversarial import AdversarialSentencePrediction
+from tupe_plugin.criterions.adversarial_options import AdversarialConfig
 from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
 
 

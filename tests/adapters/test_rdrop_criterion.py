@@ -9,7 +9,7 @@ from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 
 from tests.adapters import small_batches as small
 from tests.references import rdrop as reference
-from tupe_plugin.criterions._loss_terms import term_of
+from tupe_plugin.criterions.loss_terms import term_of
 from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
 from tupe_plugin.criterions.sentence_prediction import WholeSetSentencePredictionCriterion
 

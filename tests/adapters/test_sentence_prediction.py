@@ -23,9 +23,9 @@ from fairseq.logging.progress_bar import format_stat
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 
-from tupe_plugin.criterions._prediction_table import PredictionTable
+from tupe_plugin.criterions.prediction_table import PredictionTable
 from tupe_plugin.criterions.sentence_prediction import WholeSetSentencePredictionCriterion
-from tupe_plugin.whole_set_metrics import METRIC_NAMES, _warn_once, whole_set_metrics
+from tupe_plugin.whole_set_metrics import METRIC_NAMES, warn_once, whole_set_metrics
 
 SENTENCES = 53
 
@@ -99,7 +99,7 @@ def validate(criterion, logits, targets, *, batch_size):
 @pytest.fixture(autouse=True)
 def _fresh_meters():
     metrics.reset()
-    _warn_once.cache_clear()
+    warn_once.cache_clear()
     yield
     metrics.reset()
 

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.end_to_end.example_scripts import PATIENCE, SEARCH_PATH, run_script, start_script
 from tests.end_to_end.training_jobs import running
 from tupe_plugin.core.adversarial_methods import DEFAULTS
-from tupe_plugin.criterions._adversarial_options import AdversarialConfig, settings_of
+from tupe_plugin.criterions.adversarial_options import AdversarialConfig, settings_of
 
 PRETRAIN = ROOT / "examples" / "pretrain" / "tupe_base.sh"
 FINETUNE = ROOT / "examples" / "finetune"

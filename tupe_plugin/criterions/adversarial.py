@@ -1,6 +1,6 @@
 """``--criterion adversarial``: sentence prediction or masked LM with adversarial noise.
 
-The methods are in ``core/adversarial.py``, the options in ``_adversarial_options.py``.  The task
+The methods are in ``core/adversarial.py``, the options in ``adversarial_options.py``.  The task
 decides which of fairseq's losses is made adversarial; validation is that loss as it is.
 """
 
@@ -12,11 +12,11 @@ from fairseq.criterions.masked_lm import MaskedLmLoss
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks.masked_lm import MaskedLMTask
 
-from ._adversarial_options import AdversarialConfig, settings_of
-from ._adversarial_step import AdversarialStep
-from ._loss_terms import log_loss_terms
-from ._task_loss import MaskedLMLoss, SentenceLoss
-from ._whole_set_criterion import WholeSetCriterion
+from .adversarial_options import AdversarialConfig, settings_of
+from .adversarial_step import AdversarialStep
+from .loss_terms import log_loss_terms
+from .task_loss import MaskedLMLoss, SentenceLoss
+from .whole_set_criterion import WholeSetCriterion
 
 
 class AdversarialSentencePrediction(WholeSetCriterion):

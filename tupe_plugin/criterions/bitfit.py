@@ -25,7 +25,7 @@ from ..core.bitfit import (
     trained_terms,
 )
 from ..core.encoder_view import EncoderView, view_of
-from ._whole_set_criterion import WholeSetCriterion
+from .whole_set_criterion import WholeSetCriterion
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from fairseq.models import BaseFairseqModel
 
 from ..core.bounds import LOSS_WEIGHT, check_options, option
 from ..core.rdrop import PUBLISHED
-from ._loss_terms import log_loss_terms, term_of
-from ._quiet_term import QuietTerm
-from ._rdrop_step import rdrop_step
-from ._task_loss import SentenceLoss
-from ._whole_set_criterion import WholeSetCriterion
+from .loss_terms import log_loss_terms, term_of
+from .quiet_term import QuietTerm
+from .rdrop_step import rdrop_step
+from .task_loss import SentenceLoss
+from .whole_set_criterion import WholeSetCriterion
 
 
 @dataclass

@@ -6,7 +6,7 @@ Takes the place of fairseq's criterion of that name.
 from fairseq.criterions import CRITERION_REGISTRY, register_criterion
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 
-from ._whole_set_criterion import WholeSetCriterion
+from .whole_set_criterion import WholeSetCriterion
 
 del CRITERION_REGISTRY["sentence_prediction"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fairseq.models.roberta import RobertaModel
 
-from ._bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
+from .bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
 
 _add_args, _build_model = RobertaModel.add_args, RobertaModel.build_model.__func__
 

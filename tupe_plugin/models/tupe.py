@@ -29,8 +29,8 @@ from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
 from ..core.position_scheme import POSITION_SCHEMES, PositionScheme, position_scheme
-from ._bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
-from ._checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place, why_not_fit
+from .bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
+from .checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place, why_not_fit
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from fairseq.optim import OPTIMIZER_REGISTRY, adam, register_optimizer
 from torch import nn
 
 from ..core.bounds import check_options
-from ._layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
+from .layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
 
 del OPTIMIZER_REGISTRY["adam"]
 

@@ -22,7 +22,7 @@ from omegaconf import II
 
 from ..core.bounds import LEARNING_RATE, Each, Number, Text, Whole, check_options, option
 from ..core.mfac import MFAC
-from ._layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
+from .layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
 
 logger = logging.getLogger(__name__)
 

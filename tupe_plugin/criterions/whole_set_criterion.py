@@ -17,7 +17,7 @@ from fairseq.models import BaseFairseqModel
 
 from ..core.class_labels import POSITIVE_LABELS, labels_of, positive_class
 from ..whole_set_metrics import BINARY, METRIC_NAMES, MULTICLASS, REGRESSION
-from ._prediction_table import log_whole_set_metrics, prediction_table
+from .prediction_table import log_whole_set_metrics, prediction_table
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from ..core.rdrop import RDropLoss, rdrop_loss, twice
-from ._loss_terms import loss_terms
-from ._task_loss import Report, Sample, TaskLoss, divergence_of
+from .loss_terms import loss_terms
+from .task_loss import Report, Sample, TaskLoss, divergence_of
 
 
 def rdrop_step(

@@ -13,11 +13,11 @@ from ..core.bounds import flag
 from ..core.divergence import Divergence
 from ..core.noise_sites import NoiseSite
 from ..core.rdrop import RDropLoss
-from ._adversarial_options import AdversarialConfig, make_site, settings_of
-from ._loss_terms import loss_terms
-from ._quiet_term import QuietTerm
-from ._rdrop_step import doubled, loss_of_both
-from ._task_loss import Report, Sample, TaskLoss
+from .adversarial_options import AdversarialConfig, make_site, settings_of
+from .loss_terms import loss_terms
+from .quiet_term import QuietTerm
+from .rdrop_step import doubled, loss_of_both
+from .task_loss import Report, Sample, TaskLoss
 
 
 class AdversarialStep:
