@@ -12,6 +12,7 @@ import torch
 from fairseq import models, options
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from torch import nn
 from torch.nn import functional as F
 
 from tests.conftest import REFERENCE_DATA
@@ -116,11 +117,15 @@ def test_every_flag_arrives(task: str) -> None:
         "rel_pos_bins": 14,
         "max_rel_pos": 29,
         "max_positions": 31,
+        "position_offset": 3,
+        "num_segments": 6,
+        "layer_norm_eps": 1e-12,
         "activation_fn": "relu",
         "dropout": 0.2,
         "attention_dropout": 0.3,
         "activation_dropout": 0.4,
         "pooler_dropout": 0.5,
+        "pooler_input_dropout": 0.6,
         "pooler_activation_fn": "relu",
         "bitfit_terms": "query,output",
     }
@@ -150,6 +155,7 @@ def test_fairseq_builds_the_configured_model() -> None:
 def test_options_reach_the_modules() -> None:
     flags = ["--dropout", "0.2", "--attention-dropout", "0.3", "--activation-dropout", "0.4"]
     flags += ["--pooler-dropout", "0.5", "--pooler-activation-fn", "relu"]
+    flags += ["--pooler-input-dropout", "0.6", "--layer-norm-eps", "0.7"]
     flags += ["--activation-fn", "relu", "--embedding-normalize", "--encoder-normalize-before"]
     flags += ["--rel-pos", "--rel-pos-bins", "14", "--max-rel-pos", "29"]
     model = small(*flags)
@@ -166,7 +172,9 @@ def test_options_reach_the_modules() -> None:
     assert encoder.positions.relative.buckets.tolist() == expected
     model.register_classification_head(HEAD, num_classes=2)
     head = model.classification_heads[HEAD]
-    assert head.dropout.p == 0.5
+    assert (head.input_dropout.p, head.dropout.p) == (0.6, 0.5)
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    assert {norm.eps for norm in norms} == {0.7}
     negative = torch.tensor([-1.0])
     for activation in (layer.activation, model.encoder.lm_head.activation, head.activation):
         assert activation(negative) == 0
@@ -297,6 +305,7 @@ def test_a_head_needs_a_number_of_classes(number: int | None) -> None:
     ("flags", "message"),
     [
         ("--encoder-attention-heads 4", "^--encoder-embed-dim 15 is no multiple of .*-heads 4: "),
+        ("--position-offset 2", "^--position-offset 2: position scheme tupe-a has no learned pos"),
         ("--rel-pos --max-rel-pos 8", "^--max-rel-pos 8: give more than 8, .* --rel-pos-bins 32"),
         ("--encoder-layers 0", "^--encoder-layers 0: give a whole number from 1 to 1,000"),
         (
@@ -471,6 +480,28 @@ def test_an_unknown_head_is_left_out_or_with_the_flag_built(
     expected, _ = trained.eval()(tokens, classification_head_name="rte")
     # Equal only if the new head is in evaluation mode, as its model: it has dropout.
     assert torch.equal(model(tokens, classification_head_name="rte")[0], expected)
+
+
+def test_a_bare_encoder_s_checkpoint_leaves_the_heads_fresh_but_for_the_pooler() -> None:
+    """What `tupe import` writes of a BERT: no masked-LM head, a pooler, what it only carries."""
+    encoder_alone = {
+        key: value for key, value in small().state_dict().items() if ".lm_head." not in key
+    }
+    pooler = {"dense.weight": torch.randn(15, 15), "dense.bias": torch.randn(15)}
+    carried = {"unused.next_sentence.weight": torch.zeros(2, 15)}
+    model = with_head(3)
+    lm_head, classes = model.encoder.lm_head.dense.weight.clone(), head_weight(model)
+    torch.nn.init.normal_(encoder_alone["encoder.sentence_encoder.embed_tokens.weight"])
+    model.load_state_dict(
+        encoder_alone | {f"pooler.{key}": value for key, value in pooler.items()} | carried
+    )
+    assert torch.equal(model.encoder.lm_head.dense.weight, lm_head)
+    embedding = encoder_alone["encoder.sentence_encoder.embed_tokens.weight"]
+    assert torch.equal(model.encoder.lm_head.weight, embedding)
+    assert torch.equal(head_weight(model), classes)
+    assert torch.equal(model.classification_heads[HEAD].dense.weight, pooler["dense.weight"])
+    model.load_state_dict(with_head(3).state_dict() | carried)  # a trained head stays as it is
+    assert not torch.equal(model.classification_heads[HEAD].dense.weight, pooler["dense.weight"])
 
 
 def test_a_replaced_head_is_announced(caplog: pytest.LogCaptureFixture) -> None:

@@ -80,6 +80,42 @@ def test_equals_the_naive_reference(
         torch.testing.assert_close(features(module, tokens), expected, **TIGHT)
 
 
+@pytest.mark.parametrize("scheme", ["bert-a", "bert-r"])
+@pytest.mark.parametrize("segments", [1, 2])
+def test_what_other_encoders_have_equals_the_naive_reference(scheme: str, segments: int) -> None:
+    """BERT's token types, RoBERTa's and MPNet's unused positions, each with its own epsilon."""
+    options = {"position_offset": 2, "num_segments": segments, "separator_idx": 2}
+    eps = 0.1
+    module = encoder(
+        scheme,
+        **options,
+        embedding_normalize=True,
+        layer_norm=lambda size: nn.LayerNorm(size, eps=eps),
+    ).eval()
+    tokens = torch.full((3, MAX_POSITIONS), PAD)
+    for row, line in zip(tokens, ([0, 5, 2, 4, 6, 2], [0, 5, 2, 2, 6, 2, 7, 2], [0]), strict=True):
+        row[: len(line)] = torch.tensor(line)
+    tokens[2, :] = 3  # as long as it may be
+    expected = encode(
+        dict(module.named_parameters()),
+        tokens,
+        scheme=scheme,
+        heads=HEADS,
+        layers=LAYERS,
+        padding_idx=PAD,
+        num_bins=BINS,
+        max_distance=MAX_DISTANCE,
+        position_offset=2,
+        eps=eps,
+    )
+    torch.testing.assert_close(features(module, tokens), expected, **TIGHT)
+
+
+def test_segments_need_the_symbol_that_ends_one() -> None:
+    with pytest.raises(ValueError, match="num_segments=2 needs separator_idx"):
+        encoder("bert-a", num_segments=2)
+
+
 @every_scheme
 @both_norms
 @both_modes

@@ -23,8 +23,8 @@ def lm_head() -> MaskedLMHead:
     return randomized(MaskedLMHead(nn.Parameter(torch.empty(VOCAB, EMBED))))
 
 
-def classification_head(*, dropout: float = 0.0, **sizes: int) -> ClassificationHead:
-    return randomized(ClassificationHead(EMBED, CLASSES, dropout=dropout, **sizes))
+def classification_head(**options: float) -> ClassificationHead:
+    return randomized(ClassificationHead(EMBED, CLASSES, **options))
 
 
 # ---- masked LM
@@ -97,8 +97,9 @@ def test_only_the_first_token_counts() -> None:
     assert torch.equal(head(x), head(changed))
 
 
-def test_dropout_acts_in_training_only() -> None:
-    head, x = classification_head(dropout=0.5), features()
+@pytest.mark.parametrize("dropout", ["dropout", "input_dropout"])
+def test_dropout_acts_in_training_only(dropout: str) -> None:
+    head, x = classification_head(**{dropout: 0.5}), features()
     assert torch.equal(head.eval()(x), head.eval()(x))
     torch.manual_seed(1)
     first, second = head.train()(x), head(x)
@@ -110,6 +111,8 @@ def test_dropout_acts_in_training_only() -> None:
 def test_all_dropped_leaves_the_bias() -> None:
     head = classification_head(dropout=1.0).train()
     assert torch.equal(head(features()), head.out_proj.bias.expand(BATCH, CLASSES))
+    head = classification_head(input_dropout=1.0).train()
+    torch.testing.assert_close(head(features()), head(torch.zeros(BATCH, SEQ, EMBED).double()))
 
 
 @both_modes

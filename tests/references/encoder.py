@@ -41,6 +41,9 @@ def encode(
     num_bins: int = 32,
     max_distance: int = 128,
     pre_norm: bool = False,
+    position_offset: int = 0,
+    separator_idx: int = 2,
+    eps: float = 1e-5,
 ) -> Tensor:
     """``(batch, seq)`` token ids -> ``(batch, seq, embed)`` features, without dropout.
 
@@ -55,7 +58,7 @@ def encode(
         out = torch.zeros_like(x)
         for b in range(batch):
             for t in range(seq):
-                out[b, t] = layer_norm(x[b, t], p[name + ".weight"], p[name + ".bias"])
+                out[b, t] = layer_norm(x[b, t], p[name + ".weight"], p[name + ".bias"], eps=eps)
         return out
 
     # positional part
@@ -87,7 +90,11 @@ def encode(
         for t in range(seq):
             x[b, t] = p["embed_tokens.weight"][tokens[b, t]]
             if scheme in ("bert-a", "bert-r"):
-                x[b, t] += p["positions.learned.weight"][t]
+                x[b, t] += p["positions.learned.weight"][position_offset + t]
+            if "segment_embeddings.weight" in p:
+                segments = p["segment_embeddings.weight"]
+                separators = tokens[b, :t].tolist().count(separator_idx)
+                x[b, t] += segments[min(separators, len(segments) - 1)]
     if "embedding_layer_norm.weight" in p:
         x = norm("embedding_layer_norm", x)
     for b in range(batch):

@@ -181,6 +181,9 @@ def _shapes(checkpoint: EncoderCheckpoint) -> dict[str, torch.Size]:
                 scheme=scheme_of(settings),
                 num_bins=settings.get("rel_pos_bins", 32),
                 max_distance=settings.get("max_rel_pos", 128),
+                position_offset=settings.get("position_offset", 0),
+                num_segments=settings.get("num_segments", 0),
+                separator_idx=0,
                 embedding_normalize=settings.get("embedding_normalize", False),
                 normalize_before=settings.get("encoder_normalize_before", False),
             )

@@ -1,11 +1,11 @@
 """The encoder: token embeddings, a stack of Transformer layers, one positional bias for all.
 
-    x_0 = dropout(LN?(E[tokens] + p?));   B = positions(seq), once
+    x_0 = dropout(LN?(E[tokens] + s? + p?));   B = positions(seq), once
     post-LN (BERT):   a = LN(x + attention(x, B));  x' = LN(a + FFN(a))
     pre-LN:           a = x + attention(LN(x), B);  x' = a + FFN(LN(a));  a final LN after the last
 
-Source: TUPE (arXiv 2006.15595), section 3; BERT (arXiv 1810.04805).  There are no segment
-embeddings.  What the encoder knows of positions is chosen in ``position_scheme.py``.
+Source: TUPE (arXiv 2006.15595), section 3; BERT (arXiv 1810.04805).  What the encoder knows of
+positions is chosen in ``position_scheme.py``; BERT's segments s are in ``segments.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from .attention import MultiheadSelfAttention, PositionTerms, attention_mask, compute_dtype
 from .initialization import Initialize, init_bert_params
 from .position_scheme import PositionEncoding, PositionScheme
+from .segments import SegmentEmbedding
 
 
 class TupeEncoderLayer(nn.Module):
@@ -87,6 +88,9 @@ class TupeEncoder(nn.Module):
         scheme: what it knows of positions (``POSITION_SCHEMES``).
         num_bins: bins of the relative bias, if the scheme has one.
         max_distance: distance from which on the relative bias is constant.
+        position_offset: unused rows in front of the learned positions (RoBERTa and MPNet: 2).
+        num_segments: token types; 0: none, as TUPE and fairseq's RoBERTa.
+        separator_idx: the symbol that ends a segment; needed if there are any.
         dropout: after embedding, attention and feed-forward.
         attention_dropout: on the attention weights.
         activation_dropout: after the activation of the feed-forward blocks.
@@ -112,6 +116,9 @@ class TupeEncoder(nn.Module):
         scheme: PositionScheme,
         num_bins: int = 32,
         max_distance: int = 128,
+        position_offset: int = 0,
+        num_segments: int = 0,
+        separator_idx: int | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
         activation_dropout: float = 0.0,
@@ -138,8 +145,10 @@ class TupeEncoder(nn.Module):
             num_heads,
             num_bins=num_bins,
             max_distance=max_distance,
+            position_offset=position_offset,
             layer_norm=layer_norm,
         )
+        self.segment_embeddings = _segments(num_segments, embed_dim, separator_idx)
         self.embedding_layer_norm = layer_norm(embed_dim) if embedding_normalize else None
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
@@ -183,6 +192,8 @@ class TupeEncoder(nn.Module):
         key_padding_mask = padding if padding.any() else None
 
         x = self.embed_tokens(tokens)
+        if self.segment_embeddings is not None:
+            x = x + self.segment_embeddings(tokens)
         if positions.embedding is not None:
             x = x + positions.embedding
         if self.embedding_layer_norm is not None:
@@ -202,3 +213,11 @@ class TupeEncoder(nn.Module):
     def attention_bias(self, length: int) -> Tensor | None:
         """Learned positional part of the logits, ``(heads, query, key)``; None if there is none."""
         return self.positions.attn_bias(length)
+
+
+def _segments(number: int, embed_dim: int, separator_idx: int | None) -> SegmentEmbedding | None:
+    if not number:
+        return None
+    if separator_idx is None:
+        raise ValueError(f"num_segments={number} needs separator_idx, which ends a segment")
+    return SegmentEmbedding(number, embed_dim, separator_idx=separator_idx)

@@ -1,10 +1,11 @@
 """What stands on the encoder: the masked-LM head and the classification head.
 
     masked LM:       LN(gelu(x W + b)) E^T + c            E: the token embedding, shared
-    classification:  dropout(tanh(x_0 W + b)) W' + b'     x_0: the features of [CLS]
+    classification:  dropout(tanh(dropout(x_0) W + b)) W' + b'     x_0: the features of [CLS]
 
 Source: BERT (arXiv 1810.04805), sections 3.1 and 4; RoBERTa (arXiv 1907.11692) for the shape of
-the masked-LM head.
+the masked-LM head and the first dropout.  BERT has none there, and its W, b (the "pooler") were
+pre-trained.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class ClassificationHead(nn.Module):
         inner_dim: width of the dense layer ("pooler"); ``embed_dim`` if None.
         activation: after the dense layer.
         dropout: after the activation.
+        input_dropout: before the dense layer.
         init: see :class:`~tupe_plugin.core.encoder.TupeEncoder`.
     """
 
@@ -83,9 +85,11 @@ class ClassificationHead(nn.Module):
         inner_dim: int | None = None,
         activation: Callable[[Tensor], Tensor] = torch.tanh,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
         init: Initialize | None = init_bert_params,
     ) -> None:
         super().__init__()
+        self.input_dropout = nn.Dropout(input_dropout)
         self.dense = nn.Linear(embed_dim, inner_dim or embed_dim)
         self.activation = activation
         self.dropout = nn.Dropout(dropout)
@@ -95,4 +99,5 @@ class ClassificationHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Classify: ``(batch, seq, embed)`` -> ``(batch, classes)``."""
-        return self.out_proj(self.dropout(self.activation(self.dense(features[:, 0]))))
+        x = self.activation(self.dense(self.input_dropout(features[:, 0])))
+        return self.out_proj(self.dropout(x))

@@ -44,6 +44,7 @@ class Sizes:
     scale: float
     """Factor on the products in the logits."""
     layer_norm: Callable[[int], nn.Module]
+    position_offset: int = 0
 
 
 class Part(Protocol):
@@ -61,18 +62,35 @@ class Part(Protocol):
         """What they give for a sequence of ``length`` tokens."""
 
 
+class PositionEmbedding(nn.Embedding):
+    """A row for each position, behind ``offset`` rows that are not read."""
+
+    def __init__(self, max_positions: int, embed_dim: int, offset: int = 0) -> None:
+        super().__init__(offset + max_positions, embed_dim)
+        self.offset = offset
+
+    def first(self, length: int) -> Tensor:
+        """Rows of the first positions: ``(length, embed)``."""
+        return self.weight[self.offset : self.offset + length]
+
+
 @dataclass(frozen=True)
 class LearnedInput:
-    """A learned vector for each position, added to the word embedding (BERT)."""
+    """A learned vector for each position, added to the word embedding (BERT).
+
+    RoBERTa and MPNet count positions from the padding index + 1, so that the rows before it, as
+    many as ``position_offset``, are never read.
+    """
 
     name: ClassVar[str] = "learned"
     products: ClassVar[int] = 0
 
     def build(self, sizes: Sizes) -> nn.Module:
-        return nn.Embedding(sizes.max_positions, sizes.embed_dim)
+        return PositionEmbedding(sizes.max_positions, sizes.embed_dim, sizes.position_offset)
 
     def terms(self, module: nn.Module, length: int) -> PositionTerms:
-        return PositionTerms(embedding=module.get_parameter("weight")[:length])
+        assert isinstance(module, PositionEmbedding)
+        return PositionTerms(embedding=module.first(length))
 
 
 @dataclass(frozen=True)
@@ -146,6 +164,11 @@ class PositionScheme:
     def has_relative(self) -> bool:
         return any(isinstance(part, RelativeBias) for part in self.parts)
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether positions have vectors of their own in the input."""
+        return any(isinstance(part, LearnedInput) for part in self.parts)
+
     def scale(self, head_dim: int) -> float:
         """Factor on Q K^T."""
         return float((self.num_products * head_dim) ** -0.5)
@@ -200,6 +223,7 @@ class PositionEncoding(nn.Module):
         num_heads: attention heads.
         num_bins: bins of the relative bias.
         max_distance: distance from which on the relative bias is constant.
+        position_offset: unused rows in front of the learned positions.
         layer_norm: makes the normalisation of ``embed_dim`` features.
     """
 
@@ -212,6 +236,7 @@ class PositionEncoding(nn.Module):
         *,
         num_bins: int = 32,
         max_distance: int = 128,
+        position_offset: int = 0,
         layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,
     ) -> None:
         super().__init__()
@@ -225,6 +250,7 @@ class PositionEncoding(nn.Module):
             max_distance,
             scheme.scale(embed_dim // num_heads),
             layer_norm,
+            position_offset,
         )
         for part in scheme.parts:
             self.add_module(part.name, part.build(sizes))

@@ -16,6 +16,9 @@ from ..core.position_scheme import position_scheme
 logger = logging.getLogger(__name__)
 
 _HEADS = "classification_heads."
+_LM_HEAD = "encoder.lm_head."
+_POOLER = "pooler."
+_CARRIED = "unused."
 _MORE_POSITIONS = (
     "give --max-positions (in hydra: +model.max_positions) the value of the pre-training"
 )
@@ -28,7 +31,16 @@ _SIZED_BY_AN_OPTION = (
     ),
     ("positions.absolute.projection.embedding.weight", "positions", _MORE_POSITIONS),
     ("positions.projection.embedding.weight", "positions", _MORE_POSITIONS),
-    ("positions.learned.weight", "positions", _MORE_POSITIONS),
+    (
+        "positions.learned.weight",
+        "positions",
+        f"{_MORE_POSITIONS}; so with --position-offset, if it had one",
+    ),
+    (
+        "segment_embeddings.weight",
+        "token types",
+        "give --num-segments (in hydra: +model.num_segments) the value of the pre-training",
+    ),
     (
         "positions.relative.bias.weight",
         "relative position entries",
@@ -92,8 +104,26 @@ def head_sizes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, int]]:
     }
 
 
+def fit_lm_head(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> None:
+    """Fill in the masked-LM head where a checkpoint has none of it, as that of a bare encoder."""
+    word_embedding = f"{names_of(own).prefix}embed_tokens.weight"
+    if word_embedding not in state_dict or any(key.startswith(_LM_HEAD) for key in state_dict):
+        return
+    logger.info("%s* is not in the checkpoint: starting fresh", _LM_HEAD)
+    head = {key: value for key, value in own.items() if key.startswith(_LM_HEAD)}
+    state_dict.update(head | {f"{_LM_HEAD}weight": state_dict[word_embedding]})
+
+
 def fit_heads(state_dict: dict[str, Tensor], *, own: nn.ModuleDict) -> None:
-    """Drop heads that the model lacks or has in another size; fill in those that only it has."""
+    """Drop heads that the model lacks or has in another size; fill in those that only it has.
+
+    The dense layer of a new one is the checkpoint's pooler, where it was pre-trained: BERT's.
+    """
+    pooler = {
+        key.removeprefix(_POOLER): state_dict.pop(key)
+        for key in list(state_dict)
+        if key.startswith((_POOLER, _CARRIED))
+    }
     for name, sizes in head_sizes(state_dict).items():
         head = cast("ClassificationHead", own[name]) if name in own else None
         if head is None or sizes != (head.out_proj.out_features, head.dense.out_features):
@@ -108,5 +138,8 @@ def fit_heads(state_dict: dict[str, Tensor], *, own: nn.ModuleDict) -> None:
                 del state_dict[key]
     for key, value in own.state_dict().items():
         if _HEADS + key not in state_dict:
-            logger.info("%s%s is not in the checkpoint: starting fresh", _HEADS, key)
-            state_dict[_HEADS + key] = value
+            trained = pooler.get(key.partition(".")[2])
+            fits = trained is not None and trained.shape == value.shape
+            start = "starting from the pooler" if fits else "starting fresh"
+            logger.info("%s%s is not in the checkpoint: %s", _HEADS, key, start)
+            state_dict[_HEADS + key] = cast("Tensor", trained) if fits else value

@@ -4,6 +4,7 @@
 The equations are in ``tupe_plugin/core/encoder.py`` and the files which it names.
 """
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +31,14 @@ from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
 from ..core.position_scheme import POSITION_SCHEMES, PositionScheme, position_scheme
 from .bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
-from .checkpoint_fit import check_sizes, fit_heads, head_sizes, rename_in_place, why_not_fit
+from .checkpoint_fit import (
+    check_sizes,
+    fit_heads,
+    fit_lm_head,
+    head_sizes,
+    rename_in_place,
+    why_not_fit,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -82,11 +90,26 @@ class TupeConfig(FairseqDataclass):
         Whole(3, 1_000_000),  # <s>, a word, </s>
         "longest sequence in tokens; fine-tuning takes the pre-training's",
     )
+    position_offset: int = option(
+        0,
+        Whole(0, 1_000),
+        "rows of the learned positions that come before the first position and are never read, "
+        "beyond --max-positions (RoBERTa and MPNet: 2)",
+    )
+    num_segments: int = option(
+        0,
+        Whole(0, 1_000),
+        "token types: the sentences of a pair, told apart by the </s> before them, have a vector "
+        "each, in the input (BERT: 2; then leave --separator-token out)",
+    )
     embedding_normalize: bool = field(
         default=False, metadata={"help": "LayerNorm on the embeddings"}
     )
     encoder_normalize_before: bool = field(
         default=False, metadata={"help": "LayerNorm before each block (pre-LN) and after the last"}
+    )
+    layer_norm_eps: float = option(
+        1e-5, Number(1e-30, 1), "added to the variance in every LayerNorm (BERT: 1e-12)"
     )
     activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
         default="gelu", metadata={"help": "activation of feed-forward blocks and masked-LM head"}
@@ -96,6 +119,11 @@ class TupeConfig(FairseqDataclass):
     activation_dropout: float = option(0.0, _DROPOUT, "dropout after the feed-forward activation")
     pooler_dropout: float = option(
         0.1, _DROPOUT, "dropout before the classification head's output layer"
+    )
+    pooler_input_dropout: float = option(
+        0.0,
+        _DROPOUT,
+        "dropout before the classification head's dense layer (RoBERTa: as --pooler-dropout)",
     )
     pooler_activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
         default="tanh", metadata={"help": "activation of the classification head's dense layer"}
@@ -160,6 +188,12 @@ class TupeModel(FairseqEncoderModel):
             scheme = _scheme(cfg)
         except ValueError as error:
             raise ValueError(f"--rel-pos: {error}") from None
+        if cfg.position_offset and not scheme.has_learned:
+            raise ValueError(
+                f"--position-offset {cfg.position_offset}: position scheme {scheme.name} has no "
+                "learned positions in its input; leave the option out, or give --position-scheme "
+                "bert-a or bert-r"
+            )
         one_by_one = cfg.rel_pos_bins // 4
         if scheme.has_relative and cfg.max_rel_pos <= one_by_one:
             raise ValueError(
@@ -233,6 +267,7 @@ class TupeModel(FairseqEncoderModel):
             inner_dim=inner_dim,
             activation=_activation(self.cfg.pooler_activation_fn),
             dropout=self.cfg.pooler_dropout,
+            input_dropout=self.cfg.pooler_input_dropout,
         )
         head.train(self.training)
         self.classification_heads[name] = head
@@ -245,11 +280,13 @@ class TupeModel(FairseqEncoderModel):
         """
         rename_in_place(state_dict)
         super().upgrade_state_dict_named(state_dict, name)
-        check_sizes(state_dict, own=self.state_dict())
+        own = self.state_dict()
+        check_sizes(state_dict, own=own)
         if self.cfg.load_checkpoint_heads:
             for head, (classes, inner_dim) in head_sizes(state_dict).items():
                 if head not in self.classification_heads:
                     self.register_classification_head(head, classes, inner_dim)
+        fit_lm_head(state_dict, own=own)
         fit_heads(state_dict, own=self.classification_heads)
 
 
@@ -258,6 +295,8 @@ class TupeFairseqEncoder(FairseqEncoder):
 
     def __init__(self, cfg: DictConfig, dictionary: Any) -> None:
         super().__init__(dictionary)
+        # apex's fused one where it is installed
+        layer_norm = functools.partial(LayerNorm, eps=cfg.layer_norm_eps)
         self.sentence_encoder = TupeEncoder(
             len(dictionary),
             dictionary.pad(),
@@ -269,19 +308,22 @@ class TupeFairseqEncoder(FairseqEncoder):
             scheme=_scheme(cfg),
             num_bins=cfg.rel_pos_bins,
             max_distance=cfg.max_rel_pos,
+            position_offset=cfg.position_offset,
+            num_segments=cfg.num_segments,
+            separator_idx=dictionary.eos(),
             dropout=cfg.dropout,
             attention_dropout=cfg.attention_dropout,
             activation_dropout=cfg.activation_dropout,
             activation=_activation(cfg.activation_fn),
             embedding_normalize=cfg.embedding_normalize,
             normalize_before=cfg.encoder_normalize_before,
-            layer_norm=LayerNorm,  # apex's fused one where it is installed
+            layer_norm=layer_norm,
             init=None,  # TupeModel does it, once for encoder and head
         )
         self.lm_head = MaskedLMHead(
             self.sentence_encoder.embed_tokens.weight,
             activation=_activation(cfg.activation_fn),
-            layer_norm=LayerNorm,
+            layer_norm=layer_norm,
             init=None,
         )
 

@@ -6,7 +6,7 @@ from ..encoder_family import Family
 TUPE = Family(
     name="tupe",
     word_embedding="embed_tokens",
-    before_layers=("embed_tokens", "positions", "embedding_layer_norm"),
+    before_layers=("embed_tokens", "segment_embeddings", "positions", "embedding_layer_norm"),
     layers="layers",
     after_layers=("final_layer_norm",),
     biases={
