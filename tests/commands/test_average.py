@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tupe_plugin.commands import average, main
+from tupe_plugin.compat.metric_direction import Metric
 
 OPTIONS = {"_name": "tupe_tiny", "encoder_attention_heads": 2, "dropout": 0.1}
 
@@ -51,17 +52,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class DevSetOfBiases:
-    """In the place of a dev set: the accuracy is 100 - |bias - 0.4|, the loss bias."""
+    """In the place of a dev set: the accuracy is 100 - |bias - 0.4|, loss and distance are bias."""
 
-    metric = "accuracy"
+    metric = Metric.called("accuracy")
 
     def __init__(self, checkpoint: Path, data: Path, **options: object) -> None:
         assert checkpoint.is_file()
         assert data.name == "bin"
 
-    def score(self, model: dict[str, Tensor], metric: str) -> float:
+    def score(self, model: dict[str, Tensor], metric: Metric) -> float:
         bias = float(model["bias"][0])
-        return {"accuracy": 100 - abs(bias - 0.4), "loss": -bias}[metric]
+        values = {"accuracy": 100 - abs(bias - 0.4), "loss": bias, "distance": bias}
+        return metric.goodness(values[metric.name])
 
 
 @pytest.fixture
@@ -179,8 +181,13 @@ class TestTables:
         assert read(out)["model"]["bias"][0] == 0.5
         assert read(out)["extra_state"]["averaged"] == [str(models[0]), str(models[1])]
 
-    def test_less_of_a_loss_is_better(self, models: list[Path], tmp_path: Path, capsys) -> None:
-        options = ("--greedy", "bin", "--metric", "loss")
+    @pytest.mark.parametrize("metric", ["loss", "distance"])
+    def test_less_is_better_of_a_loss_and_where_the_job_said_so(
+        self, metric: str, models: list[Path], tmp_path: Path, capsys, monkeypatch
+    ) -> None:
+        if metric == "distance":
+            monkeypatch.setattr(DevSetOfBiases, "metric", Metric(metric, more_is_better=False))
+        options = ("--greedy", "bin", "--metric", metric)
         assert call(*models, "-o", tmp_path / "out.pt", *options) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[2] == f"| {models[0]} | 0.0000 | 0.0000 | yes |"

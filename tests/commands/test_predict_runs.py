@@ -54,14 +54,14 @@ def test_task_and_data_can_be_given(runs, tmp_path) -> None:
 
 @pytest.mark.parametrize(("maximize", "best"), [(True, "lr2/seed1"), (False, "lr1/seed2")])
 def test_the_best_run_of_a_sweep_is_taken_and_said(runs, tmp_path, maximize, best) -> None:
-    for folder, score in (("lr1/seed1", 0.5), ("lr1/seed2", 0.25), ("lr2/seed1", 0.75)):
+    for folder, score in (("lr1/seed1", -0.5), ("lr1/seed2", -0.75), ("lr2/seed1", -0.25)):
         runs(f"sweep/{folder}", "RTE", score, maximize=maximize)
     runs("sweep/other", "CoLA", 0.1)
     found = {run.task: run for run in find_runs([str(tmp_path / "sweep")], data=None)}
     assert found["RTE"].checkpoint.parent == tmp_path / "sweep" / best
     (remark,) = found["RTE"].remarks
     assert remark.startswith("RTE: 3 runs; ")
-    assert remark.endswith(f"mcc {0.75 if maximize else 0.25}")
+    assert remark.endswith(f"mcc {-0.25 if maximize else -0.75}")
     assert found["CoLA"].remarks == ()
 
 

@@ -24,8 +24,8 @@ from ..checkpoint.read import read_checkpoint
 from ..checkpoint.settings import settings_of
 from ..checkpoint.whole_file import check_replaceable
 from ..checkpoint.write import at_the_beginning, write_checkpoint
+from ..compat.metric_direction import LOWER_IS_BETTER, Metric
 from ..compat.restarted_job import start_of
-from ..compat.validation_plan import LOWER_IS_BETTER
 from ..core.averaging import (
     ONE_START,
     GreedyAverage,
@@ -111,7 +111,8 @@ def average(args: argparse.Namespace) -> list[str]:
         state, lines, chosen = uniform_average(models), [], list(models)
     else:
         dev = DevSet(paths[0], data, subset=args.subset, batch_size=args.batch_size, cpu=args.cpu)
-        metric = args.metric or dev.metric
+        own = args.metric in (None, dev.metric.name)  # its job has said what is better
+        metric = dev.metric if own else Metric.called(args.metric)
         if args.greedy:
             result = greedy_average(models, lambda weights: dev.score(weights, metric))
             state, lines, chosen = result.state, _greedy_table(result, metric), [*result.chosen]
@@ -198,7 +199,7 @@ def _model_options(state: dict[str, Any]) -> dict[str, Any]:
     return settings_of(state, "model") if state.get("args") is None else {}
 
 
-def _greedy_table(result: GreedyAverage, metric: str) -> list[str]:
+def _greedy_table(result: GreedyAverage, metric: Metric) -> list[str]:
     rows = [
         (
             trial.name,
@@ -209,16 +210,17 @@ def _greedy_table(result: GreedyAverage, metric: str) -> list[str]:
         for trial in result.trials
     ]
     total = (f"average of {len(result.chosen)}", _shown(result.score, metric), "", "")
-    return _markdown((f"model, best {metric} first", metric, "average with it", "in"), *rows, total)
+    titles = (f"model, best {metric.name} first", metric.name, "average with it", "in")
+    return _markdown(titles, *rows, total)
 
 
-def _uniform_table(scores: Mapping[str, float], metric: str) -> list[str]:
+def _uniform_table(scores: Mapping[str, float], metric: Metric) -> list[str]:
     rows = ((name, _shown(score, metric)) for name, score in scores.items())
-    return _markdown(("model", metric), *rows)
+    return _markdown(("model", metric.name), *rows)
 
 
-def _shown(score: float, metric: str) -> str:
-    return f"{-score if metric in LOWER_IS_BETTER else score:.4f}"
+def _shown(goodness: float, metric: Metric) -> str:
+    return f"{metric.goodness(goodness):.4f}"
 
 
 def _markdown(titles: Sequence[str], *rows: Sequence[str]) -> list[str]:

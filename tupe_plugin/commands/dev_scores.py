@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checkpoint.errors import in_one_line
 from ..checkpoint.upgraded import read_upgraded
-from ..compat.validation_plan import LOWER_IS_BETTER
+from ..compat.metric_direction import Metric
 
 SENTENCES = 32
 """In a batch, where the checkpoint does not say, as that of `tupe delta apply`."""
@@ -63,7 +63,7 @@ class DevSet:
         self._device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
         self._model.to(self._device).eval()
         self._batches = self._batches_of(subset, batch_size)
-        self.metric = str(self._cfg.checkpoint.best_checkpoint_metric)
+        self.metric = Metric.of_job(self._cfg.checkpoint)
         """What the checkpoint's training chose its best model by."""
 
     def scores(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
@@ -86,18 +86,18 @@ class DevSet:
             if isinstance(value, (int, float, Tensor))
         }
 
-    def score(self, weights: Mapping[str, Tensor], metric: str) -> float:
-        """One metric, turned so that more is better.
+    def score(self, weights: Mapping[str, Tensor], metric: Metric) -> float:
+        """The goodness of one metric.
 
         Raises:
             DevSetError: the criterion does not compute it.
         """
         scores = self.scores(weights)
-        if metric not in scores:
+        if metric.name not in scores:
             raise DevSetError(
-                f"there is no metric {metric!r}; there is {', '.join(sorted(scores))}"
+                f"there is no metric {metric.name!r}; there is {', '.join(sorted(scores))}"
             )
-        return -scores[metric] if metric in LOWER_IS_BETTER else scores[metric]
+        return metric.goodness(scores[metric.name])
 
     def _batches_of(self, subset: str, batch_size: int | None) -> list[Any]:
         from fairseq import utils

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..compat.metric_direction import Metric
 from .predict_sentences import FineTuned, OtherTaskError, PredictionError, read_fine_tuned
 
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
@@ -29,7 +30,7 @@ class _Candidate:
     task: str
     checkpoint: Path
     data: Path
-    metric: str
+    metric: Metric
     goodness: float
 
 
@@ -118,6 +119,6 @@ def _best(task: str, candidates: list[_Candidate]) -> PredictionRun:
     best = max(candidates, key=lambda one: one.goodness)
     remark = (
         f"{task}: {len(candidates)} runs; {best.checkpoint} is the best on the dev set, "
-        f"{best.metric} {abs(best.goodness):.4g}"
+        f"{best.metric.name} {best.metric.goodness(best.goodness):.4g}"
     )
     return PredictionRun(task, best.checkpoint, best.data, (remark,))

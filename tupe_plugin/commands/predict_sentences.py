@@ -15,6 +15,7 @@ import torch
 
 from ..checkpoint.errors import in_one_line
 from ..checkpoint.upgraded import read_upgraded
+from ..compat.metric_direction import Metric
 from ..core.class_labels import labels_of
 
 
@@ -43,19 +44,17 @@ class FineTuned:
         return Path(self.cfg.task.data)
 
     @property
-    def metric(self) -> str:
+    def metric(self) -> Metric:
         """What its best checkpoint was chosen by."""
-        return str(self.cfg.checkpoint.best_checkpoint_metric)
+        return Metric.of_job(self.cfg.checkpoint)
 
     @property
     def goodness(self) -> float:
-        """Its metric at its last validation; higher is better. NaN if there is none."""
+        """Of its metric at its last validation; NaN if there is none."""
         value = self.state.get("extra_state", {}).get("val_loss")
         if not isinstance(value, (int, float)):
             return math.nan
-        return (
-            float(value) if self.cfg.checkpoint.maximize_best_checkpoint_metric else -float(value)
-        )
+        return self.metric.goodness(float(value))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..compat.metric_direction import Metric
 from .fairseq_log import UnreadableLogError, read_log
 
 LOG_NAME = "train.log"
@@ -35,8 +36,7 @@ class Run:
 
     log: Path
     seed: int
-    metric: str
-    maximize: bool
+    metric: Metric
     validations: tuple[dict[str, float], ...]
     seconds: float
     peak_bytes: int | None = None
@@ -44,14 +44,13 @@ class Run:
     @property
     def best(self) -> dict[str, float]:
         """The validation with the best metric; the last of equals, as fairseq keeps it."""
-        sign = 1 if self.maximize else -1
-        latest_first = reversed(self.validations)
-        return max(latest_first, key=lambda validation: sign * validation[self.metric])
+        metric, latest_first = self.metric, reversed(self.validations)
+        return max(latest_first, key=lambda validation: metric.goodness(validation[metric.name]))
 
     @property
     def row(self) -> tuple[Path, str]:
         """What runs of one row have in common."""
-        return self.log.parent.parent, self.metric
+        return self.log.parent.parent, self.metric.name
 
     @property
     def last(self) -> dict[str, float]:
@@ -113,8 +112,7 @@ def read_run(log: Path, *, also: Sequence[str] = ()) -> Run:
     return Run(
         log=log,
         seed=int(seed[1]),
-        metric=metric[1],
-        maximize=maximize[1] == "True",
+        metric=Metric(metric[1], maximize[1] == "True"),
         validations=validations,
         seconds=float(seconds[1]),
         peak_bytes=_peak_bytes(log.with_name(MEMORY_NAME)),
@@ -138,8 +136,8 @@ def one_of_each_seed(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         first = kept.setdefault((*one.row, one.seed), one)
         if first is not one:
             repeated.append(
-                f"tupe report: {one.log} has seed {one.seed} and {one.metric}, as {first.log} has: "
-                "left out; give runs with other settings a folder of their own"
+                f"tupe report: {one.log} has seed {one.seed} and {one.metric.name}, as {first.log} "
+                "has: left out; give runs with other settings a folder of their own"
             )
     return list(kept.values()), repeated
 

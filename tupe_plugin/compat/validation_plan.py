@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .metric_direction import LOWER_IS_BETTER
 from .refused_job import RefusedJobError
 
-LOWER_IS_BETTER = frozenset({"loss", "nll_loss", "ppl"})
 NO_METRICS = frozenset({"wps", "wpb", "bsz"})  # what fairseq logs of a validation's speed
 MOST_NAMES = 12  # of metrics in a message: bitfit has one for each bias
 
