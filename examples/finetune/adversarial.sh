@@ -15,13 +15,11 @@ set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 
 case ${METHOD:=attention} in
-    attention) noise=(--adv-site weights --adv-epsilon 0.003 --adv-init-size 0.01) ;;
-    fgm) noise=(--adv-epsilon 1.0) ;;
-    pgd) noise=(--adv-epsilon 1.0 --adv-step-size 0.3 --adv-steps 3) ;;
-    freelb) noise=(--adv-step-size 0.1 --adv-init-size 0.2 --adv-steps 3 --adv-epsilon 0.6) ;;
+    attention | fgm | pgd) noise=() ;; # our defaults
+    freelb) noise=(--adv-unit absolute --adv-step-size 0.1 --adv-init-size 0.2 --adv-steps 3 --adv-epsilon 0.6) ;;
     smart)
-        noise=(--adv-init-size 1e-5 --adv-step-size 1e-3 --adv-steps 1 --adv-norm linf --adv-epsilon 1e-3)
-        noise+=(--adv-divergence detached)
+        noise=(--adv-unit absolute --adv-init-size 1e-5 --adv-step-size 1e-3 --adv-steps 1 --adv-norm linf)
+        noise+=(--adv-epsilon 1e-3 --adv-divergence detached)
         ;;
     *)
         echo "$0: unknown METHOD '$METHOD': attention, fgm, pgd, freelb or smart" >&2

@@ -46,6 +46,7 @@ from tupe_plugin.core.adversarial_methods import METHODS, settings_of
 from tupe_plugin.core.bitfit import parse_roles
 from tupe_plugin.core.bounds import LOSS_WEIGHT, Number
 
+WARMUP_RATIO = 0.06  # of all updates
 DECAY = Number(0, 1, open_below=True)
 
 # ---- the strategies
@@ -57,15 +58,22 @@ class StrategyTrainer(Trainer):
     Args:
         rdrop_alpha: weight of R-Drop's divergence; 0 leaves R-Drop out.
         adversarial: method and its settings, or None.
+        warmup_updates: while they last, the noise grows.
     """
 
     def __init__(
-        self, *, rdrop_alpha: float, adversarial: tuple[str, dict[str, Any]] | None, **given: Any
+        self,
+        *,
+        rdrop_alpha: float,
+        adversarial: tuple[str, dict[str, Any]] | None,
+        warmup_updates: int,
+        **given: Any,
     ) -> None:
         super().__init__(**given)
         # So that the Trainer takes our loss for a batch's mean, also with accumulated gradients.
         self.model_accepts_loss_kwargs = False
         self.rdrop_alpha, self.adversary = rdrop_alpha, None
+        self.warmup_updates = warmup_updates
         if adversarial is not None:
             method, settings = adversarial
             self.adversary = tupe_plugin.make_adversary(method, **settings)
@@ -96,6 +104,7 @@ class StrategyTrainer(Trainer):
             tokens=batch["input_ids"],
             parameters=bare.parameters(),
             last=predict,
+            growth=min(1.0, self.state.global_step / max(1, self.warmup_updates)),
         ).total
 
 
@@ -194,9 +203,12 @@ def main(argv: list[str] | None = None) -> float:
     model.to(training.device)  # M-FAC's window lives with the parameters
     optimizer = build_optimizer(args, model)
     updates = math.ceil(len(train) / (training.train_batch_size * training.world_size))
+    updates *= args.epochs
+    warmup_updates = int(WARMUP_RATIO * updates)
     trainer = StrategyTrainer(
         rdrop_alpha=args.rdrop_alpha,
         adversarial=(args.adversarial, dict(args.adv)) if args.adversarial else None,
+        warmup_updates=warmup_updates,
         model=model,
         args=training,
         train_dataset=Encoded(train, tokenizer, labels),
@@ -206,7 +218,7 @@ def main(argv: list[str] | None = None) -> float:
         compute_metrics=accuracy,
         optimizers=(
             optimizer,
-            get_linear_schedule_with_warmup(optimizer, 0, args.epochs * updates),
+            get_linear_schedule_with_warmup(optimizer, warmup_updates, updates),
         ),
     )
     trainer.train(resume_from_checkpoint=args.resume)

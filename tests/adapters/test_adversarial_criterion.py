@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 
 from tests.adapters import small_batches as small
 from tupe_plugin.core.adversarial_methods import DEFAULTS, make_adversary
+from tupe_plugin.criterions import adversarial_step
 from tupe_plugin.criterions.adversarial import (
     AdversarialCriterion,
     AdversarialMaskedLM,
@@ -312,6 +314,8 @@ def test_options_arrive_with_both_tasks(task) -> None:
         "--adv-init-size": "0.1",
         "--adv-site": "logits",
         "--adv-layers": "0,1",
+        "--adv-unit": "absolute",
+        "--adv-warmup-updates": "7",
         "--rdrop-alpha": "0.4",
     }
     cfg = parsed(*[word for pair in flags.items() for word in pair], task=task)
@@ -334,6 +338,7 @@ OPTIONS = {
     "init_size": 0.1,
     "site": "logits",
     "layers": "0",
+    "unit": "absolute",
 }
 
 
@@ -391,6 +396,41 @@ def test_help_names_the_methods_that_do_not_use_an_option(name) -> None:
     for method, taken in DEFAULTS.items():
         assert bool(re.search(rf"\b{method}\b", defaults)) == (name in taken)
         assert bool(re.search(rf"\b{method}\b", refused)) == (name not in taken)
+
+
+@pytest.mark.parametrize("method", list(DEFAULTS))
+@pytest.mark.parametrize(
+    ("given", "scheduler", "growths"),
+    [
+        (None, {"warmup_updates": 4}, [0, 0.25, 0.5, 0.75, 1, 1]),
+        (None, {"cfg": {"warmup_steps": 2}}, [0, 0.5, 1, 1, 1, 1]),
+        (None, {"cfg": {}}, [1]),
+        (2, {"warmup_updates": 4}, [0, 0.5, 1]),
+        (0, {"warmup_updates": 4}, [1]),
+    ],
+)
+def test_noise_grows_with_the_learning_rate(method, given, scheduler, growths, monkeypatch) -> None:
+    """Or over as many updates as asked for; at 0 a step is that of a radius of 0."""
+    seen: list[float] = []
+    original = adversarial_step.adversarial_loss
+
+    def spy(*args: Any, growth: float, **named: Any) -> Any:
+        seen.append(growth)
+        return original(*args, growth=growth, **named)
+
+    monkeypatch.setattr(adversarial_step, "adversarial_loss", spy)
+    scheduler = {"cfg": {}, **scheduler}
+    told = types.SimpleNamespace(**{**scheduler, "cfg": types.SimpleNamespace(**scheduler["cfg"])})
+    criterion = adversarial(method=method, warmup_updates=given)
+    still = adversarial(method=method, epsilon=0.0)
+    for updates, growth in enumerate(growths):
+        losses = []
+        for made in (criterion, still):
+            torch.manual_seed(3)
+            made.before_update(updates, told)
+            losses.append(made(small.model(), batch("classification"))[0].item())
+        assert seen[-2] == growth
+        assert (losses[0] == pytest.approx(losses[1], rel=1e-9)) == (growth == 0)
 
 
 def test_an_unknown_method_is_no_other_method() -> None:

@@ -13,7 +13,7 @@ from tupe_plugin.core.attention import explicit_attention
 from tupe_plugin.core.attention_access import SITES, ReplaceableAttention
 from tupe_plugin.core.divergence import symmetric_kl_divergence
 from tupe_plugin.core.encoder import TupeEncoder
-from tupe_plugin.core.noise_sites import AttentionNoise, WordNoise
+from tupe_plugin.core.noise_sites import AttentionNoise, WordNoise, rms_entry, rms_vector
 from tupe_plugin.core.perturbation import LInfBall, Normal, UnitStep
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 
@@ -131,6 +131,30 @@ def test_word_noise_moves_the_words_and_not_the_tied_output() -> None:
     embedded = model.embed_tokens(tokens()) + noise
     expected = embedded.masked_fill(tokens().eq(PAD).unsqueeze(-1), 0.0)
     torch.testing.assert_close(states[0], expected)
+
+
+@pytest.mark.parametrize("unit", [rms_vector, rms_entry])
+def test_the_unit_of_words_is_that_of_each_sentence_without_its_padding(unit) -> None:
+    model = encoder()
+    space = WordNoise(model, unit=unit).space(tokens())
+    (ones,) = space.in_model(tuple(mask.to(space.dtype) for mask in space.allowed))
+    for row, length in enumerate(LENGTHS):
+        words = model.embed_tokens.weight[tokens()[row, :length]]
+        expected = words.square().mean() if unit is rms_entry else words.square().sum(1).mean()
+        torch.testing.assert_close(
+            ones[row, :length], expected.sqrt().expand(length, EMBED), rtol=1e-12, atol=0
+        )
+        assert not ones[row, length:].any()
+
+
+@pytest.mark.parametrize("layers", [None, [1]])
+def test_heads_and_layers_share_a_query(layers) -> None:
+    """Vectors of length 1 in each head are of length 1 in all of them together."""
+    space = AttentionNoise(encoder(), layers=layers, shared=True).space(tokens())
+    noise = space.in_model(tuple(F.normalize(mask.double(), dim=-1) for mask in space.allowed))
+    assert len(noise) == len(layers or range(LAYERS))
+    lengths = torch.stack([n.square().sum((1, 3)) for n in noise]).sum(0).sqrt()
+    torch.testing.assert_close(lengths, tokens().ne(PAD).double(), rtol=1e-12, atol=0)
 
 
 def attention_parts() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -177,3 +177,18 @@ def test_projected_noise_is_a_fresh_leaf() -> None:
     assert inside.is_leaf
     assert inside.requires_grad
     assert inside.flatten(1).norm(dim=1).max() <= 0.3 + 1e-12
+
+
+@pytest.mark.parametrize("rounding", [None, torch.tensor(1e-9)])
+def test_noise_that_grows_is_seen_fully_grown(rounding) -> None:
+    """Where only the slope is asked for; how it enters the model otherwise is its share."""
+    whole = NoiseSpace(space().allowed, rounding=rounding, unit=torch.tensor(2.0))
+    (drawn,) = whole.draw(lambda empty, _: empty.fill_(0.3))
+    for growth in (1.0, 0.25):
+        grown = whole._replace(growth=growth)
+        (entering,), (seen,) = grown.in_model((drawn,)), grown.in_model(grown.seen((drawn,)))
+        torch.testing.assert_close(entering, 2.0 * growth * drawn)
+        torch.testing.assert_close(seen, 2.0 * drawn)
+    none = whole._replace(growth=0.0)
+    (seen,) = none.in_model(none.seen((drawn,)))
+    assert torch.equal(seen, torch.zeros_like(drawn))

@@ -93,6 +93,7 @@ from .task_criterion import (
 from .trainer_parts import (
     hand_training_data_to_schedulers,
     keep_states_of_criterions,
+    tell_criterions_how_far_training_is,
     tell_optimizers_their_model,
 )
 from .user_dir import import_each_user_dir_once
@@ -157,6 +158,7 @@ PATCHES = (
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.trainer", tell_optimizers_their_model),
     ("fairseq.trainer", keep_states_of_criterions),
+    ("fairseq.trainer", tell_criterions_how_far_training_is),
     ("fairseq.trainer", hand_training_data_to_schedulers),
     ("fairseq.utils", import_each_user_dir_once),
     *((name, evaluate_values_only) for name in MODULES_THAT_EVALUATE),

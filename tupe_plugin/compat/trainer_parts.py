@@ -84,3 +84,23 @@ def keep_states_of_criterions(trainer: Any) -> None:
 
     trainer.Trainer.state_dict = state_dict_with_criterion
     trainer.Trainer.load_checkpoint = load_checkpoint_with_criterion
+
+
+def tell_criterions_how_far_training_is(trainer: Any) -> None:
+    """No message: a criterion cannot know which update its batch is for.
+
+    Where: fairseq/trainer.py:780 begins an update; only the model is told the number.
+    When: a part of the loss grows during the warm-up, as adversarial noise does.
+    Fix: a criterion with a method `before_update(updates, scheduler)` is told the number of updates
+    done, and the scheduler of the learning rate.
+    """
+    original = trainer.Trainer.train_step
+
+    @functools.wraps(original)
+    def train_step(self: Any, *args: Any, **named: Any) -> Any:
+        criterion = self.get_criterion()
+        if hasattr(criterion, "before_update"):
+            criterion.before_update(self.get_num_updates(), self.lr_scheduler)
+        return original(self, *args, **named)
+
+    trainer.Trainer.train_step = train_step

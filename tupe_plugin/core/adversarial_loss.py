@@ -31,6 +31,7 @@ def adversarial_loss(
     parameters: Iterable[Tensor],
     reduction: str = "mean",
     last: Callable[[], Tensor] | None = None,
+    growth: float = 1.0,
 ) -> AdversarialLoss:
     """The loss of a batch with adversarial noise; go backward through its ``total`` once.
 
@@ -45,15 +46,19 @@ def adversarial_loss(
         last: the last pass, if another: a wrapper for several workers, such as
             ``DistributedDataParallel``, prepares its all-reduce in each pass, so ``predict`` must
             go around it and ``last`` through it.
+        growth: share of its size that the noise has at this step, 0 to 1; such as the share of the
+            warm-up that is over.
 
     Raises:
         ValueError: ``reduction`` is neither.
     """
     randomness, factor = ReplayedRandomness(tokens.device), 1
+    space = site.space(tokens)._replace(growth=growth)
 
     def run(predict: Callable[[], Tensor], noise: Noise | None) -> Pass:
         nonlocal factor
-        with randomness.replay(), site.entering(noise):
+        entering = site.entering(None if noise is None else space.in_model(noise))
+        with randomness.replay(), entering:
             prediction = wide(predict())
         factor = summands(prediction, reduction)
         return Pass(prediction, _times(loss(prediction), factor))
@@ -64,7 +69,7 @@ def adversarial_loss(
             last=lambda noise: run(last or predict, noise),
             parameters=tuple(p for p in parameters if p.requires_grad),
         ),
-        site.space(tokens),
+        space,
         randomness.separate_generator(),
     )
     task = None if made.task is None else _times(made.task, 1 / factor)

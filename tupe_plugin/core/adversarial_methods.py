@@ -14,6 +14,7 @@ A method is one entry of `METHODS`; parser, help, refusals, benchmarks and tests
 | ``divergence``     | one of `DIVERGENCES`                                                  |
 | ``init``           | noise before the first step, one of `INITS`                           |
 | ``init_size``      | its largest length (uniform) or standard deviation (normal)           |
+| ``unit``           | of all sizes, one of `UNITS`: see there                               |
 | ``site, layers``   | attention: one of `SITES`; ``all``, or numbers of layers from 0 on    |
 """
 
@@ -35,7 +36,7 @@ from .divergence import (
     symmetric_kl_divergence,
 )
 from .encoder_view import EncoderView
-from .noise_sites import AttentionNoise, NoiseSite, WordNoise
+from .noise_sites import AttentionNoise, NoiseSite, WordNoise, rms_entry, rms_vector
 from .perturbation import (
     BALLS,
     Ball,
@@ -60,6 +61,13 @@ DIVERGENCES: dict[str, Divergence] = {
     "detached": detached_symmetric_kl_divergence,
 }
 INITS = ("zero", "uniform", "normal")
+UNITS = ("relative", "absolute")
+"""Of what noise is a share.  Relative: of a word vector's root mean square length in the sentence
+(with ``norm`` linf, of its entries' root mean square), so that a size means the same on every
+encoder; of a query's attention, divided over all heads and layers that get noise.  Absolute: as the
+papers have it, the sizes of the noise itself."""
+
+WORD_UNITS = {"l2": rms_vector, "linf": rms_entry}
 
 _NOISE = Number(0, 10_000)  # what half precision holds
 BOUNDS: dict[str, Bound] = {
@@ -72,6 +80,7 @@ BOUNDS: dict[str, Bound] = {
     "init": OneOf(INITS),
     "init_size": _NOISE,
     "site": OneOf(SITES),
+    "unit": OneOf(UNITS),
 }
 
 
@@ -119,10 +128,13 @@ def make_noise_site(method: str, model: nn.Module | EncoderView, **settings: Any
             encoder lacks a layer.
     """
     settings = settings_of(method, settings)
+    relative = settings["unit"] == "relative"
     if "site" not in settings:
-        return WordNoise(model)
+        return WordNoise(model, unit=WORD_UNITS[settings["norm"]] if relative else None)
     layers = settings["layers"]
-    return AttentionNoise(model, settings["site"], layers=None if layers == "all" else layers)
+    return AttentionNoise(
+        model, settings["site"], layers=None if layers == "all" else layers, shared=relative
+    )
 
 
 def settings_of(
@@ -150,8 +162,11 @@ def settings_of(
             raise ValueError(f"{spell(name)} {value}: {problem}")
     settings = {**entry.defaults, **given}
     for name, value in settings.items():
-        if isinstance(value, dict):
-            settings[name] = value[settings["site"]]
+        while isinstance(value, dict):  # a default that depends on the unit, or the site
+            value = next(
+                value[of] for of in (settings["unit"], settings.get("site")) if of in value
+            )
+        settings[name] = value
     if settings.get("init") == "zero" and entry.parts_predictions:
         raise ValueError(
             f"{spell('init')} zero: {called} follows the slope of a divergence, which has none "
@@ -241,55 +256,74 @@ METHODS: dict[str, Method] = {
         _attention,
         LAST_AXIS,
         {
-            "epsilon": {"weights": 0.003, "logits": 0.1},
+            "epsilon": {
+                "relative": {"weights": 0.03, "logits": 1.0},
+                "absolute": {"weights": 0.003, "logits": 0.1},
+            },
             "steps": 1,
             "norm": "l2",
             "weight": 1.0,
             "init": "normal",
-            "init_size": {"weights": 0.01, "logits": 0.1},
+            "init_size": {
+                "relative": {"weights": 0.1, "logits": 1.0},
+                "absolute": {"weights": 0.01, "logits": 0.1},
+            },
             "site": "weights",
             "layers": "all",
+            "unit": "relative",
         },
         parts_predictions=True,
     ),
-    "fgm": Method(_fgm, SENTENCE, {"epsilon": 1.0, "norm": "l2", "weight": 1.0}),
+    "fgm": Method(
+        _fgm,
+        SENTENCE,
+        {
+            "epsilon": {"relative": 0.1, "absolute": 1.0},
+            "norm": "l2",
+            "weight": 1.0,
+            "unit": "relative",
+        },
+    ),
     "pgd": Method(
         _pgd,
         SENTENCE,
         {
-            "epsilon": 1.0,
-            "step_size": 0.3,
+            "epsilon": {"relative": 0.1, "absolute": 1.0},
+            "step_size": {"relative": 0.03, "absolute": 0.3},
             "steps": 3,
             "norm": "l2",
             "weight": 1.0,
             "init": "zero",
-            "init_size": 1.0,
+            "init_size": {"relative": 0.1, "absolute": 1.0},
+            "unit": "relative",
         },
     ),
     "freelb": Method(
         _freelb,
         SENTENCE,
         {
-            "epsilon": 0.6,
-            "step_size": 0.1,
+            "epsilon": {"relative": 0.3, "absolute": 0.6},
+            "step_size": {"relative": 0.05, "absolute": 0.1},
             "steps": 3,
             "norm": "l2",
             "init": "uniform",
-            "init_size": 0.2,
+            "init_size": {"relative": 0.1, "absolute": 0.2},
+            "unit": "relative",
         },
     ),
     "smart": Method(
         _smart,
         LAST_AXIS,
         {
-            "epsilon": 1e-3,
-            "step_size": 1e-3,
+            "epsilon": {"relative": 0.02, "absolute": 1e-3},
+            "step_size": {"relative": 0.02, "absolute": 1e-3},
             "steps": 1,
             "norm": "linf",
             "weight": 1.0,
             "divergence": "symmetric",
             "init": "normal",
-            "init_size": 1e-5,
+            "init_size": {"relative": 2e-4, "absolute": 1e-5},
+            "unit": "relative",
         },
         parts_predictions=True,
     ),

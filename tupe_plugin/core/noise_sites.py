@@ -12,7 +12,7 @@ gets no noise: neither as a word, nor as a key or query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
@@ -35,18 +35,42 @@ class NoiseSite(Protocol):
         """Context in which the encoder's passes have this noise; None is none."""
 
 
+def rms_vector(words: Tensor, is_word: Tensor) -> Tensor:
+    """Root mean square length of a sentence's word vectors: ``(batch, 1, 1)``.
+
+    Args:
+        words: ``(batch, seq, embed)``.
+        is_word: ``(batch, seq, 1)``, True where a token is no padding.
+    """
+    squares = words.square().sum(-1, keepdim=True).masked_fill(~is_word, 0.0)
+    return (squares.sum(1, keepdim=True) / is_word.sum(1, keepdim=True).clamp(min=1)).sqrt()
+
+
+def rms_entry(words: Tensor, is_word: Tensor) -> Tensor:
+    """Root mean square of an entry of a sentence's word vectors; see `rms_vector`."""
+    return rms_vector(words, is_word) / words.size(-1) ** 0.5
+
+
 class WordNoise:
     """Noise on the word embeddings, before LayerNorm and dropout.
 
     Args:
         model: a model with an encoder, or a view of one.
+        unit: what noise of size 1 is, `rms_vector` or `rms_entry`; None is 1.  It is of each
+            sentence by itself, so that a sentence's noise does not depend on its batch.
 
     Raises:
         UnknownEncoderError: no table of ``views/`` fits the model.
     """
 
-    def __init__(self, model: nn.Module | EncoderView) -> None:
+    def __init__(
+        self,
+        model: nn.Module | EncoderView,
+        *,
+        unit: Callable[[Tensor, Tensor], Tensor] | None = rms_vector,
+    ) -> None:
         view = view_of(model)
+        self._unit = unit
         self._embedding = view.word_embedding
         self._padding_idx = view.padding_idx
 
@@ -54,11 +78,13 @@ class WordNoise:
         words = _words(tokens, self._padding_idx).unsqueeze(-1)
         allowed = words.expand(-1, -1, self._embedding.embedding_dim)
         weight = self._embedding.weight.detach()
-        rounding = None
+        rounding = unit = None
+        if self._unit is not None:
+            unit = self._unit(weight[tokens].to(_wide(weight)), words)
         epsilon = torch.finfo(compute_dtype(weight)).eps
         if epsilon > torch.finfo(torch.float32).eps:
             rounding = epsilon * weight[tokens[words[..., 0]]].float().square().mean().sqrt()
-        return NoiseSpace((allowed,), _wide(weight), rounding)
+        return NoiseSpace((allowed,), _wide(weight), rounding, unit)
 
     @contextmanager
     def entering(self, noise: Noise | None) -> Iterator[None]:
@@ -84,6 +110,8 @@ class AttentionNoise:
         model: a model with an encoder, or a view of one.
         site: ``weights`` (behind the softmax) or ``logits`` (before it).
         layers: numbers from 0 on; None is all.
+        shared: the size of a query's noise is that of all its heads and layers together, each of
+            which gets its share, 1 / sqrt(heads of all layers); else each head's own.
 
     Raises:
         UnknownEncoderError: no table of ``views/`` fits the model.
@@ -96,6 +124,7 @@ class AttentionNoise:
         site: str = "weights",
         *,
         layers: Sequence[int] | None = None,
+        shared: bool = True,
     ) -> None:
         if site not in SITES:
             raise ValueError(f"site={site!r}: attention noise enters {' or '.join(SITES)}")
@@ -109,13 +138,17 @@ class AttentionNoise:
         self._access = view.family.access
         self._site = site
         self._padding_idx = view.padding_idx
+        self._shared = shared
 
     def space(self, tokens: Tensor) -> NoiseSpace:
         words = _words(tokens, self._padding_idx)
         both = words[:, None, :, None] & words[:, None, None, :]
-        heads = (self._access.num_heads(attention) for attention in self._attentions)
+        heads = [self._access.num_heads(attention) for attention in self._attentions]
         allowed = tuple(both.expand(-1, number, -1, -1) for number in heads)
-        return NoiseSpace(allowed, _wide(next(self._attentions[0].parameters())))
+        parameter = next(self._attentions[0].parameters())
+        dtype = _wide(parameter)
+        unit = parameter.new_tensor(sum(heads), dtype=dtype).rsqrt() if self._shared else None
+        return NoiseSpace(allowed, dtype, unit=unit)
 
     @contextmanager
     def entering(self, noise: Noise | None) -> Iterator[None]:

@@ -44,22 +44,33 @@ class NoiseSpace(NamedTuple):
     dtype: torch.dtype = torch.float32
     rounding: Tensor | None = None
     """How far a half-precision model rounds what the noise is added to, a scalar, or None."""
+    unit: Tensor | None = None
+    """What noise of size 1 is in the model, broadcast over each noise tensor; None is 1."""
+    growth: float = 1.0
+    """Share of its size with which noise enters the model, for a radius that grows from 0."""
+
+    def in_model(self, noise: Noise) -> Noise:
+        """The noise as the model gets it: in the model's own unit, and grown so far."""
+        if self.unit is not None:
+            noise = tuple(n * self.unit for n in noise)
+        return noise if self.growth == 1.0 else tuple(n * self.growth for n in noise)
 
     def seen(self, noise: Noise) -> Noise:
-        """The same noise, longer where the model's rounding would hide it; for slopes only.
+        """The same noise fully grown, longer where the model's rounding would hide it.
 
-        Noise of a size below the rounding moves no prediction, and then a divergence has no slope.
-        Near no noise the slope has the same direction whatever the noise's size is.
+        For slopes only: noise of a size below the rounding moves no prediction, and then a
+        divergence has no slope.  Near no noise the slope has the same direction whatever the
+        noise's size is.
         """
-        if self.rounding is None:
+        if self.growth == 0.0 or (self.growth == 1.0 and self.rounding is None):
             return noise
-        least = SEEN * self.rounding
+        least = 0.0 if self.rounding is None else SEEN * self.rounding
         sizes = [
             (n.detach().square().sum() / allowed.sum().clamp(min=1)).sqrt()
-            for n, allowed in zip(noise, self.allowed, strict=True)
+            for n, allowed in zip(self.in_model(noise), self.allowed, strict=True)
         ]
         return _open(
-            n.detach() * torch.where(size > 0, least / size, 1.0).clamp(min=1.0)
+            n.detach() * torch.where(size > 0, least / size, 1.0).clamp(min=1 / self.growth)
             for n, size in zip(noise, sizes, strict=True)
         )
 

@@ -39,6 +39,10 @@ class AdversarialSentencePrediction(WholeSetCriterion):
         """Look at the model before training; see `AdversarialStep.site_in`."""
         self._step.site_in(model)
 
+    def before_update(self, updates: int, scheduler: Any) -> None:
+        """Let the noise grow; called by the trainer before each update."""
+        self._step.before_update(updates, scheduler)
+
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         WholeSetCriterion.reduce_metrics(logging_outputs)
@@ -65,6 +69,10 @@ class AdversarialMaskedLM(MaskedLmLoss):
     def begin(self, model: BaseFairseqModel, state: Any) -> None:
         """Look at the model before training; see `AdversarialStep.site_in`."""
         self._step.site_in(model)
+
+    def before_update(self, updates: int, scheduler: Any) -> None:
+        """Let the noise grow; called by the trainer before each update."""
+        self._step.before_update(updates, scheduler)
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

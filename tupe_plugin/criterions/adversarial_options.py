@@ -16,11 +16,12 @@ from ..core.adversarial_methods import (
     DIVERGENCES,
     INITS,
     NAMES,
+    UNITS,
     make_noise_site,
 )
 from ..core.adversarial_methods import settings_of as settings_of_method
 from ..core.attention_access import SITES
-from ..core.bounds import LOSS_WEIGHT, Text, check_options, flag, option
+from ..core.bounds import LOSS_WEIGHT, Text, Whole, check_options, flag, option
 from ..core.encoder_view import view_of
 from ..core.noise_sites import NoiseSite
 from ..core.perturbation import BALLS
@@ -30,15 +31,16 @@ from ..core.rdrop import PUBLISHED
 def _default(name: str) -> str:
     """The defaults of an option, as they stand in its help text."""
     values = {method: of[name] for method, of in DEFAULTS.items() if name in of}
-    told = [
-        f"{method} {' or '.join(f'{v} ({k})' for k, v in value.items())}"
-        if isinstance(value, dict)
-        else f"{method} {value}"
-        for method, value in values.items()
-    ]
+    told = [f"{method} {_each_default(value)}" for method, value in values.items()]
     others = [method for method in DEFAULTS if method not in values]
     refused = f"; not used by {', '.join(others)}" if others else ""
     return f" (default: {', '.join(told)}{refused})"
+
+
+def _each_default(value: Any, *of: str) -> str:
+    if not isinstance(value, dict):
+        return f"{value} ({' '.join(of)})" if of else f"{value}"
+    return " or ".join(_each_default(inner, *of, name) for name, inner in value.items())
 
 
 def _layers(text: str) -> list[int] | None:
@@ -61,14 +63,25 @@ class AdversarialConfig(SentencePredictionConfig):
             "small one whose divergence is added (smart)"
         },
     )
+    adv_unit: Optional[ChoiceEnum(list(UNITS))] = field(  # type: ignore[valid-type]
+        default=None,
+        metadata={
+            "help": "unit of all sizes of noise. relative: a word vector's root mean square length "
+            "in the sentence (linf: that of an entry), or the attention of a query in all heads "
+            "and layers together, so that a size means the same on every encoder; absolute: as in "
+            "the papers" + _default("unit")
+        },
+    )
     adv_epsilon: Optional[float] = option(
         None,
         BOUNDS["epsilon"],
-        "radius: length of the noise of a sentence (fgm, pgd, freelb), of a token (smart), or of "
-        "a query's attention (attention); 0 is plain training" + _default("epsilon"),
+        "radius in --adv-unit: length of the noise of a sentence (fgm, pgd, freelb), of a token "
+        "(smart), or of a query's attention (attention); 0 is plain training" + _default("epsilon"),
     )
     adv_step_size: Optional[float] = option(
-        None, BOUNDS["step_size"], "length of a step towards more loss" + _default("step_size")
+        None,
+        BOUNDS["step_size"],
+        "length of a step towards more loss, in --adv-unit" + _default("step_size"),
     )
     adv_steps: Optional[int] = option(
         None, BOUNDS["steps"], "steps; each costs a forward and a backward" + _default("steps")
@@ -95,8 +108,8 @@ class AdversarialConfig(SentencePredictionConfig):
     adv_init_size: Optional[float] = option(
         None,
         BOUNDS["init_size"],
-        "size of the first noise: the largest length (uniform) or the standard deviation of an "
-        "entry (normal)" + _default("init_size"),
+        "size of the first noise in --adv-unit: the largest length (uniform) or the standard "
+        "deviation of an entry (normal)" + _default("init_size"),
     )
     adv_site: Optional[ChoiceEnum(list(SITES))] = field(  # type: ignore[valid-type]
         default=None,
@@ -106,6 +119,12 @@ class AdversarialConfig(SentencePredictionConfig):
         None,
         Text(_layers, "all, or numbers from 0 on, such as 0,5,11"),
         "layers whose attention has noise" + _default("layers"),
+    )
+    adv_warmup_updates: Optional[int] = option(
+        None,
+        Whole(0, 10**9),
+        "updates over which the noise grows from 0 to its size; 0 is all of it from the first one "
+        "(default: as the learning rate's warm-up)",
     )
     rdrop_alpha: float = option(
         0.0,
@@ -144,11 +163,11 @@ def make_site(method: str, settings: dict[str, Any], model: nn.Module) -> NoiseS
     """
     view, text = view_of(model), settings.get("layers")
     if text is None:
-        return make_noise_site(method, view)
+        return make_noise_site(method, view, **settings)
     layers = _layers(text)
     try:
         return make_noise_site(
-            method, view, site=settings["site"], layers="all" if layers is None else layers
+            method, view, **{**settings, "layers": "all" if layers is None else layers}
         )
     except ValueError as error:
         raise ValueError(f"--adv-layers {text}: {error}") from None

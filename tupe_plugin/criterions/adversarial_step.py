@@ -19,6 +19,8 @@ from .quiet_term import QuietTerm
 from .rdrop_step import doubled, loss_of_both
 from .task_loss import Report, Sample, TaskLoss
 
+_WARMUPS = ("warmup_updates", "warmup_steps")  # what fairseq's schedulers call it
+
 
 class AdversarialStep:
     """Makes a task's training step an adversarial one.
@@ -31,11 +33,19 @@ class AdversarialStep:
         self._method, self._settings = str(cfg.adv_method), settings_of(cfg)
         self._task = task
         self._alpha = cfg.rdrop_alpha
+        self._warmup_updates, self._growth = cfg.adv_warmup_updates, 1.0
         self._site: tuple[torch.nn.Module, NoiseSite] | None = None
         self._adversary = make_adversary(
             self._method, regression=task.regression, wrap=self._for_each_copy, **self._settings
         )
         self._quiet_term = _quiet_term(self._method, self._settings)
+
+    def before_update(self, updates: int, scheduler: Any) -> None:
+        """Let the noise grow with the number of updates done."""
+        warmup = self._warmup_updates
+        if warmup is None:
+            warmup = warmup_updates_of(scheduler)
+        self._growth = min(1.0, updates / warmup) if warmup else 1.0
 
     def before_validation(self) -> None:
         """Say so if the noise changes nothing."""
@@ -68,13 +78,14 @@ class AdversarialStep:
             tokens=given["net_input"]["src_tokens"],
             parameters=bare.parameters(),
             reduction="sum",
+            growth=self._growth,
         )
         first = predictions[0].chunk(2)[0] if self._alpha else predictions[0]
         size, report = self._task.report(first, sample)
         terms = {"adversarial_loss": loss.adversarial, "task_loss": loss.task}
         if rdrop:
             terms["rdrop_divergence"] = rdrop[0].divergence
-        if loss.task is not None and self._quiet_term is not None:
+        if loss.task is not None and self._quiet_term is not None and self._growth == 1.0:
             self._quiet_term.note(loss.total, loss.task)
         # A masked-LM batch without a masked token predicts all tokens, and none of them counts.
         total = loss.total * (size > 0)
@@ -93,6 +104,14 @@ class AdversarialStep:
     def _for_each_copy(self, divergence: Divergence) -> Divergence:
         """Averaged over R-Drop's copies of the batch, as the plain losses are."""
         return lambda p, q: divergence(p, q) / (2 if self._alpha else 1)
+
+
+def warmup_updates_of(scheduler: Any) -> int:
+    """Updates over which the rate of one of fairseq's schedulers, or of ours, rises."""
+    for of, name in ((scheduler, "warmup_updates"), *((scheduler.cfg, n) for n in _WARMUPS)):
+        if (updates := getattr(of, name, None)) is not None:
+            return int(updates)
+    return 0
 
 
 def _quiet_term(method: str, settings: dict[str, Any]) -> QuietTerm | None:

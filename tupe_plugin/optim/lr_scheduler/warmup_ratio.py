@@ -126,6 +126,11 @@ class WarmupRatioSchedule(FairseqLRScheduler):
         settings = {name: getattr(self.cfg, name) for name in (*names, "max_epoch", "max_update")}
         return {"lr": list(self.cfg.lr), **settings}
 
+    @property
+    def warmup_updates(self) -> int:
+        """Updates over which the rate rises; 0 before the first epoch begins."""
+        return self._warmup_updates
+
     def set_train_iterator(self, train_iterator: EpochBatchIterating) -> None:
         """Take the iterator whose batches the coming epochs will train on."""
         self._train_iterator = train_iterator
