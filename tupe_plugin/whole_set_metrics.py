@@ -15,6 +15,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from torch import distributed
@@ -30,6 +31,25 @@ METRIC_NAMES = {
     MULTICLASS: ("accuracy", "mcc", "macro_f1"),
     REGRESSION: ("pearson", "spearman", "pearson_and_spearman"),
 }
+
+
+def what_is_scored(
+    outputs: Any, targets: Any, *, regression: bool, positive: int | None
+) -> tuple[Any, Any, str]:
+    """Predictions and targets as :func:`whole_set_metrics` takes them, and their kind.
+
+    Args:
+        outputs: of the model, ``(sentences, classes)``, an array or a tensor.
+        targets: true classes or values, ``(sentences,)``.
+        regression: whether they are values.
+        positive: the number of the positive class, if one of two is.
+    """
+    if regression:
+        return outputs.reshape(-1), targets, REGRESSION
+    classes = outputs.argmax(1)
+    if positive is None:
+        return classes, targets, MULTICLASS
+    return classes == positive, targets == positive, BINARY
 
 
 def whole_set_metrics(

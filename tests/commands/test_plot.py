@@ -157,9 +157,9 @@ class TestPositions:
         ("settings", "scheme"),
         [
             ({"rel_pos": True}, "tupe-r"),
-            ({}, "tupe-a"),
+            ({"layer_norm_eps": 0.5}, "tupe-a"),
             ({"position_scheme": "tupe-a-tie-cls"}, "tupe-a-tie-cls"),
-            ({"position_scheme": "bert-a", "rel_pos": True}, "bert-r"),
+            ({"position_scheme": "bert-a", "rel_pos": True, "position_offset": 2}, "bert-r"),
             ({"rel_pos": True, "rel_pos_bins": 6, "max_rel_pos": 9}, "tupe-r"),
         ],
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import UnsafeCheckpointError, UnusableCheckpointError
+from .settings import entry
 
 REVIEWED = tuple(
     f"fairseq.{name}"
@@ -55,6 +56,7 @@ REVIEWED = tuple(
 """Modules of fairseq; what they may call is in tests/compat/test_fairseq_scan.py."""
 
 LARGEST = 1_000_000
+"""Of a model's sizes, and more than any has."""
 _SIZE = re.compile(r"layers|dim|heads|positions|bins")
 _LENGTH = re.compile(r"positions$|tokens_per_sample$")
 _WIDTH = re.compile(r"dim$")
@@ -79,21 +81,21 @@ def check_buildable(cfg: Any, path: Any) -> None:
         UnusableCheckpointError: a part is not known at all, or a size is out of range.
     """
     for part, (entries, option) in _NAMES.items():
-        settings = _entry(cfg, part)
-        names = [name for name in (_entry(settings, key) for key in entries) if name is not None]
+        settings = entry(cfg, part)
+        names = [name for name in (entry(settings, key) for key in entries) if name is not None]
         if part == "model" and settings is not None and not names:
             raise UnusableCheckpointError(f"{path} does not say what model it is of")
         for name in names:
             _check_part(part, name, option, path)
     for part in _NAMES:
-        for name, value in _settings(_entry(cfg, part)):
+        for name, value in _settings(entry(cfg, part)):
             if name.endswith(_OTHER_FILES) and value:
                 raise UnsafeCheckpointError(
                     f"{path} asks for {_flag(name)} {value}, and no other file is read or written "
                     "because a checkpoint says so; to leave it out, give --model-overrides "
                     f"\"{{'{name}': None}}\""
                 )
-    for name, value in _settings(_entry(cfg, "model")):
+    for name, value in _settings(entry(cfg, "model")):
         if _SIZE.search(name) and (_whole(value) or 0) > LARGEST:
             raise UnusableCheckpointError(
                 f"{path} asks for {_flag(name)} {value}: above {LARGEST:,}"
@@ -108,7 +110,7 @@ def largest_table(cfg: Any) -> tuple[int, str]:
     sizes = [
         (_whole(value) or 0, name)
         for part in ("model", "task")
-        for name, value in _settings(_entry(cfg, part))
+        for name, value in _settings(entry(cfg, part))
     ]
     positions, of = max((one for one in sizes if _LENGTH.search(one[1])), default=(0, ""))
     dim, across = max((one for one in sizes if _WIDTH.search(one[1])), default=(0, ""))
@@ -146,10 +148,6 @@ def _registry(part: str) -> dict[str, Any]:
         "task": TASK_REGISTRY,
         "criterion": CRITERION_REGISTRY,
     }[part]
-
-
-def _entry(settings: Any, key: str) -> Any:
-    return settings.get(key) if isinstance(settings, Mapping) else getattr(settings, key, None)
 
 
 def _settings(settings: Any) -> Iterator[tuple[str, Any]]:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.encoder import TupeEncoder
 from ..core.encoder_family import UnknownEncoderError
 from ..core.encoder_view import EncoderNames, names_of
-from ..core.position_scheme import PositionScheme, position_scheme
+from ..core.position_scheme import scheme_of
 from ..core.views.tupe import TUPE
+from .buildable import LARGEST
 from .errors import UnusableCheckpointError, in_one_line
 from .formats import tupe_2021
 from .read import read_checkpoint
 from .settings import SIZES, settings_of
 
 HEADS = "classification_heads."
-LARGEST = 1_000_000
-"""Of the sizes, and more than any model has."""
 _LM_HEAD = ".lm_head.weight"
 
 
@@ -118,10 +118,21 @@ def without_unused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in weights.items() if key not in unused}
 
 
-def scheme_of(settings: Mapping[str, Any]) -> PositionScheme:
-    """The position scheme that the settings of a tupe model name."""
-    name = str(settings.get("position_scheme", "tupe-a"))
-    return position_scheme(name, relative=bool(settings.get("rel_pos")))
+def chosen_positions(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tupe model's settings say of positions, as keyword arguments of the encoder.
+
+    Older checkpoints lack some, and have what is the default now.
+
+    Raises:
+        ValueError: there is no such position scheme.
+    """
+    return {
+        "scheme": scheme_of(settings),
+        "num_bins": settings.get("rel_pos_bins", 32),
+        "max_distance": settings.get("max_rel_pos", 128),
+        "position_offset": settings.get("position_offset", 0),
+        "layer_norm": partial(nn.LayerNorm, eps=settings.get("layer_norm_eps", 1e-5)),
+    }
 
 
 def _ffn_embed_dim(checkpoint: EncoderCheckpoint) -> int:
@@ -178,10 +189,7 @@ def _shapes(checkpoint: EncoderCheckpoint) -> dict[str, torch.Size]:
                 ffn_embed_dim=_ffn_embed_dim(checkpoint),
                 num_heads=settings["encoder_attention_heads"],
                 max_positions=settings["max_positions"],
-                scheme=scheme_of(settings),
-                num_bins=settings.get("rel_pos_bins", 32),
-                max_distance=settings.get("max_rel_pos", 128),
-                position_offset=settings.get("position_offset", 0),
+                **chosen_positions(settings),
                 num_segments=settings.get("num_segments", 0),
                 separator_idx=0,
                 embedding_normalize=settings.get("embedding_normalize", False),

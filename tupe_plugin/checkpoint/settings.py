@@ -33,6 +33,11 @@ def settings_of(state: Mapping[str, Any], part: str) -> dict[str, Any]:
     }
 
 
+def entry(settings: Any, key: str) -> Any:
+    """Of named values, or of a namespace; None if it is not there."""
+    return settings.get(key) if isinstance(settings, Mapping) else getattr(settings, key, None)
+
+
 def _named(settings: Any) -> dict[str, Any]:
     if isinstance(settings, Namespace):
         return dict(vars(settings))

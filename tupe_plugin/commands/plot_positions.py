@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, no_grad
 
-from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint, scheme_of
-from ..core.position_scheme import PositionEncoding
+from ..checkpoint.encoder_checkpoint import chosen_positions, read_encoder_checkpoint
+from ..core.position_scheme import PositionEncoding, PositionScheme
 from ..core.views.tupe import TUPE
 
 DEFAULT_LENGTH = 64
@@ -51,7 +51,8 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
             "logits, so there is nothing to draw; the tupe-* schemes and bert-r have one"
         )
     settings = read.model
-    scheme = scheme_of(settings)
+    chosen = chosen_positions(settings)
+    scheme: PositionScheme = chosen["scheme"]
     max_positions = int(settings["max_positions"])
     length = min(DEFAULT_LENGTH, max_positions) if length is None else length
     if not 2 <= length <= max_positions:
@@ -59,12 +60,10 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
             f"{checkpoint}: --length {length} must be from 2 to its {max_positions} positions"
         )
     encoding = PositionEncoding(
-        scheme,
-        max_positions,
-        int(settings["encoder_embed_dim"]),
-        int(settings["encoder_attention_heads"]),
-        num_bins=int(settings.get("rel_pos_bins", 32)),
-        max_distance=int(settings.get("max_rel_pos", 128)),
+        max_positions=max_positions,
+        embed_dim=int(settings["encoder_embed_dim"]),
+        num_heads=int(settings["encoder_attention_heads"]),
+        **chosen,
     )
     encoding.load_state_dict(
         {

@@ -152,8 +152,7 @@ def _differences(theirs: Any, ours: Any) -> dict[str, str]:
 
 
 def _entry(section: Any, key: str) -> Any:
-    """Of a configuration, a dictionary or (in old checkpoints) a namespace."""
-    return section.get(key) if isinstance(section, Mapping) else getattr(section, key, None)
+    return checkpoint_module("settings").entry(section, key)
 
 
 def _shown(value: Any) -> str:

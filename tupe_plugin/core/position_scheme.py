@@ -21,9 +21,9 @@ position is one more part, and nothing else changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -211,6 +211,16 @@ def position_scheme(name: str, *, relative: bool = False) -> PositionScheme:
             f"(these have: {have}): leave the relative positions out, or choose one of these"
         )
     return POSITION_SCHEMES[scheme.with_relative]
+
+
+def scheme_of(settings: Mapping[str, Any]) -> PositionScheme:
+    """The scheme that a model's settings choose; TUPE's authors had one, and no name for it.
+
+    Raises:
+        ValueError: there is no such scheme.
+    """
+    name = str(settings.get("position_scheme", "tupe-a"))
+    return position_scheme(name, relative=bool(settings.get("rel_pos")))
 
 
 class PositionEncoding(nn.Module):

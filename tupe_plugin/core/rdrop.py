@@ -32,6 +32,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .bounds import LOSS_WEIGHT
 from .divergence import Divergence, kl_divergence
 from .reduction import summands, wide
 
@@ -86,10 +87,11 @@ def rdrop_loss(
         divergence: of two predictions, row by row.
 
     Raises:
-        ValueError: ``alpha`` is negative or not finite.
+        ValueError: ``alpha`` is out of bounds (those of ``--rdrop-alpha``).
     """
-    if not 0 <= alpha < float("inf"):
-        raise ValueError(f"alpha={alpha}: the weight of R-Drop's divergence must be 0 or more")
+    problem = LOSS_WEIGHT.problem(alpha)
+    if problem is not None:
+        raise ValueError(f"alpha={alpha}: {problem}, the weight of R-Drop's divergence")
     first, second = prediction.chunk(2)
     task = (task_losses[0] + task_losses[1]) / 2
     apart = (divergence(first, second) + divergence(second, first)).sum() / 2
@@ -116,7 +118,7 @@ def rdrop(
         reduction: whether ``loss`` is the ``mean`` over the rows or the ``sum``; so is the result.
 
     Raises:
-        ValueError: ``alpha`` is negative or not finite, or ``reduction`` is neither.
+        ValueError: ``alpha`` is out of bounds, or ``reduction`` is neither.
     """
     passes = wide(predict()), wide(predict())
     factor = summands(passes[0], reduction)

@@ -16,7 +16,7 @@ from fairseq.criterions.sentence_prediction import (
 from fairseq.models import BaseFairseqModel
 
 from ..core.class_labels import POSITIVE_LABELS, labels_of, positive_class
-from ..whole_set_metrics import BINARY, METRIC_NAMES, MULTICLASS, REGRESSION
+from ..whole_set_metrics import BINARY, METRIC_NAMES, REGRESSION, what_is_scored
 from .prediction_table import log_whole_set_metrics, prediction_table
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,10 @@ class WholeSetCriterion(SentencePredictionCriterion):
         logits: torch.Tensor = outputs[0][0]
         targets = model.get_targets(sample, [logits]).view(-1)
         logging_output.pop("ncorrect", None)  # accuracy comes from the predictions
-        logging_output.update(self._predictions_of(logits, targets))
+        predictions, targets, kind = what_is_scored(
+            logits, targets, regression=self.regression_target, positive=self._positive_class
+        )
+        logging_output.update(prediction_table(predictions, targets, kind=kind))
         return loss, sample_size, logging_output
 
     @staticmethod
@@ -72,16 +75,6 @@ class WholeSetCriterion(SentencePredictionCriterion):
             f"{metric} is for two classes of which just one is positive, which is seen by its "
             f"label ({', '.join(sorted(POSITIVE_LABELS))})"
         )
-
-    def _predictions_of(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, Any]:
-        """Logits ``(batch, classes)`` and targets ``(batch,)`` as an entry for the log."""
-        if self.regression_target:
-            return prediction_table(logits.view(-1), targets, kind=REGRESSION)
-        classes = logits.argmax(dim=1)
-        positive = self._positive_class
-        if positive is None:
-            return prediction_table(classes, targets, kind=MULTICLASS)
-        return prediction_table(classes == positive, targets == positive, kind=BINARY)
 
     def _check_num_classes(self) -> None:
         """Refuse fewer outputs than labels before training fails on the first rare one.
@@ -115,7 +108,7 @@ class WholeSetCriterion(SentencePredictionCriterion):
         labels = getattr(self.task, "label_dictionary", None)
         if self.regression_target or labels is None or self.task.cfg.num_classes != 2:
             return None
-        texts = [labels[labels.nspecial + i] for i in range(2)]
+        texts = labels_of(labels)
         positive = positive_class(texts)
         if positive is None:
             logger.info(

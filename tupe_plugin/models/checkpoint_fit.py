@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..checkpoint.formats import tupe_2021
 from ..core.encoder_view import names_of
 from ..core.heads import ClassificationHead
-from ..core.position_scheme import position_scheme
+from ..core.position_scheme import scheme_of
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +79,7 @@ def why_not_fit(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | Non
     """What makes a checkpoint that of another kind of model, given the settings of both."""
     if "position_scheme" not in theirs:
         return None  # the authors', who had one
-    wanted, here = (
-        position_scheme(str(settings["position_scheme"]), relative=bool(settings.get("rel_pos")))
-        for settings in (theirs, ours)
-    )
+    wanted, here = (scheme_of(settings) for settings in (theirs, ours))
     if wanted == here:
         return None
     without = " without --rel-pos" if ours.get("rel_pos") and not wanted.has_relative else ""
