@@ -12,6 +12,7 @@ import torch
 from fairseq import models, options
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import open_dict
 from torch import nn
 from torch.nn import functional as F
 
@@ -150,6 +151,17 @@ def test_fairseq_builds_the_configured_model() -> None:
     model = models.build_model(cfg.model, task)
     assert isinstance(model, TupeModel)
     assert model.state_dict().keys() == small("--rel-pos").state_dict().keys()
+
+
+def test_the_settings_of_an_older_checkpoint_are_completed_with_defaults() -> None:
+    cfg = configuration(*SMALL, "--tokens-per-sample", "11", task="masked_lm")
+    with open_dict(cfg.model):
+        for name in ("num_segments", "position_offset", "layer_norm_eps", "bitfit_terms"):
+            del cfg.model[name]
+    task = SimpleNamespace(cfg=cfg.task, source_dictionary=dictionary())
+    model = models.build_model(cfg.model, task, from_checkpoint=True)
+    assert model.encoder.sentence_encoder.final_layer_norm is None
+    assert model.encoder.lm_head.layer_norm.eps == 1e-5
 
 
 def test_options_reach_the_modules() -> None:

@@ -6,8 +6,8 @@ The equations are in ``tupe_plugin/core/encoder.py`` and the files which it name
 
 import functools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
 import torch
@@ -369,6 +369,10 @@ def _activation(name: str) -> Callable[[Tensor], Tensor]:
     return F.gelu if str(name) == "gelu" else utils.get_activation_fn(str(name))
 
 
+def _names(cfg: Any) -> Collection[str]:
+    return cfg if isinstance(cfg, Mapping) else vars(cfg)
+
+
 def _architecture(layers: int, embed_dim: int, heads: int) -> Callable[[Any], None]:
     sizes = {
         "encoder_layers": layers,
@@ -378,6 +382,9 @@ def _architecture(layers: int, embed_dim: int, heads: int) -> Callable[[Any], No
     }
 
     def set_sizes(cfg: Any) -> None:
+        for declared in fields(TupeConfig):
+            if declared.name not in _names(cfg):  # a checkpoint from before there was the option
+                setattr(cfg, declared.name, declared.default)
         for name, value in sizes.items():
             if getattr(cfg, name, None) is None:
                 setattr(cfg, name, value)
