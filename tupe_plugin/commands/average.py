@@ -87,8 +87,9 @@ def average(args: argparse.Namespace) -> list[str]:
     Raises:
         AverageError: an input is given twice, or the output is one of them.
         CheckpointError: an input cannot be read.
-        DevSetError: the data or the metric cannot be used.
+        DataError: the data cannot be used.
         MismatchError: two models cannot be averaged.
+        MissingMetricError: there is no such metric.
         ValueError: a model's metric is not a number.
     """
     paths: list[Path] = args.checkpoints

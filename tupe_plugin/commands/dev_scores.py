@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checkpoint.errors import in_one_line
 from ..checkpoint.upgraded import read_upgraded
 from ..compat.metric_direction import Metric
+from .model_on_data import batches, build_model, load_split, set_up_task
 
 SENTENCES = 32
 """In a batch, where the checkpoint does not say, as that of `tupe delta apply`."""
 
 
-class DevSetError(ValueError):
-    """The model or the data cannot be scored; the message says why."""
+class MissingMetricError(ValueError):
+    """The criterion does not compute the metric; the message says which it does."""
 
 
 class DevSet:
@@ -32,7 +32,8 @@ class DevSet:
         cpu: do not use a GPU.
 
     Raises:
-        DevSetError: model and data do not belong together, or there is no such subset.
+        CheckpointError: the checkpoint cannot be used.
+        DataError: model and data do not belong together, or there is no such subset.
     """
 
     def __init__(
@@ -44,37 +45,24 @@ class DevSet:
         batch_size: int | None = None,
         cpu: bool = False,
     ) -> None:
-        from fairseq.checkpoint_utils import load_model_ensemble_and_task
-
-        if not data.is_dir():
-            raise DevSetError(f"no such folder of data: {data}")
-        try:
-            state = read_upgraded(checkpoint)
-            state["cfg"].task.data = str(data)
-            (self._model,), self._cfg, self._task = load_model_ensemble_and_task(
-                [str(checkpoint)], state=state
-            )
-            self._task.load_dataset(subset, combine=False, epoch=1, task_cfg=self._cfg.task)
-        except (AttributeError, OSError, KeyError, RuntimeError, ValueError) as error:
-            raise DevSetError(
-                f"{checkpoint} cannot be scored on {subset} of {data}: {in_one_line(error)}"
-            ) from error
-        self._criterion = self._task.build_criterion(self._cfg.criterion).eval()
+        state = read_upgraded(checkpoint)
+        self._cfg = state["cfg"]
+        self._task = set_up_task(self._cfg, data)
         self._device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
-        self._model.to(self._device).eval()
-        self._batches = self._batches_of(subset, batch_size)
+        self._model = build_model(checkpoint, state, self._task, device=self._device)
+        self._criterion = self._task.build_criterion(self._cfg.criterion).eval()
+        self._subset, self._dataset = subset, load_split(self._task, subset)
+        self._batch_size = batch_size
         self.metric = Metric.of_job(self._cfg.checkpoint)
         """What the checkpoint's training chose its best model by."""
 
     def scores(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
         """Every metric of the criterion, over the whole set.  The weights are not changed."""
-        from fairseq import metrics, utils
+        from fairseq import metrics
 
         self._model.load_state_dict(dict(weights), strict=True, model_cfg=self._cfg.model)
         logging_outputs = []
-        for batch in self._batches:
-            if self._device.type == "cuda":
-                batch = utils.move_to_cuda(batch)
+        for batch in self._batches():
             _, _, logged = self._task.valid_step(batch, self._model, self._criterion)
             logging_outputs.append(logged)
         with metrics.aggregate() as of_the_set:
@@ -90,25 +78,29 @@ class DevSet:
         """The goodness of one metric.
 
         Raises:
-            DevSetError: the criterion does not compute it.
+            MissingMetricError: the criterion does not compute it.
         """
         scores = self.scores(weights)
         if metric.name not in scores:
-            raise DevSetError(
+            raise MissingMetricError(
                 f"there is no metric {metric.name!r}; there is {', '.join(sorted(scores))}"
             )
         return metric.goodness(scores[metric.name])
 
-    def _batches_of(self, subset: str, batch_size: int | None) -> list[Any]:
+    def _batches(self) -> Iterator[Any]:
+        """Those of the training's validations, but for a size that is given."""
         from fairseq import utils
 
         dataset = self._cfg.dataset
-        sentences = batch_size or dataset.batch_size_valid
+        sentences = self._batch_size or dataset.batch_size_valid
         if sentences is None and dataset.max_tokens_valid is None:
             sentences = SENTENCES
-        batches = self._task.get_batch_iterator(
-            dataset=self._task.dataset(subset),
-            max_tokens=None if batch_size else dataset.max_tokens_valid,
+        return batches(
+            self._task,
+            self._subset,
+            self._dataset,
+            device=self._device,
+            max_tokens=None if self._batch_size else dataset.max_tokens_valid,
             max_sentences=sentences,
             max_positions=utils.resolve_max_positions(
                 self._task.max_positions(), self._model.max_positions()
@@ -117,4 +109,3 @@ class DevSet:
             required_batch_size_multiple=dataset.required_batch_size_multiple,
             seed=self._cfg.common.seed,
         )
-        return list(batches.next_epoch_itr(shuffle=False))

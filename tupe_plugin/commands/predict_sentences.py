@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint.errors import in_one_line
 from ..checkpoint.upgraded import read_upgraded
 from ..compat.metric_direction import Metric
 from ..core.class_labels import labels_of
+from .model_on_data import batches, build_model, load_split, set_up_task
 
 
 class PredictionError(ValueError):
@@ -96,40 +93,30 @@ class Predictor:
         half: in half precision.
 
     Raises:
-        PredictionError: model and data do not belong together.
+        DataError: model and data do not belong together.
+        PredictionError: the model was fine-tuned on other data, or not at all.
     """
 
     def __init__(
         self, checkpoint: FineTuned, data: Path, *, device: torch.device, half: bool
     ) -> None:
-        from fairseq import checkpoint_utils, tasks
-
         self.data = data
         self._device = device
         task_cfg = checkpoint.cfg.task
         self.is_regression = bool(task_cfg.regression_target)
         self._head = str(task_cfg.classification_head_name)
         self._check_files()
-        task_cfg.data = str(data)
         task_cfg.no_shuffle = True
         # Every row gets its prediction, and the same one each time.
         task_cfg.shorten_method = "truncate"
         task_cfg.shorten_data_split_list = ""
-        with self._readable("the dictionaries"):
-            self._task = tasks.setup_task(task_cfg)
+        self._task = set_up_task(checkpoint.cfg, data)
         # Class k is the k-th of them.
         self.labels = () if self.is_regression else tuple(labels_of(self._task.label_dictionary))
         self._check_classes(checkpoint)
-        try:
-            models, _, _ = checkpoint_utils.load_model_ensemble_and_task(
-                [str(checkpoint.path)], task=self._task, state=checkpoint.state
-            )
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise PredictionError(
-                f"{checkpoint.path} does not fit {data}: {in_one_line(error)}"
-            ) from error
-        model = models[0].to(device)
-        self._model = (model.half() if half else model).eval()
+        self._model = build_model(
+            checkpoint.path, checkpoint.state, self._task, device=device, half=half
+        )
 
     def splits(self) -> list[str]:
         """The dev and test sets that are there, dev first, in order of their numbers."""
@@ -144,35 +131,28 @@ class Predictor:
         """Scores of all rows.
 
         Raises:
-            PredictionError: the data cannot be read, or the outputs are not finite.
+            DataError: the data cannot be read.
+            PredictionError: the outputs are not finite, or a label is unknown.
         """
-        from fairseq import utils
+        from fairseq.data import SortDataset
         from tqdm import tqdm
 
-        for index in sorted(self.data.glob(f"*/{split}.idx")):
-            if _is_cut_off(index):
-                raise PredictionError(f"{index} is cut off: the split {split} cannot be read")
-        with self._readable(f"the split {split}"):
-            dataset = self._task.load_dataset(split)
-            lengths = np.array([dataset.num_tokens(row) for row in range(len(dataset))])
-        if len(lengths) == 0:
-            raise PredictionError(f"{self.data}: the split {split} is empty")
+        dataset = load_split(self._task, split)
+        rows = len(dataset)
         # Sentences of a length together, because a batch is as long as its longest one.
-        order = np.argsort(lengths, kind="stable")
-        width = 1 if self.is_regression else len(self.labels)
-        outputs = np.full((len(order), width), np.nan)
+        lengths = np.array([dataset.num_tokens(row) for row in range(rows)])
+        by_length = SortDataset(dataset, [lengths])
+        outputs = np.full((rows, 1 if self.is_regression else len(self.labels)), np.nan)
         targets = None
-        batches = range(0, len(order), batch_size)
-        for start in tqdm(batches, desc=split, disable=None, leave=False):
-            with self._readable(f"the split {split}"):
-                rows = [dataset[int(row)] for row in order[start : start + batch_size]]
-                batch = dataset.collater(rows)
-            ids = batch["id"].numpy()  # places in the data, whatever the order of the batch
-            if self._device.type == "cuda":
-                batch = utils.move_to_cuda(batch, self._device)
+        all_batches = batches(
+            self._task, split, by_length, device=self._device, max_sentences=batch_size
+        )
+        total = math.ceil(rows / batch_size)
+        for batch in tqdm(all_batches, desc=split, total=total, disable=None, leave=False):
+            ids = batch["id"].cpu().numpy()  # places in the data, whatever the order of the batch
             outputs[ids] = self._outputs(batch["net_input"])
             if "target" in batch:
-                targets = np.full(len(order), np.nan) if targets is None else targets
+                targets = np.full(rows, np.nan) if targets is None else targets
                 targets[ids] = batch["target"].view(-1).cpu().numpy()
         if not np.isfinite(outputs).all():
             bad = int((~np.isfinite(outputs)).any(axis=1).sum())
@@ -222,28 +202,6 @@ class Predictor:
             raise PredictionError(
                 f"{self.data}: row {unknown[0]} of {split} has a label that label/dict.txt lacks"
             )
-
-    @contextlib.contextmanager
-    def _readable(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (AssertionError, EOFError, IndexError, OSError, RuntimeError, ValueError) as error:
-            raise PredictionError(
-                f"{self.data}: {what} cannot be read ({in_one_line(error)}); is the data whole?"
-            ) from error
-
-
-def _is_cut_off(index: Path) -> bool:
-    """Whether an index of fairseq's mmap format lacks its end (fairseq says so twice, at length).
-
-    It is a magic word (9 bytes), version (8), type (1), number of rows (8), and for each row its
-    length (4) and its place (8).
-    """
-    with open(index, "rb") as file:
-        header = file.read(26)
-    if not b"MMIDIDX\0\0".startswith(header[:9]):
-        return False
-    return len(header) < 26 or index.stat().st_size < 26 + 12 * struct.unpack("<Q", header[18:])[0]
 
 
 def list_splits(data: Path) -> list[str]:

@@ -1,0 +1,128 @@
+"""A checkpoint's model on a folder of data: its task, its weights, and the batches of a split."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..checkpoint.errors import in_one_line
+from ..compat.refused_job import RefusedJobError
+
+
+class DataError(ValueError):
+    """The data cannot be read, or is not of this model; the message says which and why."""
+
+
+def set_up_task(cfg: Any, data: Path) -> Any:
+    """The task of a checkpoint, which reads this folder from now on.
+
+    Args:
+        cfg: the configuration in the checkpoint, as `read_upgraded` gives it.
+        data: the binarised data, as for `fairseq-train`.
+
+    Raises:
+        DataError: there is no such folder, or its dictionaries cannot be read.
+    """
+    from fairseq import tasks
+
+    if not data.is_dir():
+        raise DataError(f"no such folder of data: {data}")
+    cfg.task.data = str(data)
+    with _readable(data, "the dictionaries"):
+        return tasks.setup_task(cfg.task)
+
+
+def build_model(
+    checkpoint: Path, state: dict[str, Any], task: Any, *, device: torch.device, half: bool = False
+) -> Any:
+    """The model in a checkpoint, ready to be run.
+
+    Args:
+        checkpoint: where it is, for errors.
+        state: what is in it; it may be changed.
+        task: what `set_up_task` gave.
+        device: where the model runs.
+        half: in half precision.
+
+    Raises:
+        DataError: it does not fit the data.
+    """
+    from fairseq.checkpoint_utils import load_model_ensemble_and_task
+
+    try:
+        (model,), _, _ = load_model_ensemble_and_task([str(checkpoint)], task=task, state=state)
+    except (AttributeError, OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{checkpoint} does not fit {task.cfg.data}: {in_one_line(error)}"
+        ) from error
+    model.to(device)
+    return (model.half() if half else model).eval()
+
+
+def load_split(task: Any, split: str) -> Any:
+    """One dataset: `train`, `valid`, `valid1`, `test` ...
+
+    Raises:
+        DataError: it is not there, or damaged, or empty.
+    """
+    data = Path(task.cfg.data)
+    for index in sorted(data.glob(f"*/{split}.idx")):
+        if _is_cut_off(index):
+            raise DataError(f"{index} is cut off: the split {split} cannot be read")
+    with _readable(data, f"the split {split}"):
+        task.load_dataset(split, combine=False, epoch=1, task_cfg=task.cfg)
+        dataset = task.dataset(split)
+        if len(dataset) == 0:
+            raise DataError(f"{data}: the split {split} is empty")
+        return dataset
+
+
+def batches(
+    task: Any, split: str, dataset: Any, *, device: torch.device, **how: Any
+) -> Iterator[dict[str, Any]]:
+    """A split's batches, on the device where the model runs, by `task.get_batch_iterator(**how)`.
+
+    Raises:
+        DataError: a row cannot be read.
+    """
+    from fairseq import utils
+
+    data, what = Path(task.cfg.data), f"the split {split}"
+    with _readable(data, what):
+        rest = iter(task.get_batch_iterator(dataset, **how).next_epoch_itr(shuffle=False))
+    while True:
+        with _readable(data, what):
+            batch = next(rest, None)
+        if batch is None:
+            return
+        yield utils.move_to_cuda(batch, device) if device.type == "cuda" else batch
+
+
+@contextlib.contextmanager
+def _readable(data: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (DataError, RefusedJobError):
+        raise
+    except (AssertionError, EOFError, LookupError, OSError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"{data}: {what} cannot be read ({in_one_line(error)}); is the data whole?"
+        ) from error
+
+
+def _is_cut_off(index: Path) -> bool:
+    """Whether an index of fairseq's mmap format lacks its end (fairseq says so twice, at length).
+
+    It is a magic word (9 bytes), version (8), type (1), number of rows (8), and for each row its
+    length (4) and its place (8).
+    """
+    with open(index, "rb") as file:
+        header = file.read(26)
+    if not b"MMIDIDX\0\0".startswith(header[:9]):
+        return False
+    return len(header) < 26 or index.stat().st_size < 26 + 12 * struct.unpack("<Q", header[18:])[0]
