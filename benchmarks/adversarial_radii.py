@@ -58,12 +58,21 @@ def rows(folder: Path, task_name: str, split: str) -> list[tuple[list[str], int]
 def batches(
     examples: list[tuple[Tensor, int]], size: int, pad: int, generator: torch.Generator | None
 ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Padded batches of ids and attention masks; in a random order if there is a generator."""
-    order = range(len(examples))
+    """Padded batches of ids and attention masks, of examples of similar length.
+
+    In a random order if there is a generator: only eight batches at a time are sorted by length.
+    """
+    order, pool = list(range(len(examples))), len(examples)
     if generator is not None:
-        order = torch.randperm(len(examples), generator=generator).tolist()
-    for start in range(0, len(order), size):
-        ids, labels = zip(*(examples[i] for i in order[start : start + size]), strict=True)
+        order, pool = torch.randperm(len(examples), generator=generator).tolist(), 8 * size
+    parts = []
+    for start in range(0, len(order), pool):
+        alike = sorted(order[start : start + pool], key=lambda i: len(examples[i][0]))
+        parts += [alike[at : at + size] for at in range(0, len(alike), size)]
+    if generator is not None:
+        parts = [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
+    for part in parts:
+        ids, labels = zip(*(examples[i] for i in part), strict=True)
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad)
         yield {"input_ids": padded, "attention_mask": padded.ne(pad).long()}, torch.tensor(labels)
 
@@ -131,11 +140,12 @@ def train(run: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
         losses.append(round(statistics.mean(total), 4))
     seconds = round(time.monotonic() - start)
     model.eval()
-    dev.sort(key=lambda example: len(example[0]))
+    guesses, truth = [], []
     with torch.no_grad():
-        parts = batches(dev, args.batch_size, tokenizer.pad_token_id, None)
-        guesses = torch.cat([model(**batch).logits.argmax(-1) for batch, _ in parts])
-    metrics = whole_set_metrics(guesses.numpy(), [label for _, label in dev], kind=BINARY)
+        for batch, labels in batches(dev, args.batch_size, tokenizer.pad_token_id, None):
+            guesses += model(**batch).logits.argmax(-1).tolist()
+            truth += labels.tolist()
+    metrics = whole_set_metrics(guesses, truth, kind=BINARY)
     return {"score": metrics[METRICS[run["task"]]], "losses": losses, "seconds": seconds}
 
 
@@ -204,7 +214,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=["plain", *METHODS], default=["plain"])
     parser.add_argument("--epsilon", nargs="+", type=float, help="radii (default: the method's)")
     parser.add_argument("--set", nargs="+", type=setting, default=[], metavar="NAME=VALUE")
-    parser.add_argument("--growth", nargs="+", type=float, default=[0.0], help="share of updates")
+    parser.add_argument(
+        "--growth", nargs="+", type=float, default=[WARMUP], help="share of updates"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--sentences", type=int, default=2000, help="of the training set")
     parser.add_argument("--epochs", type=int, default=3)

@@ -62,7 +62,7 @@ def test_strategies_train(strategies: ModuleType, tmp_path: Path, flags: str) ->
 @pytest.mark.parametrize(
     ("flags", "promised"),
     [
-        ("--adversarial freelb --adv epsilon=0.1", 0.95),
+        ("--adversarial freelb", 0.95),
         ("--bitfit-terms all --lr 1e-2", 0.90),
     ],
 )
