@@ -212,7 +212,8 @@ binarize() {
     return "$status"
   }
   rm -f "$1/preprocess.log"
-  grep -o '\[None\].*' "$log" | grep -v Dictionary >&2 || true
+  # "... [None] FOLDER/train: 9 sents, ..." -> "train: 9 sents, ..."
+  sed -nE 's|.*\[None\] .*/([^/:]+: [0-9]+ sents.*)|\1|p' "$log" >&2
 }
 
 # complete_authors_dict FROM TO: the original TUPE code keeps <file>, <email>, <url> out of its

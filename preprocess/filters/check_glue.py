@@ -54,12 +54,17 @@ def check_file(path: Path, file: GlueFile, task: GlueTask) -> tuple[int, list[st
     return rows, off
 
 
-def check_task(glue_dir: Path, task: GlueTask) -> Iterator[tuple[str, bool]]:
-    """A line for each file, and whether the file is as it should be."""
+def check_task(glue_dir: Path, task: GlueTask) -> Iterator[tuple[str, int]]:
+    """A line for each file, and 1 if the file is wrong; one line for all if there is no folder."""
+    folder = glue_dir / task.name
+    if not folder.is_dir():
+        yield f"{task.name:6} no such folder: {folder}{task.advice(folder)}", len(task.files)
+        return
     for file in task.files:
         path = file.find(glue_dir / task.name)
         rows, off = check_file(path, file, task)
-        yield f"{task.name:6} {path.name:20} {rows:7} rows  {'; '.join(off) or 'ok'}", not off
+        size = f"{rows:7} rows" if path.exists() else " " * 12
+        yield f"{task.name:6} {path.name:20} {size}  {'; '.join(off) or 'ok'}", bool(off)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,14 +77,16 @@ def main(arguments: list[str] | None = None) -> int:
         tasks = [load_task(name) for name in names]
     except UnknownTaskError as error:
         parser.exit(1, f"check_glue: {error}\n")
-    num_files = num_off = 0
+    num_files = sum(len(task.files) for task in tasks)
+    num_off = 0
     for task in tasks:
-        for line, is_right in check_task(args.glue_dir, task):
+        for line, off in check_task(args.glue_dir, task):
             sys.stdout.write(line + "\n")
-            num_files += 1
-            num_off += not is_right
+            num_off += off
     if num_off:
-        sys.stderr.write(f"check_glue: {num_off} of {num_files} files are not the official ones\n")
+        sys.stderr.write(
+            f"check_glue: {num_off} of {num_files} files are missing or not the official ones\n"
+        )
     return 1 if num_off else 0
 
 

@@ -159,7 +159,10 @@ def main(arguments: list[str] | None = None) -> int:
         with LineMapper(chain, workers=args.workers or all_cores()) as mapper:
             for paths, output in jobs:
                 counts = map_files(paths, output, mapper, drop_emptied=args.drop_emptied)
-                sys.stderr.write(f"{output.name}: {counts[0]} lines read, {counts[1]} written\n")
+                sys.stderr.write(
+                    f"{output.name}: {counts[0]} lines read, {counts[1]} written, "
+                    "empty lines included\n"
+                )
                 all_counts[output.name] = {"lines read": counts[0], "lines written": counts[1]}
         if args.counts is not None:
             write_counts(args.counts, all_counts)

@@ -60,6 +60,9 @@ class DevSetOfBiases:
         assert checkpoint.is_file()
         assert data.name == "bin"
 
+    def check_metric(self, metric: Metric) -> None:
+        assert metric.name in ("accuracy", "loss", "distance")
+
     def score(self, model: dict[str, Tensor], metric: Metric) -> float:
         bias = float(model["bias"][0])
         values = {"accuracy": 100 - abs(bias - 0.4), "loss": bias, "distance": bias}

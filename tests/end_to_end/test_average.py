@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
+from tupe_plugin.commands import main
+from tupe_plugin.commands.dev_scores import DevSet
 from tupe_plugin.commands.fairseq_log import read_log
 
 from .example_scripts import run_script
@@ -46,6 +48,18 @@ def test_table_says_what_training_and_fairseq_validate_say(averaged):
     (validated,) = logged(output, "valid")
     assert float(rows[-1][1]) == pytest.approx(validated["accuracy"], abs=1e-3)
     assert float(rows[-1][1]) >= max(float(row[1]) for row in rows[2:-1])
+
+
+def test_a_misspelt_metric_is_found_before_a_model_is_scored(
+    averaged, corpus, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(DevSet, "scores", None)
+    models = [str(averaged[0] / f"seed{seed}" / "checkpoint_best.pt") for seed in (1, 2)]
+    options = ["--greedy", str(corpus.classification), "--metric", "mmc", "--cpu"]
+    assert main(["average", *models, "-o", str(tmp_path / "out.pt"), *options]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]  # before it: two models, two starts
+    assert line.startswith("tupe average: there is no metric 'mmc'; there is accuracy, ")
+    assert "wps" not in line
 
 
 def test_training_goes_on_from_an_average_as_a_new_run(averaged, corpus, tmp_path, run_command):

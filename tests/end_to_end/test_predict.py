@@ -323,6 +323,8 @@ def test_a_missing_test_set_is_named(tasks, mistake, tmp_path):
     checkpoint = tasks["MRPC"].checkpoint
     line = mistake(checkpoint, "--data", data, "--splits", "test")
     assert line.endswith("MRPC-bin has no test; it has valid")
+    line = mistake(checkpoint, "--data", data, "--splits", "dev")
+    assert line.endswith("MRPC-bin has no dev; it has valid; the dev set is called valid")
     line = mistake(checkpoint, "--data", data, "--zip", tmp_path / "glue.zip", "--fill-missing")
     assert "has no test set for MRPC's file" in line
     assert not (tmp_path / "glue.zip").exists()

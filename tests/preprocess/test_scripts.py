@@ -374,6 +374,10 @@ def test_glue_text_goes_through_the_steps_of_the_pretraining(pretrained, glue_di
 
 def test_check_compares_and_makes_nothing(tmp_path):
     write_table(tmp_path / "RTE" / "train.tsv", "index\tsentence1\tsentence2\tlabel")
+    in_task = run("glue.sh", "--check", tmp_path / "RTE", "RTE")
+    assert in_task.stdout.endswith(
+        f"RTE/RTE, but {tmp_path}/RTE has such files: give its parent folder as GLUE_DIR\n"
+    )
     result = run("glue.sh", "--check", tmp_path, "RTE")
     assert result.returncode == 1
     assert [line.split()[:2] for line in result.stdout.splitlines()] == [
@@ -381,7 +385,7 @@ def test_check_compares_and_makes_nothing(tmp_path):
     ]
     assert result.stdout.count("no such file") == 2
     assert "the official file has 2490" in result.stdout
-    assert result.stderr == "check_glue: 3 of 3 files are not the official ones\n"
+    assert result.stderr == "check_glue: 3 of 3 files are missing or not the official ones\n"
     assert [path.name for path in tmp_path.rglob("*")] == ["RTE", "train.tsv"]
 
 

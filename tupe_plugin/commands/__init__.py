@@ -10,11 +10,17 @@ from collections.abc import Sequence
 from ..compat.refused_job import end_interrupted_with
 
 COMMANDS = {  # name -> (module of this package, one line of help)
-    "report": ("report", "one table out of many fine-tuning runs, by the TUPE paper's protocol"),
-    "plot": ("plot", "pictures: learning curves, learned positions, drift of bias terms"),
-    "delta": ("delta", "what BitFit learned of a task, as a small file: save, apply, info"),
-    "predict": ("predict", "predictions of fine-tuned models; the zip for the GLUE server"),
-    "average": ("average", "one model out of several fine-tuned ones: their mean, or a greedy one"),
+    "report": (
+        "report",
+        "one table for many fine-tuning runs, following the TUPE paper's protocol",
+    ),
+    "plot": ("plot", "plot learning curves, learned positions and the drift of bias terms"),
+    "delta": ("delta", "the result of BitFit as a small file: save, apply, info"),
+    "predict": (
+        "predict",
+        "write the predictions of fine-tuned models and the zip for the GLUE server",
+    ),
+    "average": ("average", "average fine-tuned models: all of them, or a greedy selection"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (
         "convert_checkpoint",

@@ -58,16 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--greedy",
         type=Path,
         metavar="DATA",
-        help="from the best model to the worst, take in those that do not lower the dev metric",
+        help="start from the best model and add each next one that does not lower the dev metric",
     )
     data.add_argument(
-        "--evaluate", type=Path, metavar="DATA", help="take all, and show every model's dev metric"
+        "--evaluate", type=Path, metavar="DATA", help="average all; show each model's dev metric"
     )
     parser.add_argument(
         "--metric",
-        help="such as accuracy, mcc, pearson, f1; more is better, only of "
-        f"{', '.join(sorted(LOWER_IS_BETTER))} less is (default: what the training of the first "
-        "checkpoint chose its best one by)",
+        help="such as accuracy, mcc, pearson, f1; higher is better, except for "
+        f"{', '.join(sorted(LOWER_IS_BETTER))} (default: the --best-checkpoint-metric of the first "
+        "checkpoint)",
     )
     parser.add_argument("--subset", default="valid", help="the dev set (default: valid)")
     parser.add_argument("--batch-size", type=BATCH_SIZE, help="sentences (default: as in training)")
@@ -114,6 +114,7 @@ def average(args: argparse.Namespace) -> list[str]:
         dev = DevSet(paths[0], data, subset=args.subset, batch_size=args.batch_size, cpu=args.cpu)
         own = args.metric in (None, dev.metric.name)  # its job has said what is better
         metric = dev.metric if own else Metric.called(args.metric)
+        dev.check_metric(metric)
         if args.greedy:
             result = greedy_average(models, lambda weights: dev.score(weights, metric))
             state, lines, chosen = result.state, _greedy_table(result, metric), [*result.chosen]

@@ -21,19 +21,19 @@ from .bitfit_delta import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    save = actions.add_parser("save", help="what a fine-tuned checkpoint has that its base has not")
-    save.add_argument("base", type=Path, help="the checkpoint that fine-tuning began with")
-    save.add_argument("tuned", type=Path, help="its result, of --bitfit-terms")
+    save = actions.add_parser("save", help="save the differences from the base checkpoint")
+    save.add_argument("base", type=Path, help="the checkpoint that fine-tuning started from")
+    save.add_argument("tuned", type=Path, help="the checkpoint that --bitfit-terms produced")
     _add_output(save, "the delta, *.safetensors")
     save.set_defaults(act=_save)
 
-    apply = actions.add_parser("apply", help="make the fine-tuned checkpoint again")
-    apply.add_argument("base", type=Path, help="the checkpoint that fine-tuning began with")
+    apply = actions.add_parser("apply", help="restore the fine-tuned checkpoint")
+    apply.add_argument("base", type=Path, help="the checkpoint that fine-tuning started from")
     apply.add_argument("delta", type=Path)
     _add_output(apply, "the checkpoint, *.pt")
     apply.set_defaults(act=_apply)
 
-    info = actions.add_parser("info", help="what a delta is of, and what it fits")
+    info = actions.add_parser("info", help="show what a delta contains and which base it needs")
     info.add_argument("delta", type=Path)
     info.set_defaults(act=_info)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..checkpoint.upgraded import read_upgraded
 from ..compat.metric_direction import Metric
-from .model_on_data import batches, build_model, load_split, set_up_task
+from ..compat.validation_plan import MOST_NAMES, logged_in_validation
+from .model_on_data import DataError, batches, build_model, load_split, set_up_task
 
 SENTENCES = 32
 """In a batch, where the checkpoint does not say, as that of `tupe delta apply`."""
@@ -74,18 +75,29 @@ class DevSet:
             if isinstance(value, (int, float, Tensor))
         }
 
-    def score(self, weights: Mapping[str, Tensor], metric: Metric) -> float:
-        """The goodness of one metric.
+    def check_metric(self, metric: Metric) -> None:
+        """Look for a metric in the first batch, before any model is scored.
 
         Raises:
+            DataError: the sentences have no labels.
             MissingMetricError: the criterion does not compute it.
         """
-        scores = self.scores(weights)
-        if metric.name not in scores:
-            raise MissingMetricError(
-                f"there is no metric {metric.name!r}; there is {', '.join(sorted(scores))}"
+        batch = next(self._batches())
+        if "target" not in batch:
+            raise DataError(
+                f"{self._task.cfg.data}: the split {self._subset} has no labels, so no metric can "
+                "be computed"
             )
-        return metric.goodness(scores[metric.name])
+        there = logged_in_validation(
+            self._task, batch, self._model, self._criterion, self._criterion
+        )
+        if metric.name not in there:
+            names = ", ".join(sorted(there)[:MOST_NAMES])
+            raise MissingMetricError(f"there is no metric {metric.name!r}; there is {names}")
+
+    def score(self, weights: Mapping[str, Tensor], metric: Metric) -> float:
+        """The goodness of one metric, which `check_metric` has found."""
+        return metric.goodness(self.scores(weights)[metric.name])
 
     def _batches(self) -> Iterator[Any]:
         """Those of the training's validations, but for a size that is given."""

@@ -65,7 +65,7 @@ class Submission:
         return text
 
     def constant_text(self) -> str:
-        """What can be said without a model: the same of every row."""
+        """A file made without a model: the same prediction in every row."""
         return self.text([self.task.constant] * self.file.rows)
 
     def check(self, text: str) -> None:

@@ -65,7 +65,10 @@ class GlueTask:
         return not self.labels
 
     def advice(self, folder: Path) -> str:
-        """What to do where a folder holds another form of the data, or nothing."""
+        """What to do where the files lie elsewhere or in another form, or nothing."""
+        own = folder.parent
+        if not folder.exists() and any((own / file.name).exists() for file in self.files):
+            return f", but {own} has such files: give its parent folder as GLUE_DIR"
         if not self.other_form or not (folder / self.other_form[0]).exists():
             return ""
         name, what_to_do = self.other_form

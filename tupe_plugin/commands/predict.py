@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="[TASK=]RUN",
         help="a checkpoint, or a folder: its checkpoint_best.pt, or those of the runs in it (of "
-        "several runs of one task the best on the dev set is taken). TASK: the name of its data "
-        "folder without -bin, unless given",
+        "several runs of one task, the best on the dev set is used). TASK defaults to the name of "
+        "its data folder without -bin",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
@@ -65,22 +65,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--splits",
         default="",
         metavar="A,B",
-        help="dev and test sets to predict: valid, valid1, test ... (default: all that are there)",
+        help="splits to predict: valid (the dev set), valid1, test ... (default: all of the data)",
     )
     parser.add_argument(
         "--zip",
         type=Path,
         metavar="FILE",
         help="pack DIR/submission for the GLUE server, which wants the files of all tasks; those "
-        "of earlier calls count",
+        "that earlier calls wrote are packed too",
     )
     parser.add_argument(
         "--fill-missing",
         action="store_true",
-        help="with --zip: for a task without a model, a file that says the same of every row",
+        help="with --zip: for a task without a model, write the same prediction in every row",
     )
     parser.add_argument("--batch-size", type=BATCH_SIZE, default=32, help="default: %(default)s")
-    parser.add_argument("--cpu", action="store_true", help="also where there is a GPU")
+    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     parser.add_argument("--fp16", action="store_true", help="half precision")
 
 
@@ -136,9 +136,10 @@ def _chosen_splits(wanted: str, there: Sequence[str], run: PredictionRun) -> lis
     chosen = [split for split in wanted.split(",") if split] or list(there)
     missing = [split for split in chosen if split not in there]
     if missing or not chosen:
+        hint = "; the dev set is called valid" if "dev" in missing else ""
         raise PredictionError(
             f"{run.data} has no {' and no '.join(missing) or 'dev or test set'}; "
-            f"it has {', '.join(there) or 'neither'}"
+            f"it has {', '.join(there) or 'neither'}{hint}"
         )
     return chosen
 
@@ -166,7 +167,7 @@ def _check_complete(
 def _what_is_missing(missing: Sequence[str]) -> str:
     return (
         f"the GLUE server wants all eleven files, and there is no model for {', '.join(missing)}; "
-        "give runs for them, or --fill-missing for files that say the same of every row"
+        "give runs for them, or --fill-missing for files with the same prediction in every row"
     )
 
 

@@ -90,7 +90,10 @@ def check_metric_exists(trainer: Any, epoch_itr: Any) -> str | None:
     batch = trainer.get_valid_iterator(cfg.dataset.valid_subset.split(",")[0]).first_batch
     if batch == "DUMMY":  # fairseq's word for a set that cannot be looked at
         return None
-    logged = _logged_in_validation(trainer, batch)
+    sample, _ = trainer._prepare_sample(batch)
+    logged = logged_in_validation(
+        trainer.task, sample, trainer.model, trainer.criterion, trainer.get_criterion()
+    )
     if metric in logged:
         return None
     why_not = getattr(trainer.get_criterion(), "why_not_logged", None)
@@ -122,19 +125,20 @@ def check_metric_direction(trainer: Any, epoch_itr: Any) -> str | None:
     return None
 
 
-def _logged_in_validation(trainer: Any, batch: Any) -> list[str]:
+def logged_in_validation(
+    task: Any, sample: Any, model: Any, criterion: Any, unwrapped_criterion: Any
+) -> list[str]:
+    """The names of the metrics that one batch of a dev set yields."""
     import torch
     from fairseq import metrics
 
-    sample, _ = trainer._prepare_sample(batch)
-    model, criterion = trainer.model, trainer.criterion
     # Not Trainer.valid_step, whose meters go into the checkpoints. No metric is computed here: of
     # one batch most are undefined, and would be warned of.
     with torch.no_grad(), metrics.aggregate(new_root=True) as meters:
         model.eval()
         criterion.eval()
-        _, _, logging_output = trainer.task.valid_step(sample, model, criterion)
-        trainer.task.reduce_metrics([logging_output], trainer.get_criterion())
+        _, _, logging_output = task.valid_step(sample, model, criterion)
+        task.reduce_metrics([logging_output], unwrapped_criterion)
         return [name for name in meters if name not in NO_METRICS and not name.startswith("_")]
 
 
