@@ -27,6 +27,10 @@ from tupe_plugin.core.bounds import Anything, Bound, Each, Number, Text, Whole, 
 
 # What `parse` of a bound takes and refuses, by the option's name.
 TEXTS = {
+    "adam_betas": (
+        ["(0.9, 0.999)", "[0,0.5]", (0.9, 0.98)],
+        ["", "()", "0.9", "(0.9,)", "(1.0,0.999)", "(-1,2)", "(0.9,nan)", "(0.9,1e400)", "f(1)"],
+    ),
     "adv_layers": (["all", "0", " 5,0"], ["", "0,,", "0,x", "-1", "1.5", "all,0"]),
     "bitfit_terms": (["all", "query", "output, query"], ["", ",", "query,,", "querry", "a;b"]),
     "mfac_device": (["cpu", "cuda:1"], ["", "gpu", "cpu,"]),
@@ -184,6 +188,47 @@ def test_a_job_with_an_impossible_option_ends_in_one_line(
         distributed_utils.call_main(configured(*one_off.split(" ")), lambda _: pytest.fail("began"))
     assert f"error: {message}" in str(ended.value.code)
     assert "\n" not in str(ended.value.code)
+
+
+# Options of fairseq that every job has; no part of ours declares them.
+OF_EVERY_JOB = {
+    "--update-freq": ["0", "-1", "1,0", "[]", "", "1e400", "2.5", f"{10**30}", "\u0661", "f(1)"],
+    "--lr": ["", "[]", "()", "1e400", "1e39", "-1", "0.1,nan"],
+    "--clip-norm": ["nan", "-1", "inf"],
+    "--adam-betas": ["(1.0,0.999)", "0.9", "(0.9,nan)", ""],
+    "--adam-eps": ["nan", "-1"],
+    "--weight-decay": ["inf", "-1"],
+    "--max-epoch": ["-1"],
+    "--max-update": ["-1"],
+    "--batch-size": ["0", "-1"],
+    "--max-tokens": ["0"],
+    "--validate-interval": ["0"],
+    "--save-interval": ["0"],
+    "--valid-subset": ["valid,", ""],
+    "--train-subset": [""],
+    "--num-workers": ["-1"],
+    "--required-batch-size-multiple": ["0"],
+    "--log-interval": ["0"],
+    "--seed": ["-1", "4294967296"],
+}
+
+
+@pytest.mark.parametrize("name", OF_EVERY_JOB)
+def test_options_of_every_job_have_bounds(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fixed = ["--optimizer", "adam", "--lr-scheduler", "fixed", "--criterion", "sentence_prediction"]
+    for value in OF_EVERY_JOB[name]:
+        with pytest.raises(SystemExit) as ended:
+            distributed_utils.call_main(from_command_line(*fixed, f"{name}={value}"), print)
+        code = ended.value.code
+        line = code if isinstance(code, str) else capsys.readouterr().err.splitlines()[-1]
+        assert name in line, value
+        assert " give " in line, value
+        assert "\n" not in line
+
+
+def test_a_criterion_of_another_task_is_named() -> None:
+    with pytest.raises(SystemExit, match="does not go with --criterion sentence_ranking"):
+        from_command_line("--criterion", "sentence_ranking")
 
 
 def test_parts_are_asked_that_a_job_of_hydra_imports_late(tmp_path: Path) -> None:

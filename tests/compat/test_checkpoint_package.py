@@ -1,4 +1,4 @@
-"""compat finds the rules of `checkpoint/` where the start-up hook has imported it by itself."""
+"""compat finds `checkpoint/` and `core/` where the start-up hook has imported it by itself."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def alone() -> Iterator[Any]:
     sys.modules["compat_alone"] = importlib.util.module_from_spec(spec)
     yield importlib.import_module("compat_alone.checkpoint_package")
     for name in [*sys.modules]:
-        if name.startswith(("compat_alone", "_tupe_plugin_checkpoint")):
+        if name.startswith(("compat_alone", "_tupe_plugin_")):
             del sys.modules[name]
 
 
 def test_it_is_imported_beside_a_compat_of_its_own(alone: Any) -> None:
     text = "".join(path.read_text() for path in COMPAT.glob("*.py"))
-    used = set(re.findall(r'checkpoint_module\("(\w+)"\)', text))
-    assert "read" in used
-    for name in used:
-        module = alone.checkpoint_module(name)
-        assert module.__name__ == f"_tupe_plugin_checkpoint.{name}"
-        assert Path(module.__file__) == COMPAT.parent / "checkpoint" / f"{name}.py"
+    used = set(re.findall(r'(checkpoint|core)_module\("(\w+)"\)', text))
+    assert used > {("checkpoint", "read"), ("core", "bounds")}
+    for package, name in used:
+        module = getattr(alone, f"{package}_module")(name)
+        assert module.__name__ == f"_tupe_plugin_{package}.{name}"
+        assert Path(module.__file__) == COMPAT.parent / package / f"{name}.py"

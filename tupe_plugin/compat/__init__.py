@@ -69,6 +69,7 @@ from .loss_scale import (
 from .missing_dictionary import name_the_folder_that_has_the_dictionary
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
+from .option_bounds import read_lists_of_numbers_as_they_are_written
 from .python_dataclasses import make_config_dataclasses_hashable
 from .refused_job import end_refused_jobs_in_one_line
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
@@ -139,6 +140,7 @@ PATCHES = (
     ("fairseq.optim.amp_optimizer", stop_at_non_finite_gradients_without_a_scale),
     ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
     ("fairseq.optim.fp16_optimizer", keep_loss_scale_counters),
+    ("fairseq.options", read_lists_of_numbers_as_they_are_written),
     ("fairseq.options", ask_for_the_task),
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),

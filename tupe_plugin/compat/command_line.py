@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from .option_bounds import check_fairseq_options
 from .refused_job import RefusedJobError, exit_with
 
 
@@ -99,7 +100,7 @@ def name_the_option_that_a_task_wants_of_its_criterion(dataclass_utils: Any) -> 
     When: `--task sentence_prediction` without `--criterion`, which is then `cross_entropy`.
     Fix: the error says which criterion was taken, and what to give.
     """
-    from omegaconf.errors import InterpolationKeyError  # this module must not need omegaconf
+    from omegaconf import errors  # this module must not need omegaconf
 
     original = dataclass_utils.convert_namespace_to_omegaconf
 
@@ -107,8 +108,8 @@ def name_the_option_that_a_task_wants_of_its_criterion(dataclass_utils: Any) -> 
     def convert_namespace_to_omegaconf(args: Any) -> Any:
         try:
             return original(args)
-        except InterpolationKeyError as error:
-            option = re.search(r"key 'criterion\.(\w+)' not found", str(error))
+        except (errors.InterpolationKeyError, errors.InterpolationResolutionError) as error:
+            option = re.search(r"(?:key '|access )criterion\.(\w+)", str(error))
             if option is None:
                 raise
             exit_with(
@@ -124,13 +125,16 @@ def refuse_impossible_options_before_the_job(distributed_utils: Any) -> None:
 
     Where: fairseq/distributed/utils.py:352: what `fairseq-train` and `fairseq-hydra-train` call
     once they have all options, and which starts the workers.
-    When: `--optimizer mfac --mfac-damping 0`, which is found when data and model are in memory.
+    When: `--optimizer mfac --mfac-damping 0`, which is found when data and model are in memory;
+    `--lr -1`, with which fairseq trains nothing and ends well.
     Fix: a part that has a function `check_options` is asked there; what it refuses is one line.
+    The options that every job has are held against `option_bounds.BOUNDS`.
     """
     call_main = distributed_utils.call_main
 
     @functools.wraps(call_main)
     def call_main_with_possible_options(cfg: Any, main: Any, **named: Any) -> Any:
+        check_fairseq_options(cfg)
         for part, options in _chosen_parts(cfg):
             try:
                 getattr(part, "check_options", lambda _: None)(options)
