@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,16 +51,27 @@ def test_table_says_what_training_and_fairseq_validate_say(averaged):
     assert float(rows[-1][1]) >= max(float(row[1]) for row in rows[2:-1])
 
 
-def test_a_misspelt_metric_is_found_before_a_model_is_scored(
-    averaged, corpus, tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize(
+    ("metric", "labels", "line"),
+    [
+        ("mmc", True, "tupe average: there is no metric 'mmc'; there is accuracy, "),
+        ("accuracy", False, "the split valid has no labels, so no metric can be computed"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_a_model_is(
+    averaged, corpus, tmp_path, monkeypatch, capsys, metric, labels, line
 ):
     monkeypatch.setattr(DevSet, "scores", None)
+    data = tmp_path / "data"
+    hidden = None if labels else shutil.ignore_patterns("valid.*")
+    shutil.copytree(corpus.classification / "input0", data / "input0")
+    shutil.copytree(corpus.classification / "label", data / "label", ignore=hidden)
     models = [str(averaged[0] / f"seed{seed}" / "checkpoint_best.pt") for seed in (1, 2)]
-    options = ["--greedy", str(corpus.classification), "--metric", "mmc", "--cpu"]
+    options = ["--greedy", str(data), "--metric", metric, "--cpu"]
     assert main(["average", *models, "-o", str(tmp_path / "out.pt"), *options]) == 1
-    line = capsys.readouterr().err.splitlines()[-1]  # before it: two models, two starts
-    assert line.startswith("tupe average: there is no metric 'mmc'; there is accuracy, ")
-    assert "wps" not in line
+    last = capsys.readouterr().err.splitlines()[-1]  # before it: two models, two starts
+    assert line in last
+    assert "wps" not in last
 
 
 def test_training_goes_on_from_an_average_as_a_new_run(averaged, corpus, tmp_path, run_command):
