@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
 from fairseq import options
 from fairseq.data import Dictionary
+from fairseq_cli import train as program
 
 from tupe_plugin.commands import main
 from tupe_plugin.compat.refused_job import end_refused_jobs_in_one_line
@@ -18,10 +19,10 @@ from tupe_plugin.compat.refused_job import end_refused_jobs_in_one_line
 def end_of_job(error: BaseException, save_dir: Path | None = None) -> BaseException:
     """What comes out of `fairseq-train` when that error comes up in it."""
 
-    def train(cfg: Any) -> None:
+    def main(cfg: Any) -> None:
         raise error
 
-    train.__module__ = "fairseq_cli.train"
+    train = FunctionType(main.__code__, vars(program), closure=main.__closure__)
     fairseq = SimpleNamespace(call_main=lambda cfg, main: main(cfg))
     end_refused_jobs_in_one_line(fairseq)
     checkpoint = SimpleNamespace(save_dir=str(save_dir), checkpoint_suffix="")

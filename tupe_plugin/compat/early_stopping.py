@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import sys
 from typing import Any
+
+from .training_program import training_program
 
 PATIENCE = "patience"  # entry of a checkpoint's extra_state
 
@@ -24,7 +25,7 @@ def keep_counting_patience(trainer: Any) -> None:
     @functools.wraps(state_dict)
     def state_with_patience(self: Any) -> dict[str, Any]:
         state = state_dict(self)
-        program = sys.modules.get("fairseq_cli.train")
+        program = training_program()
         if program is not None and hasattr(program.should_stop_early, "best"):
             state["extra_state"][PATIENCE] = _counted(program)
         return state
@@ -41,7 +42,7 @@ def keep_counting_patience(trainer: Any) -> None:
         extra_state = load_checkpoint(
             self, filename, reset_optimizer, reset_lr_scheduler, optimizer_overrides, reset_meters
         )
-        program = sys.modules.get("fairseq_cli.train")
+        program = training_program()
         if program is not None and extra_state and not reset_optimizer and not reset_meters:
             vars(program.should_stop_early).update(extra_state.get(PATIENCE, {}))
         return extra_state
@@ -51,7 +52,7 @@ def keep_counting_patience(trainer: Any) -> None:
 
 def validations_without_a_better_score() -> int:
     """As many as fairseq has counted; 0 if it has not begun to count."""
-    program = sys.modules.get("fairseq_cli.train")
+    program = training_program()
     return 0 if program is None else _counted(program).get("num_runs", 0)
 
 

@@ -8,6 +8,8 @@ import os
 import sys
 from typing import Any, NoReturn
 
+from .training_program import is_of_training
+
 PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 MESSAGES = (ValueError, RuntimeError, OSError, MemoryError)
 """What this package raises at those who use it; anything else is a fault of its own."""
@@ -74,7 +76,7 @@ def end_interrupted_with(line: str) -> None:
 
 def _way_on(cfg: Any, main: Any) -> str:
     """What the same command would do."""
-    if not main.__module__.endswith("train"):
+    if not is_of_training(main):
         return ""
     last = os.path.join(
         cfg.checkpoint.save_dir, f"checkpoint_last{cfg.checkpoint.checkpoint_suffix}.pt"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import os
 import socket
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .refused_job import RefusedJobError
+from .training_program import is_of_training
 
 LOCK_FILE = ".in-use"
 
@@ -31,8 +31,7 @@ def keep_second_jobs_out(distributed_utils: Any) -> None:
 
     @functools.wraps(original)
     def call_main(cfg: Any, main: Any, **named: Any) -> Any:
-        program = getattr(inspect.unwrap(main), "__globals__", {}).get("__spec__")
-        if program is None or program.name != "fairseq_cli.train" or cfg.checkpoint.no_save:
+        if not is_of_training(main) or cfg.checkpoint.no_save:
             return original(cfg, main, **named)
         is_writer = distributed_utils.is_master
         return original(cfg, functools.partial(_main_with_lock, main, is_writer), **named)
