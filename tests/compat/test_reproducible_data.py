@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import BaseWrapperDataset, Dictionary, ListDataset, MaskTokensDataset, data_utils
-from fairseq.data.iterators import EpochBatchIterator
+from fairseq.data.iterators import BackgroundConsumer, EpochBatchIterator
 
 from tupe_plugin.compat.reproducible_data import ForkSafeLock
 
@@ -72,16 +72,16 @@ def epochs(masked: MaskTokensDataset, num_workers: int, first: int, last: int) -
     )
     for _ in range(first, last + 1):
         yield torch.cat(list(batches.next_epoch_itr(shuffle=False))).tolist()
+        for thread in threading.enumerate():
+            if isinstance(thread, BackgroundConsumer):
+                thread.join(10)
+        # While its iterator is still there. If workers are left to the garbage collector, torch
+        # waits 5 seconds for each.
+        assert multiprocessing.active_children() == []
 
 
-def test_every_epoch_masks_anew_with_any_number_of_workers(
-    masked: MaskTokensDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Seconds that torch waits for a worker process to end; it is 5, and whatever test runs when the
-    # loader is collected would wait.
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)
+def test_every_epoch_masks_anew_with_any_number_of_workers(masked: MaskTokensDataset) -> None:
     without_workers = list(epochs(masked, 0, 1, 3))
     assert without_workers[0] != without_workers[1] != without_workers[2]
     assert list(epochs(masked, 1, 1, 3)) == without_workers
     assert list(epochs(masked, 1, 3, 3)) == without_workers[2:]
-    gc.collect()

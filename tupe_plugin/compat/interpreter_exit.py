@@ -29,7 +29,7 @@ def stop_prefetching_at_exit(iterators: Any) -> None:
         def __init__(
             self, queue: Any, source: Iterable[Any], max_len: int | None, cuda_device: Any
         ) -> None:
-            super().__init__(queue, _until(exiting, source), max_len, cuda_device)
+            super().__init__(queue, _Until(exiting, source), max_len, cuda_device)
             consumers.add(self)
 
     def stop_all() -> None:
@@ -44,11 +44,22 @@ def stop_prefetching_at_exit(iterators: Any) -> None:
     iterators.BackgroundConsumer = BackgroundConsumer
 
 
-def _until(event: threading.Event, source: Iterable[Any]) -> Iterator[Any]:
-    for item in source:
-        if event.is_set():
-            return
-        yield item
+class _Until:
+    """What there is in `source` before the event.
+
+    Not an iterator, which the consumer would keep after its last batch, and in it the loader's
+    worker processes. The garbage collector, when it gets to them, closes the queue by which they
+    are told to end before it tells them, and torch waits 5 seconds for each.
+    """
+
+    def __init__(self, event: threading.Event, source: Iterable[Any]) -> None:
+        self._event, self._source = event, source
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._source:
+            if self._event.is_set():
+                return
+            yield item
 
 
 def _make_room(batches: queue.Queue[Any]) -> None:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from .module_view import ModuleView
+
 
 class ForkSafeLock:
     """A lock for the threads of one process; a forked child begins with a free one."""
@@ -51,18 +53,19 @@ def seed_numpy_one_thread_at_a_time(data_utils: Any) -> None:
 def start_loaders_anew_in_each_epoch(iterators: Any) -> None:
     """Every epoch masks the same tokens, and a resumed run masks others than an uninterrupted one.
 
-    Where: fairseq/data/iterators.py:480 keeps the DataLoader from one epoch to the next, and with
-    it the worker processes, whose copies of the data set never learn the number of the epoch.
+    Where: fairseq/data/iterators.py:499 keeps a DataLoader and its worker processes from one epoch
+    to the next; their copies of the data set never learn the number of the epoch.
     When: `--num-workers` of 1 (the default) or more.
     Fix: worker processes live for one epoch. Without them nothing changes.
     Upstream: https://github.com/huggingface/datasets/issues/6673 is the same trap elsewhere
     """
-    original = iterators.EpochBatchIterator._get_iterator_for_epoch
+    torch = iterators.torch
+    loader = torch.utils.data.DataLoader
 
-    @functools.wraps(original)
-    def get_iterator_for_epoch(self: Any, *arguments: Any, **options: Any) -> Any:
-        if self.num_workers > 0:
-            self.reuse_dataloader = False
-        return original(self, *arguments, **options)
+    def loader_of_one_epoch(
+        *arguments: Any, persistent_workers: bool = False, **options: Any
+    ) -> Any:
+        return loader(*arguments, **options)
 
-    iterators.EpochBatchIterator._get_iterator_for_epoch = get_iterator_for_epoch
+    data = ModuleView(torch.utils.data, DataLoader=loader_of_one_epoch)
+    iterators.torch = ModuleView(torch, utils=ModuleView(torch.utils, data=data))
