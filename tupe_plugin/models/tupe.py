@@ -1,18 +1,17 @@
-# ruff: noqa: UP045  (fairseq reads Optional[...] of a config dataclass, not X | None)
 """``--arch tupe_*``: the TUPE encoder as a fairseq model, for masked LM and sentence prediction.
 
-The equations are in ``tupe_plugin/core/encoder.py`` and the files which it names.
+The equations are in ``tupe_plugin/core/encoder.py`` and the files which it names, the options in
+``tupe_options.py``.
 """
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Optional
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 import torch
 from fairseq import utils
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import (
     FairseqEncoder,
     FairseqEncoderModel,
@@ -25,12 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.available_memory import available_bytes, format_bytes
-from ..core.bounds import Number, Whole, check_options, option
+from ..core.bounds import Whole
 from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
-from ..core.position_scheme import POSITION_SCHEMES, PositionScheme, position_scheme
-from .bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
+from ..core.position_scheme import scheme_of
+from .bitfit_terms import freeze_all_but_biases
 from .checkpoint_fit import (
     check_sizes,
     fit_heads,
@@ -39,100 +38,11 @@ from .checkpoint_fit import (
     rename_in_place,
     why_not_fit,
 )
+from .tupe_options import TupeConfig, check_tupe_options, named
 
 logger = logging.getLogger(__name__)
 
-_DROPOUT = Number(0, 1, open_above=True)
 _CLASSES = Whole(1, 1_000_000)
-
-
-@dataclass
-class TupeConfig(FairseqDataclass):
-    """Options of the model; what is None here is set by the architecture (``--arch``)."""
-
-    encoder_layers: Optional[int] = option(
-        None, Whole(1, 1_000), "number of layers (default: the architecture's)"
-    )
-    encoder_embed_dim: Optional[int] = option(
-        None, Whole(1, 100_000), "width of the encoder (default: the architecture's)"
-    )
-    encoder_ffn_embed_dim: Optional[int] = option(
-        None,
-        Whole(1, 1_000_000),
-        "inner width of the feed-forward blocks (default: the architecture's)",
-    )
-    encoder_attention_heads: Optional[int] = option(
-        None, Whole(1, 100_000), "attention heads (default: the architecture's)"
-    )
-    position_scheme: ChoiceEnum(list(POSITION_SCHEMES)) = field(  # type: ignore[valid-type]
-        default="tupe-a",
-        metadata={
-            "help": "what the encoder knows of positions, a row of Table 1 of the TUPE paper, "
-            "or none"
-        },
-    )
-    rel_pos: bool = field(
-        default=False,
-        metadata={"help": "add relative positions: tupe-a becomes tupe-r, bert-a becomes bert-r"},
-    )
-    rel_pos_bins: int = option(
-        32,
-        Whole(4, 100_000, even=True),
-        "bins of the relative positions, half of them for each direction",
-    )
-    max_rel_pos: int = option(
-        128,
-        Whole(2, 1_000_000),
-        "distance from which on all relative positions share a bin",
-    )
-    max_positions: int = option(
-        512,
-        Whole(3, 1_000_000),  # <s>, a word, </s>
-        "longest sequence in tokens; fine-tuning takes the pre-training's",
-    )
-    position_offset: int = option(
-        0,
-        Whole(0, 1_000),
-        "rows of the learned positions that come before the first position and are never read, "
-        "beyond --max-positions (RoBERTa and MPNet: 2)",
-    )
-    num_segments: int = option(
-        0,
-        Whole(0, 1_000),
-        "token types: the sentences of a pair, told apart by the </s> before them, have a vector "
-        "each, in the input (BERT: 2; then leave --separator-token out)",
-    )
-    embedding_normalize: bool = field(
-        default=False, metadata={"help": "LayerNorm on the embeddings"}
-    )
-    encoder_normalize_before: bool = field(
-        default=False, metadata={"help": "LayerNorm before each block (pre-LN) and after the last"}
-    )
-    layer_norm_eps: float = option(
-        1e-5, Number(1e-30, 1), "added to the variance in every LayerNorm (BERT: 1e-12)"
-    )
-    activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
-        default="gelu", metadata={"help": "activation of feed-forward blocks and masked-LM head"}
-    )
-    dropout: float = option(0.1, _DROPOUT, "dropout after embedding, attention and feed-forward")
-    attention_dropout: float = option(0.1, _DROPOUT, "dropout on the attention weights")
-    activation_dropout: float = option(0.0, _DROPOUT, "dropout after the feed-forward activation")
-    pooler_dropout: float = option(
-        0.1, _DROPOUT, "dropout before the classification head's output layer"
-    )
-    pooler_input_dropout: float = option(
-        0.0,
-        _DROPOUT,
-        "dropout before the classification head's dense layer (RoBERTa: as --pooler-dropout)",
-    )
-    pooler_activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
-        default="tanh", metadata={"help": "activation of the classification head's dense layer"}
-    )
-    load_checkpoint_heads: bool = field(
-        default=False,
-        metadata={"help": "take over the classification heads of a loaded checkpoint"},
-    )
-    bitfit_terms: Optional[str] = option(None, *BITFIT_TERMS)
 
 
 @register_model("tupe", dataclass=TupeConfig)
@@ -165,42 +75,11 @@ class TupeModel(FairseqEncoderModel):
                 f"{cfg.max_positions}: raise --max-positions or lower --tokens-per-sample"
             )
         _check_memory(cfg, task.source_dictionary)
-        logger.debug("position scheme %s", _scheme(cfg).name)  # `tupe predict` builds models too
+        # Not at level info: `tupe predict` builds models too.
+        logger.debug("position scheme %s", scheme_of(named(cfg)).name)
         return cls(cfg, TupeFairseqEncoder(cfg, task.source_dictionary))
 
-    @staticmethod
-    def check_options(cfg: Any) -> None:
-        """Refuse options that are out of bounds, or do not fit each other.
-
-        Raises:
-            ValueError: there is such an option.
-        """
-        check_options(cfg, TupeConfig)
-        embed_dim, heads = (
-            getattr(cfg, name, None) for name in ("encoder_embed_dim", "encoder_attention_heads")
-        )
-        if embed_dim and heads and embed_dim % heads:
-            raise ValueError(
-                f"--encoder-embed-dim {embed_dim} is no multiple of --encoder-attention-heads "
-                f"{heads}: each head needs the same number of features"
-            )
-        try:
-            scheme = _scheme(cfg)
-        except ValueError as error:
-            raise ValueError(f"--rel-pos: {error}") from None
-        if cfg.position_offset and not scheme.has_learned:
-            raise ValueError(
-                f"--position-offset {cfg.position_offset}: position scheme {scheme.name} has no "
-                "learned positions in its input; leave the option out, or give --position-scheme "
-                "bert-a or bert-r"
-            )
-        one_by_one = cfg.rel_pos_bins // 4
-        if scheme.has_relative and cfg.max_rel_pos <= one_by_one:
-            raise ValueError(
-                f"--max-rel-pos {cfg.max_rel_pos}: give more than {one_by_one}, the distances "
-                f"that --rel-pos-bins {cfg.rel_pos_bins} tells apart one by one"
-            )
-
+    check_options = staticmethod(check_tupe_options)
     why_not_fit = staticmethod(why_not_fit)
 
     def forward(
@@ -208,7 +87,7 @@ class TupeModel(FairseqEncoderModel):
         src_tokens: Tensor,
         features_only: bool = False,
         return_all_hiddens: bool = False,
-        classification_head_name: Optional[str] = None,
+        classification_head_name: str | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, dict[str, Any]]:
         """Encode and, unless ``features_only``, predict.
@@ -245,8 +124,8 @@ class TupeModel(FairseqEncoderModel):
     def register_classification_head(
         self,
         name: str,
-        num_classes: Optional[int] = None,
-        inner_dim: Optional[int] = None,
+        num_classes: int | None = None,
+        inner_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Add a head, or put a new one in the place of that name.
@@ -305,7 +184,7 @@ class TupeFairseqEncoder(FairseqEncoder):
             ffn_embed_dim=cfg.encoder_ffn_embed_dim,
             num_heads=cfg.encoder_attention_heads,
             max_positions=cfg.max_positions,
-            scheme=_scheme(cfg),
+            scheme=scheme_of(named(cfg)),
             num_bins=cfg.rel_pos_bins,
             max_distance=cfg.max_rel_pos,
             position_offset=cfg.position_offset,
@@ -332,7 +211,7 @@ class TupeFairseqEncoder(FairseqEncoder):
         src_tokens: Tensor,
         features_only: bool = False,
         return_all_hiddens: bool = False,
-        masked_tokens: Optional[Tensor] = None,
+        masked_tokens: Tensor | None = None,
         **unused: Any,
     ) -> tuple[Tensor, dict[str, Any]]:
         """See :meth:`TupeModel.forward`."""
@@ -343,10 +222,6 @@ class TupeFairseqEncoder(FairseqEncoder):
 
     def max_positions(self) -> int:
         return self.sentence_encoder.max_positions
-
-
-def _scheme(cfg: Any) -> PositionScheme:
-    return position_scheme(str(cfg.position_scheme), relative=cfg.rel_pos)
 
 
 def _check_memory(cfg: DictConfig, dictionary: Any) -> None:
@@ -369,10 +244,6 @@ def _activation(name: str) -> Callable[[Tensor], Tensor]:
     return F.gelu if str(name) == "gelu" else utils.get_activation_fn(str(name))
 
 
-def _names(cfg: Any) -> Collection[str]:
-    return cfg if isinstance(cfg, Mapping) else vars(cfg)
-
-
 def _architecture(layers: int, embed_dim: int, heads: int) -> Callable[[Any], None]:
     sizes = {
         "encoder_layers": layers,
@@ -383,7 +254,7 @@ def _architecture(layers: int, embed_dim: int, heads: int) -> Callable[[Any], No
 
     def set_sizes(cfg: Any) -> None:
         for declared in fields(TupeConfig):
-            if declared.name not in _names(cfg):  # a checkpoint from before there was the option
+            if declared.name not in named(cfg):  # a checkpoint from before there was the option
                 setattr(cfg, declared.name, declared.default)
         for name, value in sizes.items():
             if getattr(cfg, name, None) is None:
