@@ -23,7 +23,7 @@ from torch.nn import functional as F
 import tupe_plugin
 from tests.adapters import small_batches as small
 from tests.adapters.test_adversarial_criterion import adversarial, plain
-from tests.adapters.test_layer_decay import CLASSES, DECAY, LR, configuration
+from tests.contracts.optimizers import CLASSES, DECAY, LR, configuration
 from tests.core.random_parameters import randomized
 from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
 from tupe_plugin.models.tupe import TupeConfig, TupeModel

@@ -3,102 +3,47 @@
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import fairseq
 import pytest
 import torch
-from fairseq import options
-from fairseq.data import Dictionary
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimizer, build_optimizer
+from fairseq.optim import build_optimizer
 from fairseq.optim.adam import FairseqAdam as StockAdam
 from fairseq.optim.lr_scheduler import build_lr_scheduler
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import ConfigKeyError
 from torch import nn
 
+from tests.contracts.optimizers import (
+    CLASSES,
+    DECAY,
+    DECAYED,
+    LAYERS,
+    LR,
+    PRECISIONS,
+    build_model,
+    configuration,
+    in_training,
+    trained,
+    wrapped,
+)
 from tests.end_to_end.training_jobs import differences
 from tests.references.layer_decay import learning_rate
 from tupe_plugin.core.encoder_view import UnknownEncoderError
-from tupe_plugin.models.tupe import TupeConfig, TupeModel
-from tupe_plugin.optim.adam import FairseqAdam
-from tupe_plugin.optim.mfac import FairseqMFAC
-from tupe_plugin.registration import register
+from tupe_plugin.models.tupe import TupeModel
 
-register(fairseq)
-
-LAYERS, LR, DECAY = 3, 0.125, 0.5
-OPTIMIZERS = {
-    "adam": ("--adam-eps", "1e-20"),
-    "mfac": ("--mfac-num-grads", "499", "--mfac-damping", "0.1"),
-}
-CLASSES = {"adam": FairseqAdam, "mfac": FairseqMFAC}
-DECAYED = {"optimizer__layer_decay": DECAY}
-WEIGHT_DECAY = {"optimizer__weight_decay": 0.25}
-
-both_optimizers = pytest.mark.parametrize("name", list(OPTIMIZERS))
-
-
-@functools.cache
-def parsed_once(name: str, *flags: str) -> Any:
-    parser = options.get_training_parser()
-    line = ["data", "--task", "masked_lm", "--arch", "tupe_tiny", "--lr", str(LR)]
-    line += ["--optimizer", name, *OPTIMIZERS.get(name, ()), *flags]
-    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, line))
-
-
-def configuration(name: str, *flags: str, **overrides: object) -> Any:
-    """What fairseq-train makes of a command line, with some values set: `common__fp16=True`."""
-    cfg = copy.deepcopy(parsed_once(name, *flags))
-    for key, value in overrides.items():
-        OmegaConf.update(cfg, key.replace("__", "."), value)
-    return cfg
-
-
-def build_model(dtype: torch.dtype = torch.float32, **settings: Any) -> TupeModel:
-    torch.manual_seed(1)
-    dictionary = Dictionary()
-    for number in range(3):
-        dictionary.add_symbol(f"w{number}")
-    cfg = TupeConfig(
-        encoder_layers=LAYERS,
-        encoder_embed_dim=10,
-        encoder_ffn_embed_dim=7,
-        encoder_attention_heads=2,
-        max_positions=5,
-        encoder_normalize_before=True,
-        embedding_normalize=True,
-        rel_pos=True,
-    )
-    for key, value in settings.items():
-        setattr(cfg, key, value)
-    task = SimpleNamespace(cfg=SimpleNamespace(), source_dictionary=dictionary)
-    model = TupeModel.build_model(cfg, task)
-    model.register_classification_head("sentence", num_classes=2)
-    for param in model.parameters():
-        nn.init.zeros_(param)  # what a step adds is then what they are
-    return in_training(model.to(dtype))
-
-
-def in_training(model: nn.Module) -> Any:
-    """As fairseq's trainer says it while it builds an optimizer."""
-    fairseq.optim.model_in_training = model
-    return model
+both_optimizers = pytest.mark.parametrize("name", list(CLASSES))
+# Flat float16 has no depths.
+every_precision = pytest.mark.parametrize("precision", [p for p in PRECISIONS if p != "fp16"])
 
 
 @pytest.fixture(autouse=True)
 def _trainer_is_done():
     yield
     vars(fairseq.optim).pop("model_in_training", None)
-
-
-def trained(model: TupeModel) -> list[nn.Parameter]:
-    return [param for param in model.parameters() if param.requires_grad]
 
 
 def backward(optimizer: Any, params: Sequence[nn.Parameter], step: int) -> None:
@@ -138,37 +83,6 @@ def assert_moved_by_its_own_rate(model: TupeModel, *, rtol: float = 1e-5) -> Non
         torch.testing.assert_close(value, torch.full_like(value, rate * move), rtol=rtol, atol=0)
 
 
-FP16 = {"common__fp16": True, "common__fp16_init_scale": 4}
-UNFLAT = {**FP16, "common__fp16_no_flatten_grads": True}
-WRAPPERS = {
-    "fp32": (None, {}, torch.float32),
-    "fp16 unflat": (FP16Optimizer, UNFLAT, torch.float16),
-    "bf16": (FP16Optimizer, {"common__bf16": True}, torch.bfloat16),
-    "fp16 memory": (
-        MemoryEfficientFP16Optimizer,
-        {**FP16, "common__memory_efficient_fp16": True},
-        torch.float16,
-    ),
-    "bf16 memory": (
-        MemoryEfficientFP16Optimizer,
-        {"common__bf16": True, "common__memory_efficient_bf16": True},
-        torch.bfloat16,
-    ),
-    "amp": (AMPOptimizer, {"common__amp": True}, torch.float32),
-}
-every_precision = pytest.mark.parametrize("precision", list(WRAPPERS))
-
-
-def wrapped(name: str, precision: str, model: TupeModel, **overrides: object) -> Any:
-    """The optimizer as fairseq's trainer builds it."""
-    wrapper, settings, _ = WRAPPERS[precision]
-    in_training(model)
-    cfg = configuration(name, **settings, **overrides)
-    if wrapper is None:
-        return build_optimizer(cfg.optimizer, trained(model))
-    return wrapper.build_optimizer(cfg, trained(model))
-
-
 # ---- the flag
 
 
@@ -205,7 +119,7 @@ def test_other_optimizers_do_not_know_the_flag(name: str, capsys) -> None:
 
 
 def test_other_optimizers_refuse_it_in_a_configuration_of_hydra() -> None:
-    cfg = configuration("nag").optimizer
+    cfg = copy.deepcopy(configuration("nag").optimizer)
     with open_dict(cfg):
         cfg.layer_decay = DECAY
     with pytest.raises(ConfigKeyError, match="Key 'layer_decay' not in 'FairseqNAGConfig'"):
@@ -218,11 +132,10 @@ def test_other_optimizers_refuse_it_in_a_configuration_of_hydra() -> None:
 @both_optimizers
 @every_precision
 def test_each_depth_moves_by_its_own_rate(name: str, precision: str) -> None:
-    model = build_model(WRAPPERS[precision][2])
+    model = build_model(PRECISIONS[precision].dtype)
     optimizer = wrapped(name, precision, model, **DECAYED)
     train(optimizer, model, range(1))
-    rounding = {torch.float16: 2e-3, torch.bfloat16: 1e-2}.get(WRAPPERS[precision][2], 1e-5)
-    assert_moved_by_its_own_rate(model, rtol=rounding)
+    assert_moved_by_its_own_rate(model, rtol=PRECISIONS[precision].rounding)
     assert optimizer.get_lr() == LR
 
 
@@ -291,14 +204,14 @@ def test_bias_terms_only(name: str) -> None:
 
 @every_precision
 def test_decay_1_is_stock_adam_bit_for_bit(precision: str) -> None:
-    models = [build_model(WRAPPERS[precision][2]) for _ in range(2)]
-    ours = wrapped("adam", precision, models[0], **WEIGHT_DECAY)
-    theirs = wrapped("adam", precision, models[1], **WEIGHT_DECAY)
+    models = [build_model(PRECISIONS[precision].dtype) for _ in range(2)]
+    decay = {"optimizer__weight_decay": 0.25}
+    ours, theirs = (wrapped("adam", precision, model, **decay) for model in models)
     stock = StockAdam(
-        configuration("adam", **WEIGHT_DECAY).optimizer,
+        configuration("adam", **decay).optimizer,
         [param for group in theirs.param_groups for param in group["params"]],
     )
-    if WRAPPERS[precision][0] is None:
+    if PRECISIONS[precision].wrapper is None:
         theirs = stock
     else:
         inside = "fp32_optimizer" if hasattr(theirs, "fp32_optimizer") else "wrapped_optimizer"
@@ -311,28 +224,7 @@ def test_decay_1_is_stock_adam_bit_for_bit(precision: str) -> None:
     assert type(ours).__name__ == type(theirs).__name__  # goes into checkpoints
 
 
-# ---- checkpoints
-
-
-@both_optimizers
-@every_precision
-def test_resumed_run_equals_an_uninterrupted_one(name: str, precision: str) -> None:
-    models = [build_model(WRAPPERS[precision][2]) for _ in range(2)]
-    whole, first = (wrapped(name, precision, model, **DECAYED) for model in models)
-    train(whole, models[0], range(5))
-    train(first, models[1], range(3))
-    saved = copy.deepcopy(first.state_dict())
-    assert len(saved["param_groups"]) == 1
-    assert "lr_scale" not in saved["param_groups"][0]
-    second = wrapped(name, precision, models[1], **DECAYED)
-    if isinstance(second, FP16Optimizer):  # of these copies a checkpoint has the rounded values
-        for copied, param in zip(second.fp32_params, first.fp32_params, strict=True):
-            copied.data.copy_(param.data)
-    second.load_state_dict(saved)
-    train(second, models[1], range(3, 5))
-    assert list(differences(whole.state_dict(), second.state_dict())) == []
-    for one, other in zip(trained(models[0]), trained(models[1]), strict=True):
-        assert torch.equal(one, other)
+# ---- checkpoints: see also tests/contracts/test_optimizers.py
 
 
 @both_optimizers

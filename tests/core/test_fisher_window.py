@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 import torch
@@ -321,8 +322,7 @@ def test_other_parameters_are_refused() -> None:
     ("settings", "message"),
     [
         ({"num_grads": 0}, "num_grads=0"),
-        ({"damping": 0.0}, "damping=0.0"),
-        ({"damping": float("nan")}, "damping=nan"),
+        *(({"damping": value}, f"damping={value}") for value in (0.0, -1e-6, math.inf, math.nan)),
         ({"dtype": torch.int8}, "int8"),
     ],
 )
