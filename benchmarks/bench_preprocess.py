@@ -25,7 +25,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from preprocess.filters.apply_bpe import BytePairEncoder
 from preprocess.filters.drop_duplicates import drop_duplicates
 from preprocess.filters.learn_bpe import learn_bpe
 from preprocess.filters.open_text import read_lines
@@ -33,7 +32,8 @@ from preprocess.filters.read_wiki_dump import read_articles
 from preprocess.filters.split_documents import split_documents
 from preprocess.filters.step_chain import Chain
 from preprocess.filters.strip_wikitext import strip_wikitext
-from preprocess.filters.tokenize_words import PROTECTED_WORDS
+from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS
+from tupe_plugin.data.units.apply_bpe import BytePairEncoder
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STEPS = (

@@ -144,6 +144,13 @@ def test_checkpoint_knows_of_no_command_and_no_patch(path: Path) -> None:
     assert [name for name in ours if not name.startswith(allowed)] == []
 
 
+@pytest.mark.parametrize("path", python_files(PACKAGE / "data"), ids=relative)
+def test_data_knows_of_no_model(path: Path) -> None:
+    ours = [name for name in imported_modules(path) if name.split(".")[0] in OUR_PACKAGES]
+    allowed = ("tupe_plugin.data.", "tupe_plugin.core.")
+    assert [name for name in ours if not name.startswith(allowed)] == []
+
+
 @pytest.mark.parametrize("path", python_files(ROOT / "tests" / "references"), ids=lambda p: p.name)
 def test_references_never_import_what_they_are_held_against(path: Path) -> None:
     assert [name for name in imported_modules(path) if name.startswith("tupe_plugin")] == []

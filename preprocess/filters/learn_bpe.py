@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from preprocess.filters.apply_bpe import END_OF_WORD
-from preprocess.filters.tokenize_words import PROTECTED_WORDS
 from tupe_plugin.core.bounds import COUNT
+from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS
+from tupe_plugin.data.units.apply_bpe import END_OF_WORD
 
 _MIN_FREQUENCY = 2  # subword-nmt's: a pair seen once is not worth a unit
 

@@ -15,10 +15,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from preprocess.filters.apply_bpe import BadCodesError
-from preprocess.filters.apply_wordpiece import BadVocabularyError
 from preprocess.filters.open_text import UnreadableTextError, read_lines
-from preprocess.filters.perl_scripts import PerlScriptError
 from preprocess.filters.step_chain import DOCUMENT_STEPS, LINE_STEPS, Chain, Step
 from preprocess.filters.worker_pool import (
     BLOCK_CHARACTERS,
@@ -75,14 +72,7 @@ class LineMapper(WorkerPool):
 
 
 # What a person can mend; each message says what is wrong and where.
-MISTAKES = (
-    BadCodesError,
-    BadVocabularyError,
-    PerlScriptError,
-    UnreadableTextError,
-    ValueError,
-    OSError,
-)
+MISTAKES = (UnreadableTextError, ValueError, OSError)
 
 
 def map_files(

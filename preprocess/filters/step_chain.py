@@ -11,20 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preprocess.filters.apply_bpe import BytePairEncoder, read_codes
-from preprocess.filters.apply_wordpiece import WordPieceEncoder, read_vocabulary
-from preprocess.filters.clean_punctuation import clean_punctuation
 from preprocess.filters.filter_paragraphs import Limits, fault_of
-from preprocess.filters.lowercase_text import lowercase_text
 from preprocess.filters.merge_short_sentences import merge_short_sentences
-from preprocess.filters.normalize_punctuation import normalize_punctuation
-from preprocess.filters.perl_scripts import run_perl_script, scripts_folder
-from preprocess.filters.remove_nonprinting import remove_nonprinting
-from preprocess.filters.replace_addresses import replace_addresses
 from preprocess.filters.segment_sentences import segment_sentences
-from preprocess.filters.split_hyphens import split_hyphens
 from preprocess.filters.split_long_lines import split_long_line
-from preprocess.filters.tokenize_words import tokenize_words
+from tupe_plugin.data.line_steps import LINE_STEPS as SHARED_LINE_STEPS
+from tupe_plugin.data.line_steps import LineStep, UnitFiles
 
 # Passages (lists of lines) in, as many passages out; counts what it drops.
 Step = Callable[[list[list[str]], Counter[str]], list[list[str]]]
@@ -57,23 +49,14 @@ class Chain:
         return {step: STEPS[step](self) for step in self.steps}
 
 
-def each_line(function: Callable[[str], str]) -> Step:
-    """A step out of a function of one line."""
+def of_lines(step: LineStep) -> Step:
+    """A step out of a function of lines that keeps their number: one call for the block."""
 
-    def step(passages: list[list[str]], counts: Counter[str]) -> list[list[str]]:
-        return [[function(line) for line in lines] for lines in passages]
-
-    return step
-
-
-def all_lines(function: Callable[[list[str]], list[str]]) -> Step:
-    """A step out of a function of many lines that keeps their number: one call for the block."""
-
-    def step(passages: list[list[str]], counts: Counter[str]) -> list[list[str]]:
-        mapped = iter(function([line for lines in passages for line in lines]))
+    def of_passages(passages: list[list[str]], counts: Counter[str]) -> list[list[str]]:
+        mapped = iter(step([line for lines in passages for line in lines]))
         return [[next(mapped) for _ in lines] for lines in passages]
 
-    return step
+    return of_passages
 
 
 def each_passage(function: Callable[[list[str]], list[str]]) -> Step:
@@ -115,46 +98,22 @@ def _merge_short_sentences(chain: Chain) -> Step:
     )
 
 
-def _apply_bpe(chain: Chain) -> Step:
-    if chain.bpe_codes is None:
-        raise ValueError("apply_bpe needs --bpe-codes FILE")
-    return each_line(BytePairEncoder(read_codes(chain.bpe_codes)))
-
-
-def _apply_wordpiece(chain: Chain) -> Step:
-    if chain.vocab is None:
-        raise ValueError("apply_wordpiece needs --vocab FILE")
-    return each_line(WordPieceEncoder(read_vocabulary(chain.vocab), lowercase=not chain.cased))
-
-
 def _split_long_lines(chain: Chain) -> Step:
     limit = chain.max_line_tokens
     if limit is None or limit < 1:
         raise ValueError(f"split_long_lines needs --max-line-tokens of at least 1, not {limit}")
-    return each_line(lambda line: split_long_line(line, max_tokens=limit))
+    return of_lines(lambda lines: [split_long_line(line, max_tokens=limit) for line in lines])
 
 
-def _perl(script: str) -> Callable[[Chain], Step]:
-    def build(chain: Chain) -> Step:
-        scripts_folder()  # a script that is not there is said before any work is done
-        return all_lines(lambda lines: run_perl_script(script, lines))
-
-    return build
+def _shared(name: str) -> Callable[[Chain], Step]:
+    """A step of the package, which a raw sentence goes through as well."""
+    return lambda chain: of_lines(
+        SHARED_LINE_STEPS[name](UnitFiles(chain.bpe_codes, chain.vocab, chain.cased))
+    )
 
 
 LINE_STEPS: dict[str, Callable[[Chain], Step]] = {
-    "replace_addresses": lambda chain: each_line(replace_addresses),
-    "clean_punctuation": lambda chain: each_line(clean_punctuation),
-    "normalize_punctuation": lambda chain: each_line(normalize_punctuation),
-    "remove_nonprinting": lambda chain: each_line(remove_nonprinting),
-    "split_hyphens": lambda chain: each_line(split_hyphens),
-    "tokenize_words": lambda chain: each_line(tokenize_words),
-    "perl_normalize_punctuation": _perl("normalize-punctuation.perl"),
-    "perl_remove_nonprinting": _perl("remove-non-printing-char.perl"),
-    "perl_tokenize_words": _perl("tokenizer.perl"),
-    "lowercase_text": lambda chain: each_line(lowercase_text),
-    "apply_bpe": _apply_bpe,
-    "apply_wordpiece": _apply_wordpiece,
+    **{name: _shared(name) for name in SHARED_LINE_STEPS},
     "split_long_lines": _split_long_lines,
 }
 DOCUMENT_STEPS: dict[str, Callable[[Chain], Step]] = {

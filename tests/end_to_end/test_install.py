@@ -119,7 +119,8 @@ def test_setup_py_builds_the_same_files(checkout: Path, wheel: Path) -> None:
 
     assert files(other) == files(wheel)
     assert {"_tupe_plugin_startup.pth", "_tupe_plugin_startup.py"} < files(wheel)
-    assert "tupe_plugin/commands/glue_tasks.toml" in files(wheel)
+    for read in ("commands/glue_tasks.toml", "data/text/protected_words.txt"):
+        assert f"tupe_plugin/{read}" in files(wheel)
 
 
 def test_the_wheel_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:

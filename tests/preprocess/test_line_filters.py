@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocess.filters.clean_punctuation import clean_punctuation
-from preprocess.filters.lowercase_text import lowercase_text
-from preprocess.filters.normalize_punctuation import normalize_punctuation
 from preprocess.filters.open_text import drop_invalid_utf8
-from preprocess.filters.remove_nonprinting import remove_nonprinting
-from preprocess.filters.replace_addresses import replace_addresses
-from preprocess.filters.split_hyphens import split_hyphens
 from preprocess.filters.split_long_lines import split_long_line
-from preprocess.filters.tokenize_words import PROTECTED_WORDS, tokenize_words
+from tupe_plugin.data.text.clean_punctuation import clean_punctuation
+from tupe_plugin.data.text.lowercase_text import lowercase_text
+from tupe_plugin.data.text.normalize_punctuation import normalize_punctuation
+from tupe_plugin.data.text.remove_nonprinting import remove_nonprinting
+from tupe_plugin.data.text.replace_addresses import replace_addresses
+from tupe_plugin.data.text.split_hyphens import split_hyphens
+from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS, tokenize_words
 
 TABLES = {
     replace_addresses: [

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sacremoses import MosesTokenizer
 
-from preprocess.filters.normalize_punctuation import normalize_punctuation
-from preprocess.filters.perl_scripts import (
+from tupe_plugin.data.text.normalize_punctuation import normalize_punctuation
+from tupe_plugin.data.text.perl_scripts import (
     PerlScriptError,
     protected_words_text,
     run_perl_script,
     scripts_folder,
 )
-from preprocess.filters.remove_nonprinting import remove_nonprinting
-from preprocess.filters.tokenize_words import tokenize_words
+from tupe_plugin.data.text.remove_nonprinting import remove_nonprinting
+from tupe_plugin.data.text.tokenize_words import tokenize_words
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared" / "reference" / "moses"
@@ -146,5 +146,5 @@ def test_scripts_that_are_not_there_are_named_with_the_way_to_get_them(tmp_path,
 
 
 def test_the_words_protected_in_perl_are_those_protected_here():
-    path = ROOT / "preprocess" / "filters" / "protected_words.txt"
+    path = ROOT / "tupe_plugin" / "data" / "text" / "protected_words.txt"
     assert path.read_text("utf-8") == protected_words_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.filters.apply_wordpiece import (
+from tupe_plugin.data.units.apply_wordpiece import (
     BadVocabularyError,
     WordPieceEncoder,
     dictionary_text,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import models
 
-from preprocess.filters.tokenize_words import PROTECTED_WORDS
+from ..text.tokenize_words import PROTECTED_WORDS
 
 END_OF_WORD = "</w>"
 CONTINUED = "@@"
@@ -18,7 +18,7 @@ _UNKNOWN = "<unk>"
 _CACHED_WORDS = 1_000_000
 
 
-class BadCodesError(Exception):
+class BadCodesError(ValueError):
     """A codes file that cannot be used; the message names the file and the line."""
 
 

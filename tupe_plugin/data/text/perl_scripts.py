@@ -11,9 +11,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from preprocess.filters.tokenize_words import PROTECTED_WORDS
+from .tokenize_words import PROTECTED_WORDS
 
-_SUBMODULE = Path(__file__).parents[2] / "third_party" / "mosesdecoder"
+_SUBMODULE = Path(__file__).parents[3] / "third_party" / "mosesdecoder"
 _ARGUMENTS = {
     "normalize-punctuation.perl": ["-l", "en"],
     "remove-non-printing-char.perl": [],
@@ -21,7 +21,7 @@ _ARGUMENTS = {
 }
 
 
-class PerlScriptError(Exception):
+class PerlScriptError(ValueError):
     """A script that is not there or does not do its work; the message says what to do."""
 
 

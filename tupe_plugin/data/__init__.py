@@ -1,0 +1,1 @@
+"""From text to what a model reads: the steps that training data and a raw sentence share."""

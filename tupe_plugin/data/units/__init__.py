@@ -1,0 +1,1 @@
+"""Steps that cut a line into the units of a vocabulary."""
