@@ -13,7 +13,7 @@ import torch
 
 from tupe_plugin.checkpoint.read import load
 from tupe_plugin.commands import main
-from tupe_plugin.commands.bitfit_delta import read_delta
+from tupe_plugin.commands.delta_file import read_delta
 
 HEAD = "sentence_classification_head"
 EMBED, FFN = 15, 7

@@ -289,7 +289,7 @@ def test_another_dtype_rounds_the_saved_gradients(
 
 
 def test_saved_rows_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tupe_plugin.core.fisher_window.SAVED_BLOCK_BYTES", 3 * 17 * 8)
+    monkeypatch.setattr("tupe_plugin.core.saved_window.SAVED_BLOCK_BYTES", 3 * 17 * 8)
     saved, rows = float64_window(11, 17), gradients(20, 17)
     for g in rows[:19]:
         saved.push(g)

@@ -2,33 +2,29 @@
 
     tuned model = base model, with the trained bias terms and the classification heads replaced
 
-A delta is a safetensors file of these tensors. Its metadata name the roles of the bias terms and
-the sizes of the model, and hold a fingerprint of everything that was frozen: SHA-256 over names,
-shapes and bytes. Training with `--fp16` or `--bf16` rounds the frozen weights too, so the precision
-is recorded, and a delta is applied to the base rounded in that way: the result equals the
-checkpoint of the training bit for bit.
+A delta is these tensors, with the roles of the bias terms, the sizes of the model, and a
+fingerprint of everything that was frozen: SHA-256 over names, shapes and bytes. Training with
+`--fp16` or `--bf16` rounds the frozen weights too, so the precision is recorded, and a delta is
+applied to the base rounded in that way: the result equals the checkpoint of the training bit for
+bit.
+`delta_file.py` keeps it on disk.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checkpoint.contents import check_finite
 from ..checkpoint.encoder_checkpoint import HEADS, EncoderCheckpoint
-from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..core.bitfit import parse_roles
 from ..core.encoder_family import BiasTerm
 from ..core.views.tupe import TUPE
 
-FORMAT = "tupe-delta 1"
 PRECISIONS = ("float32", "float16", "bfloat16")
 
 
@@ -38,7 +34,7 @@ class DeltaError(ValueError):
 
 @dataclass(frozen=True)
 class Delta:
-    """The contents of a delta file."""
+    """What is replaced in the base model, and what that model must be."""
 
     tensors: dict[str, Tensor]
     roles: tuple[str, ...]
@@ -145,67 +141,6 @@ def _check_bias(key: str, wanted: Tensor, delta: Delta, *, name: str) -> None:
         raise DeltaError(
             f"{name} is damaged: {key} is {is_there}, and should be {tuple(wanted.shape)}"
         )
-
-
-def delta_file(delta: Delta) -> bytes:
-    """The contents of a file for `read_delta`."""
-    from safetensors.torch import save
-
-    metadata = {
-        "format": FORMAT,
-        "bitfit_terms": ",".join(delta.roles),
-        "sizes": json.dumps(delta.sizes),
-        "parameters": str(delta.parameters),
-        "precision": delta.precision,
-        "frozen_sha256": delta.fingerprint,
-        "config": json.dumps(delta.config),
-    }
-    tensors = {key: tensor.contiguous().clone() for key, tensor in delta.tensors.items()}
-    return save(tensors, metadata={**metadata, "sha256": _checksum(metadata, tensors)})
-
-
-def read_delta(path: Path) -> Delta:
-    """Read what `delta_file` made.
-
-    Raises:
-        DeltaError: it is none.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    refuse_what_is_no_file(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        raise DeltaError(f"{path} is no safetensors file, or an incomplete one") from error
-    if metadata.get("format") != FORMAT:
-        raise DeltaError(f"{path} was not written by this version's `tupe delta save`")
-    checksum = metadata.pop("sha256", None)  # the first ones had none
-    if checksum is not None and checksum != _checksum(metadata, tensors):
-        raise DeltaError(f"{path} is damaged: it is not as `tupe delta save` wrote it")
-    try:
-        delta = Delta(
-            tensors=tensors,
-            roles=parse_roles(metadata["bitfit_terms"]),
-            sizes=dict(json.loads(metadata["sizes"])),
-            parameters=int(metadata["parameters"]),
-            precision=metadata["precision"],
-            fingerprint=metadata["frozen_sha256"],
-            config={part: dict(said) for part, said in json.loads(metadata["config"]).items()},
-        )
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise DeltaError(f"{path} is damaged: what it says of itself cannot be read") from error
-    if delta.precision not in PRECISIONS or delta.parameters < 1:
-        raise DeltaError(f"{path} is damaged: what it says of itself cannot be")
-    check_finite(tensors, path)
-    return delta
-
-
-def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """Of everything in a delta file."""
-    said = json.dumps(dict(metadata), sort_keys=True)
-    return hashlib.sha256(f"{said}\n{fingerprint(tensors)}".encode()).hexdigest()
 
 
 def sizes_of(checkpoint: EncoderCheckpoint) -> dict[str, Any]:

@@ -8,14 +8,8 @@ from pathlib import Path
 from ..checkpoint.encoder_checkpoint import HEADS, read_encoder_checkpoint
 from ..checkpoint.whole_file import whole_file
 from ..checkpoint.write import at_the_beginning, write_checkpoint
-from .bitfit_delta import (
-    Delta,
-    DeltaError,
-    apply_delta,
-    delta_file,
-    make_delta,
-    read_delta,
-)
+from .bitfit_delta import Delta, DeltaError, apply_delta, make_delta
+from .delta_file import delta_bytes, read_delta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +45,7 @@ def _save(args: argparse.Namespace) -> None:
     delta = make_delta(read_encoder_checkpoint(args.base), read_encoder_checkpoint(args.tuned))
     _check_new(args.output)
     with whole_file(args.output) as unfinished:
-        unfinished.write_bytes(delta_file(delta))
+        unfinished.write_bytes(delta_bytes(delta))
     print(f"wrote {args.output}: {_amount(delta)}")
 
 

@@ -49,6 +49,7 @@ from torch import Tensor
 
 from .damped_gram import DampedGram
 from .gradient_rows import GradientRows
+from .saved_window import as_saved, blocks_of, saved_row, slots_to_keep
 from .worker_columns import WorkerColumns
 
 logger = logging.getLogger(__name__)
@@ -57,8 +58,6 @@ logger = logging.getLogger(__name__)
 LARGEST_ERROR = 1e-3
 # u above.  A sum of products was off by 1 to 4 times the unit of rounding, for d up to 1e5.
 ROUNDING = {torch.float32: 2.0**-21, torch.float64: 2.0**-50}
-# Rows are saved in blocks of this many bytes: whoever moves a checkpoint moves one at a time.
-SAVED_BLOCK_BYTES = 2**28
 
 
 class FisherWindow:
@@ -158,7 +157,8 @@ class FisherWindow:
         """
         if self.columns.num_workers == 1:
             return
-        blocks = [self.columns.gather_rows(block, to=to) for block in self._blocks()]
+        own = blocks_of(self.rows.values[: self.num_filled], dim=self.dim)
+        blocks = [self.columns.gather_rows(block, to=to) for block in own]
         self._gathered = None
         if self.columns.rank == to:
             self._gathered = [block for block in blocks if block is not None]
@@ -166,9 +166,8 @@ class FisherWindow:
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
         """Everything, as tensors and plain numbers; the tensors are the live ones.
 
-        Half-precision rows go as ``int16`` of the same bits: fairseq, when it writes a checkpoint,
-        turns half precision into float32.  Rows are left out if ``with_rows`` is False, or if
-        there are several workers and :meth:`consolidate` was not called on all since the last push.
+        Rows are left out if ``with_rows`` is False, or if there are several workers and
+        :meth:`consolidate` was not called on all since the last push.
         """
         if with_rows and self.columns.num_workers > 1 and self._gathered is None:
             logger.warning(
@@ -176,7 +175,6 @@ class FisherWindow:
                 "call consolidate_state_dict() on all of them, then state_dict() on one"
             )
             with_rows = False
-        blocks = self._gathered if self._gathered is not None else self._blocks()
         state: dict[str, Any] = {
             "num_grads": self.num_grads,
             "dim": self.dim,
@@ -187,7 +185,10 @@ class FisherWindow:
         }
         if with_rows:
             state["dtype"] = str(self.rows.values.dtype).removeprefix("torch.")
-            state["rows"] = [_as_saved(block) for block in blocks]
+            blocks = self._gathered
+            if blocks is None:
+                blocks = blocks_of(self.rows.values[: self.num_filled], dim=self.dim)
+            state["rows"] = [as_saved(block) for block in blocks]
             state["scales"] = self.rows.scales
             state["gram"] = self.system.gram
             state["inverse"] = self.system.inverse
@@ -222,8 +223,13 @@ class FisherWindow:
             return
         saved_dtype = getattr(torch, state["dtype"])
         same_size = state["num_grads"] == self.num_grads
-        slots, self.num_pushed = _slots_to_keep(state, self.num_grads)
-        self._load_rows(state, slots, saved_dtype)
+        slots, self.num_pushed = slots_to_keep(state, self.num_grads)
+        for target, slot in enumerate(slots):
+            values, scale = saved_row(state, slot)
+            if saved_dtype is not self.rows.values.dtype:
+                wide = values.to(self.rows.compute_dtype) * scale
+                values, scale = self.rows.narrow_down(wide)
+            self.rows.replace(target, values[self.columns.own], scale)
         # States of before it was counted begin anew: the next push finds out.
         self._take_products_in_float64(pushes=state.get("float64_pushes", 0))
         device, filled = self.rows.values.device, len(slots)
@@ -292,23 +298,6 @@ class FisherWindow:
         self._float64_pushes = pushes
         self.rows.product_dtype = torch.float64 if pushes else self.rows.compute_dtype
 
-    def _blocks(self) -> list[Tensor]:
-        """The filled rows, block by block: views of them."""
-        filled = self.rows.values[: self.num_filled]
-        row_bytes = max(1, self.dim * filled.element_size())
-        return list(filled.split(max(1, SAVED_BLOCK_BYTES // row_bytes))) if len(filled) else []
-
-    def _load_rows(self, state: dict[str, Any], slots: list[int], dtype: torch.dtype) -> None:
-        """Rows ``slots`` of a saved window become the first rows of this one."""
-        rows_in_block = len(state["rows"][0]) if state["rows"] else 1
-        for target, slot in enumerate(slots):
-            saved = state["rows"][slot // rows_in_block][slot % rows_in_block]
-            values, scale = saved.view(dtype), float(state["scales"][slot])
-            if dtype is not self.rows.values.dtype:
-                wide = values.to(self.rows.compute_dtype) * scale
-                values, scale = self.rows.narrow_down(wide)
-            self.rows.replace(target, values[self.columns.own], scale)
-
 
 def check_window_settings(num_grads: int, damping: float, dtype: torch.dtype) -> None:
     """Raise ValueError for settings that cannot make a window."""
@@ -321,16 +310,3 @@ def check_window_settings(num_grads: int, damping: float, dtype: torch.dtype) ->
         )
     if dtype not in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"{dtype}: a window holds float64, float32, bfloat16 or float16")
-
-
-def _as_saved(block: Tensor) -> Tensor:
-    return block.view(torch.int16) if block.element_size() == 2 else block
-
-
-def _slots_to_keep(state: dict[str, Any], num_grads: int) -> tuple[list[int], int]:
-    """Saved slots to load, in the order of this window's, and its count of pushes."""
-    pushed, saved = state["num_pushed"], state["num_grads"]
-    if saved == num_grads:
-        return list(range(min(pushed, saved))), pushed
-    kept = min(pushed, saved, num_grads)
-    return [(pushed - kept + i) % saved for i in range(kept)], kept

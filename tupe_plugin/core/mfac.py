@@ -26,25 +26,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from .available_memory import available_bytes, format_bytes, usable_device
 from .fisher_window import FisherWindow, check_window_settings
+from .flat_parameters import FlatParameters
 from .saved_window import check_saved_window
 
 logger = logging.getLogger(__name__)
-
-
-class _Slice(NamedTuple):
-    """Where a parameter lies in the flat vectors."""
-
-    param: nn.Parameter
-    group: dict[str, Any]
-    columns: slice
 
 
 class MFAC(torch.optim.Optimizer):
@@ -100,7 +93,7 @@ class MFAC(torch.optim.Optimizer):
         self.save_window = save_window
         self.window: FisherWindow | None = None  # made by the first step
         self.num_skipped = 0
-        self._layout: list[_Slice] = []
+        self._flat: FlatParameters | None = None  # laid out with the window
         self._momentum_buffer: Tensor | None = None
         defaults = {
             "lr": lr,
@@ -110,7 +103,7 @@ class MFAC(torch.optim.Optimizer):
             "maximize": maximize,
         }
         super().__init__(params, defaults)
-        self._check_memory(self._trainable())
+        self._check_memory(FlatParameters(self.param_groups))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; only before the first step, which lays the window out."""
@@ -138,14 +131,14 @@ class MFAC(torch.optim.Optimizer):
                 loss = closure()
         if all(p.grad is None for group in self.param_groups for p in group["params"]):
             return loss
-        window = self._window()
-        if not window.push(self._flat_gradient()):
+        window, flat = self._window_and_layout()
+        if not window.push(flat.gradient(self.param_groups)):
             self.num_skipped += 1
             logger.warning(
                 "M-FAC: gradient is not finite; step left out (%d so far)", self.num_skipped
             )
             return loss
-        self._apply(window.newest_inverse_product())
+        self._apply(flat, window.newest_inverse_product())
         return loss
 
     def consolidate_state_dict(self, to: int = 0) -> None:
@@ -187,13 +180,11 @@ class MFAC(torch.optim.Optimizer):
         if saved is None:
             return
         check_saved_window(saved)
-        self._window().load_state_dict(saved)
+        window, flat = self._window_and_layout()
+        window.load_state_dict(saved)
         self.num_skipped = saved["num_skipped"]
         if saved["momentum_buffer"] is not None:
-            params = [entry.param for entry in self._layout]
-            self._momentum_buffer = saved["momentum_buffer"].to(
-                params[0].device, _compute_dtype(params), copy=True
-            )
+            self._momentum_buffer = saved["momentum_buffer"].to(flat.device, flat.dtype, copy=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: everything but the process group."""
@@ -207,63 +198,29 @@ class MFAC(torch.optim.Optimizer):
         super().__setstate__(state)
         self.__dict__.setdefault("process_group", None)
         # Groups and parameters are other objects now than those that were laid out.
-        self._layout = _lay_out(self.param_groups) if self.window is not None else []
+        self._flat = FlatParameters(self.param_groups) if self.window is not None else None
 
-    def _window(self) -> FisherWindow:
-        """The window, made now if there is none."""
-        if self.window is None:
-            params = self._trainable()
-            self._check_memory(params)
-            self._layout = _lay_out(self.param_groups)
-            dim = self._layout[-1].columns.stop
-            compute_dtype = _compute_dtype(params)
+    def _window_and_layout(self) -> tuple[FisherWindow, FlatParameters]:
+        """The window and what lies in it where, made now if they are not there."""
+        if self.window is None or self._flat is None:
+            flat = self._flat = FlatParameters(self.param_groups)
+            self._check_memory(flat)
             self.window = FisherWindow(
                 self.num_grads,
-                dim,
+                flat.dim,
                 damping=self.damping,
-                dtype=self.window_dtype or compute_dtype,
-                device=self.window_device or params[0].device,
+                dtype=self.window_dtype or flat.dtype,
+                device=self.window_device or flat.device,
                 process_group=self.process_group,
             )
             if any(group["momentum"] for group in self.param_groups):
-                self._momentum_buffer = torch.zeros(
-                    dim, dtype=compute_dtype, device=params[0].device
-                )
-        return self.window
+                self._momentum_buffer = torch.zeros(flat.dim, dtype=flat.dtype, device=flat.device)
+        return self.window, self._flat
 
-    def _flat_gradient(self) -> Tensor:
-        """``(dim,)``: gradients with weight decay, zeros where there is none."""
-        params = [entry.param for entry in self._layout]
-        flat = torch.zeros(
-            self._layout[-1].columns.stop, dtype=_compute_dtype(params), device=params[0].device
-        )
-        known = set(map(id, params))
-        for group in self.param_groups:
-            if any(p.grad is not None and id(p) not in known for p in group["params"]):
-                raise RuntimeError(
-                    "MFAC: a parameter that did not require gradients at the first step has one "
-                    "now, and the window lacks it; unfreeze before the first step, or make a new "
-                    "optimizer"
-                )
-        for param, group, columns in self._layout:
-            if param.grad is None:
-                continue
-            if param.grad.is_sparse:
-                raise RuntimeError("MFAC does not take sparse gradients: use sparse=False")
-            part = flat[columns]
-            part.copy_(param.grad.reshape(-1))
-            if group["maximize"]:
-                part.neg_()
-            if group["weight_decay"]:
-                decay = param.detach().reshape(-1).to(part.device, part.dtype)
-                part.add_(decay, alpha=group["weight_decay"])
-        return flat
-
-    def _apply(self, update: Tensor) -> None:
+    def _apply(self, flat: FlatParameters, update: Tensor) -> None:
         """Step along ``update`` ``(dim,)``."""
-        params = [entry.param for entry in self._layout]
-        update = update.to(params[0].device, _compute_dtype(params))
-        for param, group, columns in self._layout:
+        update = update.to(flat.device, flat.dtype)
+        for param, group, columns in flat.slices:
             if param.grad is None:
                 continue
             part = update[columns]
@@ -277,45 +234,22 @@ class MFAC(torch.optim.Optimizer):
                 param.mul_(1 - lr * group["decoupled_weight_decay"])
             param.add_(part.view_as(param).to(param.device), alpha=-lr)
 
-    def _trainable(self) -> list[nn.Parameter]:
-        params = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
-        if not params:
-            raise ValueError("MFAC: no parameter requires a gradient")
-        return params
-
-    def _check_memory(self, params: list[nn.Parameter]) -> None:
+    def _check_memory(self, flat: FlatParameters) -> None:
         """Raise MemoryError if the window does not fit where it will live."""
-        device = self.window_device or params[0].device
-        dtype = self.window_dtype or _compute_dtype(params)
+        device, dtype = self.window_device or flat.device, self.window_dtype or flat.dtype
         workers = 1 if self.process_group is None else dist.get_world_size(self.process_group)
-        dim = sum(p.numel() for p in params)
         item = torch.empty(0, dtype=dtype).element_size()
-        needed = self.num_grads * -(-dim // workers) * item + 3 * 8 * self.num_grads**2
+        needed = self.num_grads * -(-flat.dim // workers) * item + 3 * 8 * self.num_grads**2
         available = available_bytes(device)
         if available is not None and needed > available:
             raise MemoryError(
-                f"M-FAC's window of {self.num_grads} gradients x {dim:,} parameters in "
+                f"M-FAC's window of {self.num_grads} gradients x {flat.dim:,} parameters in "
                 f"{str(dtype).removeprefix('torch.')} takes {format_bytes(needed)} on {device} "
                 f"for each of {workers} worker(s), and {format_bytes(available)} are available. "
                 "Lower it with a smaller num_grads (--mfac-num-grads), window_dtype bfloat16 "
                 "(--mfac-dtype), fewer trainable parameters (BitFit) or more workers; or put it "
                 "into host memory with window_device='cpu' (--mfac-device cpu)"
             )
-
-
-def _lay_out(groups: list[dict[str, Any]]) -> list[_Slice]:
-    """Trainable parameters one after another."""
-    layout, start = [], 0
-    for group in groups:
-        for param in group["params"]:
-            if param.requires_grad:
-                layout.append(_Slice(param, group, slice(start, start + param.numel())))
-                start += param.numel()
-    return layout
-
-
-def _compute_dtype(params: list[nn.Parameter]) -> torch.dtype:
-    return torch.float64 if any(p.dtype is torch.float64 for p in params) else torch.float32
 
 
 def _check_group(group: dict[str, Any]) -> None:

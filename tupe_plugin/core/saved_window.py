@@ -1,6 +1,7 @@
-"""Whether a saved window of gradients can be taken over: keys, types, shapes, and numbers.
+"""The gradients of a window in a checkpoint: blocks of rows, and whether they can be taken over.
 
-A window that is not finite makes every later step not finite, and says nothing until then.
+A window that is not finite makes every later step not finite, and says nothing until then; so keys,
+types, shapes and numbers are checked.
 """
 
 from __future__ import annotations
@@ -11,8 +12,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Rows are saved in blocks of this many bytes: whoever moves a checkpoint moves one at a time.
+SAVED_BLOCK_BYTES = 2**28
 _BITS = {"float64": torch.float64, "float32": torch.float32}
 _BITS |= {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def blocks_of(rows: Tensor, *, dim: int) -> list[Tensor]:
+    """The rows ``(filled, own columns)`` of a window, block by block: views of them.
+
+    Args:
+        rows: of one worker.
+        dim: columns of all workers together.
+    """
+    row_bytes = max(1, dim * rows.element_size())
+    return list(rows.split(max(1, SAVED_BLOCK_BYTES // row_bytes))) if len(rows) else []
+
+
+def as_saved(block: Tensor) -> Tensor:
+    """Half precision as ``int16`` of the same bits: fairseq would turn it into float32."""
+    return block.view(torch.int16) if block.element_size() == 2 else block
+
+
+def saved_row(state: dict[str, Any], slot: int) -> tuple[Tensor, float]:
+    """(values, scale) of one gradient."""
+    rows_in_block = len(state["rows"][0])
+    values = state["rows"][slot // rows_in_block][slot % rows_in_block]
+    return values.view(getattr(torch, state["dtype"])), float(state["scales"][slot])
+
+
+def slots_to_keep(state: dict[str, Any], num_grads: int) -> tuple[list[int], int]:
+    """Saved slots for a window of ``num_grads``, in its order, and its count of pushes."""
+    pushed, saved = state["num_pushed"], state["num_grads"]
+    if saved == num_grads:
+        return list(range(min(pushed, saved))), pushed
+    kept = min(pushed, saved, num_grads)
+    return [(pushed - kept + i) % saved for i in range(kept)], kept
 
 
 def check_saved_window(state: Any) -> None:
