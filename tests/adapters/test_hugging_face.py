@@ -1,15 +1,15 @@
 """Each strategy through fairseq's trainer is the same strategy in plain PyTorch on Hugging Face.
 
-From the same weights, batch and noise, without dropout: the same loss, gradients and update, for
-three pairs of encoders.  Ours and fairseq's go through the criterions and the optimizer of the
-command line, Hugging Face's through the public names of the package.
+From the same weights, batch and noise, without dropout: the same loss, gradients and update, for a
+pair of encoders of each family.  Ours and fairseq's go through the criterions and the optimizer of
+the command line, Hugging Face's through the public names of the package.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import fairseq.optim
@@ -33,22 +33,23 @@ pytestmark = pytest.mark.slow
 LAYERS, EMBED, FFN, HEADS, POSITIONS, TERMS, ALPHA = 2, 12, 20, 3, 13, "query,intermediate", 0.7
 SENTENCES, TARGETS = small.tokens(), small.sentences()["target"].view(-1)
 
+HEAD = f"classification_heads.{small.HEAD}"
 # Ours and fairseq's name of what Hugging Face calls otherwise, in the order of replacement.
 NAMES = (
-    (r"^(bert\.pooler|classifier)\.dense\.", f"classification_heads.{small.HEAD}.dense."),
-    (r"^classifier\.(out_proj\.)?", f"classification_heads.{small.HEAD}.out_proj."),
-    (r"^(bert|roberta|mpnet)\.", "encoder.sentence_encoder."),
+    (r"^(bert\.pooler\.dense|classifier\.dense|pre_classifier)\.", f"{HEAD}.dense."),
+    (r"^classifier\.(out_proj\.)?", f"{HEAD}.out_proj."),
+    (r"^(bert|roberta|mpnet|electra|distilbert)\.", "encoder.sentence_encoder."),
     (r"embeddings\.word_embeddings", "embed_tokens"),
     (r"embeddings\.position_embeddings", "POSITIONS"),
     (r"embeddings\.LayerNorm", "EMBEDDING_NORM"),
     (r"encoder\.relative_attention_bias", "positions.relative.bias"),
-    (r"encoder\.layer\.", "layers."),
-    (r"attention\.(attn|self)\.(q|k|v)(uery|ey|alue)?\.", r"self_attn.\2_proj."),
-    (r"attention\.(attn\.o|output\.dense)\.", "self_attn.out_proj."),
-    (r"attention\.(output\.)?LayerNorm", "self_attn_layer_norm"),
-    (r"intermediate\.dense", "fc1"),
-    (r"output\.dense", "fc2"),
-    (r"output\.LayerNorm", "final_layer_norm"),
+    (r"(encoder|transformer)\.layer\.", "layers."),
+    (r"attention\.(attn\.|self\.)?([qkv])(uery|ey|alue|_lin)?\.", r"self_attn.\2_proj."),
+    (r"attention\.(attn\.o|output\.dense|out_lin)\.", "self_attn.out_proj."),
+    (r"attention\.(output\.)?LayerNorm|sa_layer_norm", "self_attn_layer_norm"),
+    (r"intermediate\.dense|ffn\.lin1", "fc1"),
+    (r"output\.dense|ffn\.lin2", "fc2"),
+    (r"output\.LayerNorm|output_layer_norm", "final_layer_norm"),
 )
 TUPE = {"POSITIONS": "positions.learned", "EMBEDDING_NORM": "embedding_layer_norm"}
 FAIRSEQ = {"POSITIONS": "embed_positions", "EMBEDDING_NORM": "layernorm_embedding"}
@@ -65,9 +66,11 @@ class Pair(NamedTuple):
     """Rows of Hugging Face's table of positions which ours does without."""
     rounding: float = 1e-6
     """Largest difference, of the largest entry; the losses of fairseq are in float32."""
+    settings: Mapping[str, Any] = {}
+    """More of Hugging Face's configuration."""
 
 
-def build_tupe(scheme: str) -> Callable[[str | None], nn.Module]:
+def build_tupe(scheme: str, **settings: Any) -> Callable[[str | None], nn.Module]:
     def build(terms: str | None) -> nn.Module:
         cfg = TupeConfig(
             encoder_layers=LAYERS,
@@ -81,6 +84,7 @@ def build_tupe(scheme: str) -> Callable[[str | None], nn.Module]:
             attention_dropout=0.0,
             pooler_dropout=0.0,
             bitfit_terms=terms,
+            **settings,
         )
         return TupeModel.build_model(cfg, small.task())
 
@@ -107,6 +111,19 @@ PAIRS = {
     "bert-a": Pair(build_tupe("bert-a"), "Bert", TUPE),
     "roberta": Pair(build_roberta, "Roberta", FAIRSEQ, rounding=1e-5),  # GELU is, too
     "bert-r": Pair(build_tupe("bert-r"), "MPNet", TUPE, unused_positions=2),
+    "electra": Pair(
+        build_tupe("bert-a", pooler_activation_fn="gelu"),
+        "Electra",
+        TUPE,
+        settings={"embedding_size": EMBED},
+    ),
+    "distilbert": Pair(
+        build_tupe("bert-a", pooler_activation_fn="relu", layer_norm_eps=1e-12),
+        "DistilBert",
+        TUPE,
+        settings={"hidden_dim": FFN, "dropout": 0.0, "seq_classif_dropout": 0.0}
+        | {"attention_dropout": 0.0},
+    ),
 }
 STRONG = {"epsilon": 0.3, "step_size": 0.3}  # SMART's own are tiny
 NOISE: dict[str, dict[str, Any]] = {
@@ -140,6 +157,7 @@ def models(pair: Pair, terms: str | None = None) -> tuple[nn.Module, nn.Module]:
         pad_token_id=small.PAD,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
+        **pair.settings,
     )
     theirs = getattr(transformers, f"{pair.theirs}ForSequenceClassification")(config).double()
     for name, parameter in theirs.named_parameters():
@@ -241,6 +259,35 @@ def test_same_loss_and_gradients(pair: Pair, strategy: str) -> None:
     assert got.keys() == expected.keys()
     assert len(got) > 3
     assert_close(pair, got, expected)
+
+
+def test_only_what_a_training_step_reads_counts_in_the_share_that_bitfit_trains() -> None:
+    """fairseq's RoBERTa keeps copies of its matrices, which Hugging Face's has not."""
+    ours, theirs = (
+        tupe_plugin.train_only_biases(model, TERMS) for model in models(PAIRS["roberta"])
+    )
+    token_types = 2 * EMBED
+    assert (ours.biases, ours.total) == (theirs.biases, theirs.total - token_types)
+
+
+def test_electras_projection_of_narrow_embeddings_is_an_embedding() -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra `examples` is missing")
+    config = transformers.ElectraConfig(
+        vocab_size=small.VOCAB,
+        embedding_size=EMBED // 2,
+        hidden_size=EMBED,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=FFN,
+    )
+    model = transformers.ElectraForSequenceClassification(config)
+    groups = tupe_plugin.parameter_groups(model, lr=1.0, layer_decay=DECAY)
+    projection = model.electra.embeddings_project.weight
+    (rate,) = (group["lr"] for group in groups if any(p is projection for p in group["params"]))
+    assert rate == pytest.approx(DECAY ** (LAYERS + 2))
+    tupe_plugin.train_only_biases(model)
+    assert not projection.requires_grad
+    assert not model.electra.embeddings_project.bias.requires_grad
 
 
 @every_pair

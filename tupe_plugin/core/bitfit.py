@@ -47,7 +47,7 @@ class TrainedShare(NamedTuple):
     heads: int
     """Parameters outside of it that train."""
     total: int
-    """All parameters of the model but the latter."""
+    """All parameters that a training step reads but the latter."""
 
 
 def parse_roles(text: str) -> tuple[str, ...]:
@@ -107,11 +107,12 @@ def trained_terms(model: nn.Module | EncoderView) -> list[BiasTerm]:
 def trained_share(model: nn.Module | EncoderView) -> TrainedShare:
     """How many parameters of the encoder and beside it require gradients."""
     view = view_of(model)
-    own = set(view.parameters())
-    trained = [param for param in view.model.parameters() if param.requires_grad]
+    own, unused = set(view.parameters()), set(view.unused)
+    read = [param for param in view.model.parameters() if param not in unused]
+    trained = [param for param in read if param.requires_grad]
     biases = sum(param.numel() for param in trained if param in own)
     heads = sum(param.numel() for param in trained) - biases
-    return TrainedShare(biases, heads, sum(p.numel() for p in view.model.parameters()) - heads)
+    return TrainedShare(biases, heads, sum(param.numel() for param in read) - heads)
 
 
 def mean_drift(

@@ -98,6 +98,16 @@ class EncoderView:
         for module in (*self.before_layers, *self.layers, *self.after_layers):
             yield from module.parameters()
 
+    @property
+    def unused(self) -> tuple[nn.Parameter, ...]:
+        """Parameters that no training step reads."""
+        return tuple(
+            param
+            for layer in self.layers
+            for name, param in layer.named_parameters()
+            if name in self.family.unused
+        )
+
     def _present(self, paths: Iterable[str]) -> tuple[nn.Module, ...]:
         found = (_module_at(self.encoder, path) for path in paths)
         return tuple(module for module in found if module is not None)
