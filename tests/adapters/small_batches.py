@@ -1,12 +1,19 @@
-"""A small TUPE-R with a batch of either task, as fairseq hands them to a criterion."""
+"""A small TUPE-R, or fairseq's RoBERTa, with a batch of either task as a criterion gets it."""
 
 from __future__ import annotations
 
+import argparse
+import copy
+import functools
 import types
 from typing import Any
 
 import torch
+from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
 from fairseq.data import Dictionary
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.roberta.model import base_architecture
+from fairseq.tasks.masked_lm import MaskedLMTask
 
 from tests.core.random_parameters import randomized
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
@@ -34,23 +41,47 @@ def task(*, classes: int = 3) -> Any:
     )
 
 
-def model(*, classes: int = 3, dropout: float = 0.2, std: float = 0.2) -> TupeModel:
+def model(
+    *, classes: int = 3, dropout: float = 0.2, std: float = 0.2, encoder: str = "tupe"
+) -> TupeModel | RobertaModel:
     """In float64 and training mode, with parameters far from their initial values."""
-    cfg = TupeConfig(
-        encoder_layers=2,
-        encoder_embed_dim=15,
-        encoder_ffn_embed_dim=11,
-        encoder_attention_heads=3,
-        rel_pos=True,
-        max_positions=13,
-        dropout=dropout,
-        attention_dropout=dropout,
-        pooler_dropout=dropout,
-    )
+    return copy.deepcopy(_built_once(encoder, classes, dropout, std))
+
+
+@functools.cache
+def _built_once(encoder: str, classes: int, dropout: float, std: float) -> Any:
+    sizes = {
+        "encoder_layers": 2,
+        "encoder_embed_dim": 15,
+        "encoder_ffn_embed_dim": 11,
+        "encoder_attention_heads": 3,
+        "max_positions": 13,
+        "dropout": dropout,
+        "attention_dropout": dropout,
+        "pooler_dropout": dropout,
+    }
     torch.manual_seed(1)
-    made = TupeModel.build_model(cfg, task(classes=classes))
+    if encoder == "tupe":
+        made = TupeModel.build_model(TupeConfig(rel_pos=True, **sizes), task(classes=classes))
+    else:
+        args = argparse.Namespace(**sizes)
+        base_architecture(args)
+        made = RobertaModel.build_model(args, task(classes=classes))
     made.register_classification_head(HEAD, num_classes=classes)
     return randomized(made, std=std).train()
+
+
+def criterion(name: str, kind: str = "classification", **options: Any) -> Any:
+    """In training mode; built as fairseq does it, for one of its tasks."""
+    cfg = CRITERION_DATACLASS_REGISTRY[name]()
+    given = {"ddp_backend": "c10d", "tpu": False, "regression_target": kind == "regression"}
+    for key, value in {**given, **options}.items():
+        setattr(cfg, key, value)
+    made_for = task(classes=1 if kind == "regression" else 3)
+    if kind == "masked_lm":
+        made_for = MaskedLMTask.__new__(MaskedLMTask)
+        made_for.dictionary = dictionary()
+    return CRITERION_REGISTRY[name].build_criterion(cfg, made_for).train()
 
 
 def tokens() -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""`--criterion adversarial` on a real model: passes, randomness, both tasks, every option."""
+"""`--criterion adversarial`: its options. Its steps: `tests/contracts/test_criterions.py`."""
 
 from __future__ import annotations
 
@@ -8,268 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from fairseq import metrics, options
-from fairseq.criterions.masked_lm import MaskedLmConfig, MaskedLmLoss
-from fairseq.criterions.sentence_prediction import SentencePredictionConfig
+from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.tasks.masked_lm import MaskedLMTask
 
 from tests.adapters import small_batches as small
 from tupe_plugin.core.adversarial_methods import DEFAULTS, make_adversary
 from tupe_plugin.criterions import adversarial_step
-from tupe_plugin.criterions.adversarial import (
-    AdversarialCriterion,
-    AdversarialMaskedLM,
-    AdversarialSentencePrediction,
-)
 from tupe_plugin.criterions.adversarial_options import AdversarialConfig
 from tupe_plugin.criterions.loss_terms import term_of
-from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
-from tupe_plugin.criterions.sentence_prediction import WholeSetSentencePredictionCriterion
-
-TASKS = ("classification", "regression", "masked_lm")
-# (options, passes: a forward and a backward through each layer, the trainer's backward included)
-COSTS = [
-    ({"method": "attention"}, 3),
-    ({"method": "attention", "site": "logits", "steps": 2}, 4),
-    ({"method": "fgm"}, 2),
-    ({"method": "pgd"}, 4),
-    ({"method": "pgd", "init": "uniform"}, 5),
-    ({"method": "freelb"}, 3),
-    ({"method": "smart", "epsilon": 0.3, "step_size": 0.3}, 3),  # its own are tiny
-]
 
 
-def named(cases: list) -> list[str]:
-    return [" ".join(map(str, case[0].values())) for case in cases]
-
-
-every_cost = pytest.mark.parametrize(("given", "passes"), COSTS, ids=named(COSTS))
-every_method = pytest.mark.parametrize("given", [case[0] for case in COSTS], ids=named(COSTS))
-every_task = pytest.mark.parametrize("task", TASKS)
-
-
-def config(task: str = "classification", alpha: float = 0.0, **given: Any) -> AdversarialConfig:
-    return AdversarialConfig(
-        regression_target=task == "regression",
-        rdrop_alpha=alpha,
-        tpu=False,
-        ddp_backend="c10d",
-        **{f"adv_{name}": value for name, value in given.items()},
-    )
-
-
-def adversarial(task: str = "classification", alpha: float = 0.0, **given: Any) -> Any:
-    make = AdversarialMaskedLM if task == "masked_lm" else AdversarialSentencePrediction
-    return make(config(task, alpha, **given), small.task(classes=classes(task))).train()
-
-
-def plain(task: str) -> Any:
-    made_for = small.task(classes=classes(task))
-    if task == "masked_lm":
-        return MaskedLmLoss(MaskedLmConfig(tpu=False), made_for).train()
-    cfg = SentencePredictionConfig(regression_target=task == "regression")
-    return WholeSetSentencePredictionCriterion(cfg, made_for).train()
-
-
-def classes(task: str) -> int:
-    return 1 if task == "regression" else 3
-
-
-def batch(task: str) -> dict[str, Any]:
-    return (
-        small.masked_tokens()
-        if task == "masked_lm"
-        else small.sentences(regression=task == "regression")
-    )
-
-
-def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-
-
-def assert_same_gradients(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
-    """fairseq computes losses in float32, whatever the model's type is."""
-    got, expected = gradients(ours), gradients(theirs)
-    assert got.keys() == expected.keys()
-    for name, gradient in expected.items():
-        torch.testing.assert_close(got[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
-
-
-@every_cost
-@pytest.mark.parametrize("alpha", [0.0, 0.5], ids=["", "rdrop"])
-def test_each_pass_goes_once_forward_and_once_backward(given, passes, alpha) -> None:
-    model, counted = small.model(), {"forward": 0, "backward": 0}
-    layer = model.encoder.sentence_encoder.layers[1]
-    layer.register_forward_hook(lambda *_: counted.update(forward=counted["forward"] + 1))
-    layer.register_full_backward_hook(lambda *_: counted.update(backward=counted["backward"] + 1))
-    adversarial(alpha=alpha, **given)(model, batch("classification"))[0].backward()
-    assert counted == {"forward": passes, "backward": passes}
-
-
-@every_task
-@every_method
-def test_zero_radius_trains_the_same_as_the_plain_criterion(task, given) -> None:
-    """With dropout: all passes draw the same masks."""
-    models = []
-    for criterion in (plain(task), adversarial(task, **{**given, "epsilon": 0.0})):
-        model = small.model(classes=classes(task))
-        torch.manual_seed(3)
-        loss, sample_size, log = criterion(model, batch(task))
-        loss.backward()
-        models.append((model, loss, sample_size, log, torch.get_rng_state()))
-    (model, loss, size, log, state), (our_model, our_loss, our_size, our_log, our_state) = models
-    assert our_loss.item() == pytest.approx(loss.item(), rel=1e-6)
-    assert our_size == size
-    assert {**our_log, "loss": 0}.items() >= {**log, "loss": 0}.items()
-    assert_same_gradients(our_model, model)
-    assert torch.equal(our_state, state)
-
-
-@every_task
-@every_method
-def test_noise_changes_the_gradient_and_neither_model_nor_randomness(task, given) -> None:
-    model, other = (small.model(classes=classes(task)) for _ in range(2))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    states = []
-    for criterion, trained in ((plain(task), other), (adversarial(task, **given), model)):
-        torch.manual_seed(3)
-        loss = criterion(trained, batch(task))[0]
-        states.append(torch.get_rng_state())
-        assert not gradients(trained)
-        loss.backward()
-    assert torch.equal(states[0], states[1])
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, before[name]), name
-    assert gradients(model).keys() == gradients(other).keys()
-    changes = [
-        (gradients(model)[name] - gradients(other)[name]).abs().max() for name in gradients(model)
-    ]
-    assert max(changes) > 1e-6
-    assert not model.encoder.sentence_encoder.embed_tokens._forward_hooks
-
-
-@every_task
-@every_method
-def test_a_step_can_be_repeated(task, given) -> None:
-    """The first noise depends on the seed, and on nothing else."""
-    losses = []
-    for seed in (3, 3, 4):
-        torch.manual_seed(seed)
-        model = small.model(classes=classes(task), dropout=0.0)
-        torch.manual_seed(seed)
-        losses.append(adversarial(task, **given)(model, batch(task))[0].item())
-    assert losses[0] == losses[1]
-    if given.get("init", DEFAULTS[given["method"]].get("init", "zero")) == "zero":
-        assert losses[0] == losses[2]
-
-
-@every_task
-@every_method
-def test_validation_is_the_plain_criterions(task, given) -> None:
-    model = small.model(classes=classes(task)).eval()
-    results = []
-    for criterion in (plain(task), adversarial(task, **given)):
-        with torch.no_grad():
-            loss, _, log = criterion.eval()(model, batch(task))
-        with metrics.aggregate() as meters:
-            criterion.reduce_metrics([log])
-        results.append((loss, log.keys(), meters.get_smoothed_values()))
-    assert torch.equal(results[0][0], results[1][0])
-    assert results[0][1:] == results[1][1:]
-
-
-@every_task
-@every_method
-def test_frozen_parameters(task, given) -> None:
-    """Noise on embeddings that are frozen, as with --bitfit-terms."""
-    models = [small.model(classes=classes(task)) for _ in range(2)]
-    for model in models:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.endswith("bias"))
-    for model, changed in zip(models, ({}, {"epsilon": 0.0}), strict=True):
-        torch.manual_seed(3)
-        adversarial(task, **{**given, **changed})(model, batch(task))[0].backward()
-    assert all(name.endswith("bias") for name in gradients(models[0]))
-    assert any(
-        not torch.allclose(gradients(models[0])[name], gradients(models[1])[name], atol=1e-6)
-        for name in gradients(models[0])
-    )
-
-
-@every_method
-@pytest.mark.parametrize("task", ["classification", "masked_lm"])
-def test_padding_changes_nothing(task, given) -> None:
-    """The same batch with more padding; noise that is drawn would be another draw."""
-    if given.get("init", DEFAULTS[given["method"]].get("init", "zero")) != "zero":
-        given = {**given, "init_size": 1e-7}
-    losses = []
-    for extra in (0, 4):
-        sample = batch(task)
-        net_input = sample["net_input"]
-        padding = torch.full((small.BATCH, extra), small.PAD)
-        net_input["src_tokens"] = torch.cat([net_input["src_tokens"], padding], 1)
-        if task == "masked_lm":
-            sample["target"] = torch.cat([sample["target"], padding], 1)
-        model = small.model(dropout=0.0)
-        losses.append(adversarial(task, **given)(model, sample)[0].item())
-    # the divergence's slope at (nearly) no noise is that of its curvature: any draw may decide
-    exact = given["method"] in ("fgm", "pgd", "freelb")
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4 if exact else 0.2)
-
-
-def test_both_tasks_get_their_criterion() -> None:
-    for task, made in (
-        ("classification", AdversarialSentencePrediction),
-        ("masked_lm", AdversarialMaskedLM),
-    ):
-        of_fairseq = small.task()
-        if task == "masked_lm":
-            of_fairseq = MaskedLMTask.__new__(MaskedLMTask)
-            of_fairseq.dictionary = small.dictionary()
-        assert type(AdversarialCriterion.build_criterion(config(task), of_fairseq)) is made
-
-
-@every_method
-def test_a_masked_lm_batch_without_masks_weighs_nothing(given) -> None:
-    model = small.model()
-    loss, sample_size, _ = adversarial("masked_lm", **given)(
-        model, small.masked_tokens(masked=False)
-    )
-    loss.backward()
-    assert loss == 0
-    assert sample_size == 0
-    assert all(gradient.abs().max() == 0 for gradient in gradients(model).values())
-
-
-# ---- together with R-Drop
-
-
-@every_method
-def test_zero_radius_with_rdrop_is_rdrop(given) -> None:
-    models = []
-    rdrop = RDropCriterion(RDropConfig(rdrop_alpha=0.5), small.task()).train()
-    for criterion in (rdrop, adversarial(alpha=0.5, **{**given, "epsilon": 0.0})):
-        model = small.model()
-        torch.manual_seed(3)
-        loss, sample_size, log = criterion(model, batch("classification"))
-        loss.backward()
-        models.append((model, loss.item(), sample_size))
-        assert term_of(log, "rdrop_divergence") > 0
-    assert models[1][1] == pytest.approx(models[0][1], rel=1e-6)
-    assert models[0][2] == models[1][2] == small.BATCH
-    assert_same_gradients(models[1][0], models[0][0])
-
-
-@pytest.mark.parametrize("method", ["fgm", "pgd"])
-def test_rdrop_without_dropout_changes_nothing(method) -> None:
-    """Both copies are alike then, and so is their noise."""
-    models = []
-    for alpha in (0.0, 0.5):
-        model = small.model(dropout=0.0)
-        adversarial(alpha=alpha, method=method)(model, batch("classification"))[0].backward()
-        models.append(model)
-    assert_same_gradients(*models)
+def adversarial(kind: str = "classification", **given: Any) -> Any:
+    named = {f"adv_{name}": value for name, value in given.items()}
+    return small.criterion("adversarial", kind, **named)
 
 
 @pytest.mark.parametrize("method", ["attention", "smart"])
@@ -284,7 +35,8 @@ def test_the_divergence_is_averaged_over_the_copies(method, monkeypatch) -> None
     model, logs = small.model(dropout=0.0), []
     monkeypatch.setattr(torch.Tensor, "normal_", same)
     for alpha in (0.0, 0.5):
-        logs.append(adversarial(alpha=alpha, method=method)(model, batch("classification"))[2])
+        made = small.criterion("adversarial", adv_method=method, rdrop_alpha=alpha)
+        logs.append(made(model, small.sentences())[2])
     assert term_of(logs[0], "adversarial_loss") > 0
     torch.testing.assert_close(
         term_of(logs[0], "adversarial_loss"), term_of(logs[1], "adversarial_loss")
@@ -365,7 +117,7 @@ def test_an_option_is_used_or_refused(method, name) -> None:
     for options_ in (base, {**base, **given}):
         torch.manual_seed(3)
         criterion = adversarial(method=method, **options_)
-        loss = criterion(model, batch("classification"))[0]
+        loss = criterion(model, small.sentences())[0]
         pull = torch.autograd.grad(loss, model.classification_heads[small.HEAD].dense.weight)
         losses.append((loss.item(), pull[0].norm().item()))
     assert losses[0] != pytest.approx(losses[1], rel=1e-6)
@@ -386,7 +138,7 @@ def test_impossible_options_are_refused(given, message) -> None:
 
 def test_a_layer_that_the_encoder_lacks_is_refused() -> None:
     with pytest.raises(ValueError, match="--adv-layers 2: there is no layer 2"):
-        adversarial(layers="2")(small.model(), batch("classification"))
+        adversarial(layers="2")(small.model(), small.sentences())
 
 
 @pytest.mark.parametrize("name", list(OPTIONS))
@@ -428,7 +180,7 @@ def test_noise_grows_with_the_learning_rate(method, given, scheduler, growths, m
         for made in (criterion, still):
             torch.manual_seed(3)
             made.before_update(updates, told)
-            losses.append(made(small.model(), batch("classification"))[0].item())
+            losses.append(made(small.model(), small.sentences())[0].item())
         assert seen[-2] == growth
         assert (losses[0] == pytest.approx(losses[1], rel=1e-9)) == (growth == 0)
 
@@ -444,9 +196,7 @@ def test_an_unknown_method_is_no_other_method() -> None:
 def test_other_models_and_sharded_ones_are_refused() -> None:
     with pytest.raises(ValueError, match="Linear has no encoder of a known family"):
         adversarial().begin(torch.nn.Linear(2, 2), None)
-    cfg = config()
-    cfg.ddp_backend = "fully_sharded"
     with pytest.raises(ValueError, match="--ddp-backend fully_sharded"):
-        AdversarialSentencePrediction(cfg, small.task())
+        small.criterion("adversarial", ddp_backend="fully_sharded")
     with pytest.raises(ValueError, match="--regression-target does not go with --task masked_lm"):
-        AdversarialMaskedLM(config("regression"), small.task())
+        small.criterion("adversarial", "masked_lm", regression_target=True)

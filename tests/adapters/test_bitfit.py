@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 import torch
 from fairseq import metrics
-from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from torch import nn
 
 from tupe_plugin.compat.trainer_parts import keep_states_of_criterions
-from tupe_plugin.core.bitfit import ROLES
 from tupe_plugin.core.encoder_view import names_of
 from tupe_plugin.core.layer_decay import parameter_depths
 from tupe_plugin.criterions import bitfit as adapter
@@ -149,10 +147,6 @@ def make_trainer(model: nn.Module, made: Any = None, **loaded: Any) -> Any:
     return module.Trainer()
 
 
-def test_the_criterion_is_registered() -> None:
-    assert CRITERION_REGISTRY["bitfit"] is BitFitCriterion
-
-
 def test_a_model_of_which_everything_trains_is_refused() -> None:
     trainer = make_trainer(with_head())
     with pytest.raises(
@@ -254,12 +248,3 @@ def test_other_criterions_and_validation_alone_are_left_in_peace() -> None:
     other = make_trainer(with_head(), nn.Identity(), extra_state={"epoch": 2})
     assert other.load_checkpoint("a.pt", True) == {"epoch": 2}
     assert other.state_dict() == {"extra_state": {}}
-
-
-def test_loss_is_fairseqs() -> None:
-    model = with_head("--bitfit-terms", ",".join(ROLES[:2])).eval()
-    loss, size, log = criterion().train()(model, sample())
-    logits, _ = model(sentences(), classification_head_name=HEAD)
-    expected = nn.functional.cross_entropy(logits, sample()["target"].view(-1), reduction="sum")
-    torch.testing.assert_close(loss, expected)
-    assert (size, log["ntokens"]) == (2, 12)

@@ -22,10 +22,8 @@ from torch.nn import functional as F
 
 import tupe_plugin
 from tests.adapters import small_batches as small
-from tests.adapters.test_adversarial_criterion import adversarial, plain
 from tests.contracts.optimizers import CLASSES, DECAY, LR, configuration
 from tests.core.random_parameters import randomized
-from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
 pytestmark = pytest.mark.slow
@@ -227,8 +225,11 @@ def their_loss(theirs: nn.Module, strategy: str) -> Tensor:
 
 def our_criterion(strategy: str) -> Any:
     if strategy == "rdrop":
-        return RDropCriterion(RDropConfig(rdrop_alpha=ALPHA), small.task()).train()
-    return adversarial(**NOISE[strategy]) if strategy in NOISE else plain("classification")
+        return small.criterion("rdrop", rdrop_alpha=ALPHA)
+    if strategy not in NOISE:
+        return small.criterion("sentence_prediction")
+    named = {f"adv_{name}": value for name, value in NOISE[strategy].items()}
+    return small.criterion("adversarial", **named)
 
 
 def backward(pair: Pair, strategy: str) -> tuple[nn.Module, nn.Module]:

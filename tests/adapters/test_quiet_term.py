@@ -9,19 +9,14 @@ import pytest
 import torch
 
 from tests.adapters import small_batches as small
-from tupe_plugin.criterions.adversarial import AdversarialSentencePrediction
-from tupe_plugin.criterions.adversarial_options import AdversarialConfig
-from tupe_plugin.criterions.rdrop import RDropConfig, RDropCriterion
 
 
-def adversarial(**given: Any) -> AdversarialSentencePrediction:
-    options = {f"adv_{name}": value for name, value in given.items()}
-    cfg = AdversarialConfig(tpu=False, ddp_backend="c10d", **options)
-    return AdversarialSentencePrediction(cfg, small.task())
+def adversarial(**given: Any) -> Any:
+    return small.criterion("adversarial", **{f"adv_{k}": value for k, value in given.items()})
 
 
-def rdrop(alpha: float) -> RDropCriterion:
-    return RDropCriterion(RDropConfig(rdrop_alpha=alpha), small.task())
+def rdrop(alpha: float) -> Any:
+    return small.criterion("rdrop", rdrop_alpha=alpha)
 
 
 @pytest.mark.parametrize(
