@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import enum
 import math
+import pickle
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,3 +252,4 @@ def test_a_job_with_defaults_begins(configured: Any) -> None:
     began: list[Any] = []
     distributed_utils.call_main(configured(), began.append)
     assert len(began) == 1
+    assert pickle.loads(pickle.dumps(began)) == began  # fairseq sends it to the workers it starts

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 from fairseq import file_utils
+from fairseq.data import encoders
 from fairseq.models.roberta import RobertaModel
 
-from tupe_plugin.checkpoint.errors import ForeignFileError, UnsafeCheckpointError
+from tupe_plugin.checkpoint.errors import (
+    ForeignFileError,
+    MissingDownloadError,
+    UnsafeCheckpointError,
+)
 
 
 def archive(path: Path, *names: str, link: str = "") -> Path:
@@ -54,3 +60,13 @@ def test_a_download_is_unpacked_if_it_stays_inside(
     archive(cached, "m/model.pt", "m/dict.txt")
     unpacked = file_utils.load_archive_file("https://example.org/model.tar.gz")
     assert sorted(path.name for path in Path(unpacked).iterdir()) == ["dict.txt", "model.pt"]
+
+
+def test_what_a_default_bpe_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "requests", None)
+    monkeypatch.setattr(file_utils, "PYTORCH_FAIRSEQ_CACHE", str(tmp_path))
+    with pytest.raises(MissingDownloadError) as refused:
+        encoders.build_bpe("gpt2")
+    assert "encoder.json cannot be downloaded (the package requests is missing): `pip" in str(
+        refused.value
+    )

@@ -113,7 +113,7 @@ def test_one_limit_of_positions_in_hydra(
     cfg.model = {"_name": "some_model"} | ({"max_positions": model} if model else {})
     if both is None:
         with pytest.raises(
-            ValueError, match=r"model\.max_positions=128 and task\.max_positions=64"
+            SystemExit, match=r"error: model\.max_positions=128 and task\.max_positions=64"
         ):
             initialize.add_defaults(cfg)
         return

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
 from fairseq import options
+from fairseq.checkpoint_utils import verify_checkpoint_directory
 from fairseq.data import Dictionary
 from fairseq_cli import train as program
+from torch.multiprocessing import ProcessRaisedException
 
+from tupe_plugin.checkpoint.errors import UnusableCheckpointError
 from tupe_plugin.commands import main
-from tupe_plugin.compat.refused_job import end_refused_jobs_in_one_line
+from tupe_plugin.compat.checkpoint_errors import say_why_a_checkpoint_does_not_fit
+from tupe_plugin.compat.refused_job import (
+    bring_home_what_workers_refuse,
+    end_refused_jobs_in_one_line,
+)
 
 
 def end_of_job(error: BaseException, save_dir: Path | None = None) -> BaseException:
@@ -35,6 +43,56 @@ def test_no_batch_size_is_one_line() -> None:
     end = end_of_job(AssertionError("Must specify batch size either with --max-tokens or ..."))
     assert str(end).endswith("error: no batch size: give --batch-size (sentences) or --max-tokens")
     assert str(end_of_job(AssertionError("other"))) == "other"
+
+
+def test_what_a_spawned_worker_refuses_is_one_line(tmp_path: Path) -> None:
+    """A --save-dir that is a file, as an example; and a fault, which keeps its traceback."""
+
+    def train(cfg: Any) -> None:
+        verify_checkpoint_directory(str(cfg.save_dir))
+        raise ValueError("a fault")
+
+    def spawn(cfg: Any, main: Any) -> None:
+        """As torch does it: the worker's traceback is the text of an error."""
+        try:
+            fairseq.distributed_main(0, main, cfg, {})
+        except Exception:
+            raise ProcessRaisedException(traceback.format_exc(), 0, 1) from None
+
+    fairseq = SimpleNamespace(
+        call_main=spawn, distributed_main=lambda number, main, cfg, named: main(cfg, **named)
+    )
+    bring_home_what_workers_refuse(fairseq)
+    end_refused_jobs_in_one_line(fairseq)
+    (tmp_path / "file").touch()
+    how = SimpleNamespace(distributed_no_spawn=False)
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SystemExit) as end:
+            fairseq.call_main(SimpleNamespace(save_dir=folder, distributed_training=how), train)
+        assert f"error: --save-dir {folder} cannot be written to (" in str(end.value)
+        assert str(end.value).endswith("): name another folder")
+    with pytest.raises(ProcessRaisedException, match="a fault"):
+        fairseq.call_main(SimpleNamespace(save_dir=tmp_path, distributed_training=how), train)
+
+
+def test_a_state_that_does_not_fit_names_the_option() -> None:
+    class Trainer:
+        cfg = SimpleNamespace(model={"bitfit_terms": "all", "dropout": 0.2})
+
+        def load_checkpoint(self, filename: str) -> None:
+            raise ValueError("parameter group that doesn't match")
+
+    saved = {"cfg": {"model": {"bitfit_terms": None, "dropout": 0.1}}}
+    fairseq = SimpleNamespace(
+        Trainer=Trainer, checkpoint_utils=SimpleNamespace(load_checkpoint_to_cpu=lambda _: saved)
+    )
+    say_why_a_checkpoint_does_not_fit(fairseq)
+    with pytest.raises(UnusableCheckpointError) as refused:
+        Trainer().load_checkpoint("a.pt")
+    assert str(refused.value) == (
+        "checkpoint a.pt cannot be resumed from: parameter group that doesn't match; it was "
+        "written with --bitfit-terms None (here all)"
+    )
 
 
 @pytest.fixture

@@ -27,6 +27,10 @@ class UnusableCheckpointError(CheckpointError):
     """A whole checkpoint that lacks something, or is of another model than is wanted."""
 
 
+class MissingDownloadError(CheckpointError):
+    """A file beside the checkpoint, which is on the net, cannot be had."""
+
+
 def in_one_line(error: BaseException) -> str:
     """The text of another library's error, or its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -50,7 +50,7 @@ from .cpu_training import (
 from .early_stopping import keep_counting_patience
 from .finished_job import make_no_update_after_the_last
 from .float32_weights import keep_float32_weights
-from .hub_archives import unpack_archives_in_their_place
+from .hub_archives import name_what_a_download_lacks, unpack_archives_in_their_place
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
@@ -66,12 +66,12 @@ from .loss_scale import (
     stop_at_non_finite_gradients_without_a_scale,
     unscale_amp_gradients_once,
 )
-from .missing_dictionary import name_the_folder_that_has_the_dictionary
+from .missing_dictionary import name_a_damaged_dictionary, name_the_folder_that_has_the_dictionary
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .option_bounds import read_lists_of_numbers_as_they_are_written
 from .python_dataclasses import make_config_dataclasses_hashable
-from .refused_job import end_refused_jobs_in_one_line
+from .refused_job import bring_home_what_workers_refuse, end_refused_jobs_in_one_line
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
 from .restarted_job import go_on_from_the_last_checkpoint
 from .resumed_epoch import (
@@ -80,7 +80,7 @@ from .resumed_epoch import (
     load_the_data_of_the_next_epoch,
     remember_how_batches_are_made,
 )
-from .save_dir_lock import keep_second_jobs_out
+from .save_dir_lock import keep_second_jobs_out, name_an_unusable_save_dir
 from .sentence_length import (
     say_over_how_many_sentences_metrics_are,
     say_what_to_do_with_long_sentences,
@@ -111,11 +111,13 @@ PATCHES = (
     ("fairseq.checkpoint_utils", keep_as_many_best_checkpoints_as_asked),
     ("fairseq.checkpoint_utils", load_the_data_of_the_next_epoch),  # around the one that loads
     ("fairseq.checkpoint_utils", check_the_job_before_its_first_update),
+    ("fairseq.checkpoint_utils", name_an_unusable_save_dir),
     ("fairseq.checkpoint_utils", write_checkpoints_whole),
     ("fairseq.checkpoint_utils", make_no_update_after_the_last),  # after all that look at the data
     ("fairseq.criterions", name_an_unknown_criterion),
     ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
+    ("fairseq.data.dictionary", name_a_damaged_dictionary),
     ("fairseq.data.dictionary", name_the_folder_that_has_the_dictionary),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.data.iterators", go_on_with_the_sentences_not_seen),
@@ -129,8 +131,10 @@ PATCHES = (
     ("fairseq.distributed.utils", load_own_broadcast),
     ("fairseq.distributed.utils", refuse_impossible_options_before_the_job),
     ("fairseq.distributed.utils", keep_second_jobs_out),  # locks in each worker, whenever it wraps
+    ("fairseq.distributed.utils", bring_home_what_workers_refuse),
     ("fairseq.distributed.utils", end_refused_jobs_in_one_line),  # around all that refuse a job
     ("fairseq.file_io", copy_checkpoints_whole),
+    ("fairseq.file_utils", name_what_a_download_lacks),
     ("fairseq.file_utils", unpack_archives_in_their_place),
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),

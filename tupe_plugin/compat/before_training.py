@@ -13,13 +13,15 @@ import functools
 import logging
 from typing import Any
 
-from . import data_on_disk, validation_plan
+from . import damaged_data, data_on_disk, validation_plan
 
 logger = logging.getLogger(__name__)
 
 CHECKS_OF_FILES = (
     data_on_disk.check_splits_exist,
+    damaged_data.check_files_are_whole,
     data_on_disk.check_splits_hold_something,
+    data_on_disk.check_pairs,
     data_on_disk.check_class_labels,
     data_on_disk.check_regression_labels,
 )

@@ -36,12 +36,13 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
             raise
         except Exception as error:
             reason = error.__context__
+            state = trainer.checkpoint_utils.load_checkpoint_to_cpu(filename)
+            theirs, ours = (state.get("cfg") or {}).get("model"), self.cfg.model
             if reason is None or not str(error).startswith("Cannot load model parameters"):
                 raise errors.UnusableCheckpointError(
                     f"checkpoint {filename} cannot be resumed from: {errors.in_one_line(error)}"
+                    f"{_different_options(theirs, ours)}"
                 ) from error
-            state = trainer.checkpoint_utils.load_checkpoint_to_cpu(filename)
-            theirs, ours = state.get("cfg", {}).get("model"), self.cfg.model
             why_not_fit = getattr(self.get_model(), "why_not_fit", lambda *_: None)
             why = why_not_fit(theirs, ours) if isinstance(theirs, Mapping) else None
             if why is None:

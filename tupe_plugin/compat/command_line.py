@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import re
 import sys
@@ -153,6 +154,7 @@ def _chosen_parts(cfg: Any) -> Iterator[tuple[type, Any]]:
     from fairseq.registry import REGISTRIES
 
     utils.import_user_module(cfg.common)  # a job of hydra does so only later, and then
+    cfg = copy.deepcopy(cfg)  # enumerations among the defaults could not be sent to workers
     add_defaults(cfg)  # has the options that hydra did not know
     tables = {name: entry["registry"] for name, entry in REGISTRIES.items()}
     for name, registry in {**tables, "model": ARCH_MODEL_REGISTRY}.items():

@@ -7,19 +7,20 @@ read, of the labels everything: they are small.
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 from collections.abc import Iterator
 from glob import escape, glob
 from typing import Any, NamedTuple
 
+from .checkpoint_package import core_module
 from .refused_job import RefusedJobError
 
+LARGEST = (2 - 2**-23) * 2.0**127  # in float32
 INPUT_FOLDER = {"masked_lm": "", "sentence_prediction": "input0"}  # in the folder of the data
 
 
-class _Split(NamedTuple):
+class Split(NamedTuple):
     flag: str  # as the user gave it, or would have
     name: str
     data: str  # the folder on the command line
@@ -33,16 +34,10 @@ def check_splits_exist(cfg: Any) -> None:
     Raises:
         RefusedJobError: a split of the command line has no files.
     """
-    from fairseq.data.indexed_dataset import infer_dataset_impl
-
-    for split in _splits(cfg):
-        if infer_dataset_impl(split.prefix) is None:
-            folder = os.path.dirname(split.prefix)
-            there = [os.path.basename(path)[:-4] for path in glob(f"{escape(folder)}/*.idx")]
-            raise RefusedJobError(
-                f"{split.flag}: no {split.prefix}.idx; {folder} has "
-                f"{', '.join(sorted(there)) or 'no data'}"
-            )
+    for split in splits(cfg):
+        problem = why_unreadable(split.prefix)
+        if problem is not None:
+            raise RefusedJobError(f"{split.flag}: {problem}")
 
 
 def check_splits_hold_something(cfg: Any) -> None:
@@ -51,34 +46,54 @@ def check_splits_hold_something(cfg: Any) -> None:
     Raises:
         RefusedJobError: a split has no sentence.
     """
-    for split in _splits(cfg):
+    for split in splits(cfg):
         if _num_rows(split.prefix) == 0:
             raise RefusedJobError(f"{split.flag}: {split.prefix} is empty, it has no sentence")
+
+
+def check_pairs(cfg: Any) -> None:
+    """`AssertionError` where the second sentences of some pairs are missing.
+
+    Raises:
+        RefusedJobError: a split has more, or fewer, second sentences than first ones.
+    """
+    if cfg.task._name != "sentence_prediction":
+        return
+    for split in splits(cfg):
+        second = os.path.join(split.data, "input1", split.name)
+        if os.path.exists(f"{second}.idx"):
+            _check_as_many(split, f"second sentences in {second}", _num_rows(second))
 
 
 def check_class_labels(cfg: Any) -> None:
     """`KeyError: 'target'`, `Target -1 is out of bounds`, `dataset lengths must match`.
 
     Raises:
-        RefusedJobError: labels are missing, too few, or not in the dictionary.
+        RefusedJobError: labels are missing, too few, not in the dictionary, or fewer than
+            `--num-classes`, and the predictions of such a model could not be named.
     """
     if cfg.task._name != "sentence_prediction" or cfg.task.regression_target:
         return
     import numpy as np
     from fairseq.data import Dictionary, data_utils
-    from fairseq.data.indexed_dataset import MMapIndexedDataset, infer_dataset_impl
+    from fairseq.data.indexed_dataset import MMapIndexedDataset
 
     known = os.path.join(cfg.task.data, "label", "dict.txt")
     dictionary = Dictionary.load(known)
-    for split in _splits(cfg):
+    classes = core_module("class_labels").labels_of(dictionary)
+    if cfg.task.num_classes > len(classes):
+        raise RefusedJobError(
+            f"--num-classes {cfg.task.num_classes}: {known} has {len(classes)} labels "
+            f"({', '.join(classes[:10])}): give --num-classes {len(classes)}"
+        )
+    for split in splits(cfg):
         prefix = os.path.join(split.data, "label", split.name)
         if not split.is_scored:
             continue
-        if infer_dataset_impl(prefix) is None:
-            raise RefusedJobError(
-                f"{split.flag}: its sentences have no labels, there is no {prefix}.idx"
-            )
-        _check_as_many(split, prefix, _num_rows(prefix))
+        problem = why_unreadable(prefix)
+        if problem is not None:
+            raise RefusedJobError(f"{split.flag}: its sentences have no labels: {problem}")
+        _check_as_many(split, f"labels in {prefix}", _num_rows(prefix))
         labels = data_utils.load_indexed_dataset(prefix, dictionary)
         if isinstance(labels, MMapIndexedDataset):
             ids = np.frombuffer(labels._bin_buffer, dtype=labels._index.dtype)
@@ -88,7 +103,7 @@ def check_class_labels(cfg: Any) -> None:
         is_label = ids != dictionary.eos()
         ids, rows = ids[is_label], rows[is_label]
         _refuse_rows(
-            rows[ids < dictionary.nspecial],
+            rows[(ids < dictionary.nspecial) | (ids >= len(dictionary))],
             f"{split.flag}: the label of {{row}} of {prefix} is not in {known}: binarise the "
             f"labels with --srcdict {known}, or correct them",
         )
@@ -108,7 +123,7 @@ def check_regression_labels(cfg: Any) -> None:
     """
     if cfg.task._name != "sentence_prediction" or not cfg.task.regression_target:
         return
-    for split in _splits(cfg):
+    for split in splits(cfg):
         if not split.is_scored:
             continue
         path = os.path.join(split.data, "label", f"{split.name}.label")
@@ -118,9 +133,9 @@ def check_regression_labels(cfg: Any) -> None:
                 f"{split.flag}: --regression-target reads numbers from {path}, which is not there"
                 + (f"; {classes} is: leave the option out?" if os.path.exists(classes) else "")
             )
-        with open(path) as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.readlines()
-        _check_as_many(split, path, len(lines))
+        _check_as_many(split, f"labels in {path}", len(lines))
         for number, line in enumerate(lines, 1):
             if not all(map(_is_finite, line.split())):
                 raise RefusedJobError(
@@ -134,7 +149,7 @@ def check_regression_labels(cfg: Any) -> None:
                 )
 
 
-def _splits(cfg: Any) -> Iterator[_Split]:
+def splits(cfg: Any) -> Iterator[Split]:
     """Those of the command line; none where the task's files are not known here."""
     if cfg.task._name not in INPUT_FOLDER:
         return
@@ -148,7 +163,21 @@ def _splits(cfg: Any) -> Iterator[_Split]:
     named += [("--valid-subset", name, shards[:1], is_scored) for name in valid.split(",")]
     for flag, name, paths, scored in named:
         for data in paths:
-            yield _Split(f"{flag} {name}", name, data, os.path.join(data, folder, name), scored)
+            yield Split(f"{flag} {name}", name, data, os.path.join(data, folder, name), scored)
+
+
+def why_unreadable(prefix: str) -> str | None:
+    """Why fairseq cannot tell of what kind these data are, or None."""
+    from fairseq.data.indexed_dataset import infer_dataset_impl
+
+    if infer_dataset_impl(prefix) is not None:
+        return None
+    lacks = [end for end in ("idx", "bin") if not os.path.exists(f"{prefix}.{end}")]
+    if not lacks:
+        return f"{prefix}.idx is damaged: binarise the data again"
+    folder = os.path.dirname(prefix)
+    there = sorted(os.path.basename(path)[:-4] for path in glob(f"{escape(folder)}/*.idx"))
+    return f"no {prefix}.{lacks[0]}; {folder} has {', '.join(there) or 'no data'}"
 
 
 def _num_rows(prefix: str) -> int | None:
@@ -162,10 +191,10 @@ def _num_rows(prefix: str) -> int | None:
     return int(rows)
 
 
-def _check_as_many(split: _Split, path: str, labels: int | None) -> None:
+def _check_as_many(split: Split, what: str, count: int | None) -> None:
     sentences = _num_rows(split.prefix)
-    if None not in (labels, sentences) and labels != sentences:
-        raise RefusedJobError(f"{split.flag}: {sentences} sentences, but {labels} labels in {path}")
+    if None not in (count, sentences) and count != sentences:
+        raise RefusedJobError(f"{split.flag}: {sentences} sentences, but {count} {what}")
 
 
 def _refuse_rows(rows: Any, message: str) -> None:
@@ -175,7 +204,8 @@ def _refuse_rows(rows: Any, message: str) -> None:
 
 
 def _is_finite(word: str) -> bool:
+    """In float32, in which the job computes."""
     try:
-        return math.isfinite(float(word))
+        return abs(float(word)) <= LARGEST
     except ValueError:
         return False

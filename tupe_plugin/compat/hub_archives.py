@@ -1,4 +1,4 @@
-"""Archives of models, which `from_pretrained` takes in the place of a folder."""
+"""Archives and downloads of `from_pretrained`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,37 @@ def unpack_archives_in_their_place(file_utils: Any) -> None:
 
     file_utils.load_archive_file = load_archive_file
     file_utils.tarfile = ModuleView(tarfile, open=_open_harmless)
+
+
+def name_what_a_download_lacks(file_utils: Any) -> None:
+    """`ModuleNotFoundError: No module named 'requests'` from `from_pretrained`.
+
+    Where: fairseq/file_utils.py:297, for the files of GPT-2's BPE among others.
+    When: `from_pretrained` without `bpe=`, which is then `gpt2`, and the package `requests` (which
+    fairseq does not require) or the net is missing.
+    Fix: one line says what was wanted, and what to do.
+    """
+    original = file_utils.get_from_cache
+
+    @functools.wraps(original)
+    def get_from_cache(url: str, cache_dir: Any = None) -> Any:
+        try:
+            return original(url, cache_dir)
+        except (ImportError, OSError) as error:
+            missing = error.name if isinstance(error, ImportError) else None
+            why = f"the package {missing} is missing" if missing else type(error).__name__
+            ways = [f"`pip install {missing}`"] if missing else []
+            if "bpe" in url:
+                ways.append(
+                    "give from_pretrained the bpe= of the model's own data, or bpe=None where the "
+                    "model is given numbers"
+                )
+            advice = f": {', or '.join(ways)}" if ways else ""
+            raise checkpoint_module("errors").MissingDownloadError(
+                f"{url} cannot be downloaded ({why}){advice}"
+            ) from error
+
+    file_utils.get_from_cache = get_from_cache
 
 
 def _open_harmless(name: str, mode: Any) -> tarfile.TarFile:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from .refused_job import exit_with
+
 
 def keep_one_limit_of_positions(initialize: Any) -> None:
     """No message: `+model.max_positions=128` is overwritten by the task's default of 512.
@@ -24,7 +26,7 @@ def keep_one_limit_of_positions(initialize: Any) -> None:
         if ours is not None and theirs is not None and ours != theirs:
             config = TASK_DATACLASS_REGISTRY.get(task._name)
             if theirs != getattr(config, "max_positions", None):
-                raise ValueError(
+                exit_with(
                     f"model.max_positions={ours} and task.max_positions={theirs} differ: give one "
                     "of them, and the other part takes it too"
                 )

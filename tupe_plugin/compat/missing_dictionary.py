@@ -1,4 +1,4 @@
-"""A folder of data that holds no dictionary: which one was meant?"""
+"""A folder of data that holds no dictionary, or a damaged one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,36 @@ import os
 from glob import escape, glob
 from typing import Any
 
+from .refused_job import RefusedJobError
+
 PARTS = ("input0", "input1", "label")  # of the data of --task sentence_prediction
 MOST_FOLDERS = 3
+
+
+def name_a_damaged_dictionary(dictionary: Any) -> None:
+    """`ValueError: Incorrect dictionary format`, `RuntimeError: Duplicate word`, without the file.
+
+    Where: fairseq/data/dictionary.py:243 to 266.
+    When: a `dict.txt` is damaged, or is no dictionary.
+    Fix: the error names it.
+    """
+    original = dictionary.Dictionary.add_from_file
+
+    @functools.wraps(original)
+    def add_from_file(self: Any, f: Any) -> None:
+        try:
+            original(self, f)
+        except OSError:
+            raise
+        except Exception as error:
+            if not isinstance(f, str):  # fairseq calls the function again with the open file
+                raise
+            reason = " ".join(str(error).split())
+            raise RefusedJobError(
+                f"{f} is no dictionary, or it is damaged ({reason}): binarise the data again"
+            ) from error
+
+    dictionary.Dictionary.add_from_file = add_from_file
 
 
 def name_the_folder_that_has_the_dictionary(dictionary: Any) -> None:

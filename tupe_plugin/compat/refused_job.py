@@ -21,6 +21,45 @@ class RefusedJobError(ValueError):
     """What the user gave cannot be trained with; the message says what to do."""
 
 
+class RefusedInWorkerError(Exception):
+    """Carries the line of a refusal to the process that has started the workers."""
+
+
+def bring_home_what_workers_refuse(distributed_utils: Any) -> None:
+    """`ProcessRaisedException: -- Process 0 terminated with the following error:`, and a traceback.
+
+    Where: fairseq/distributed/utils.py:344: fairseq starts a worker for each GPU itself, and torch
+    gives the first one's traceback as the text of its own error.
+    When: a worker refuses the job, as a job of one worker is refused below.
+    Fix: the line alone is raised again.
+    """
+    from torch.multiprocessing import ProcessRaisedException
+
+    distributed_main, call_main = distributed_utils.distributed_main, distributed_utils.call_main
+
+    @functools.wraps(distributed_main)
+    def run_worker(number: int, main: Any, cfg: Any, named: Any) -> Any:
+        try:
+            return distributed_main(number, main, cfg, named)
+        except MESSAGES as error:
+            if cfg.distributed_training.distributed_no_spawn or not raised_here(error):
+                raise
+            raise RefusedInWorkerError(str(error)) from error
+
+    @functools.wraps(call_main)
+    def call_and_listen(cfg: Any, main: Any, **named: Any) -> Any:
+        try:
+            return call_main(cfg, main, **named)
+        except ProcessRaisedException as error:
+            _, ours, line = str(error).rpartition(f"{RefusedInWorkerError.__name__}: ")
+            if not ours:
+                raise
+            raise RefusedJobError(line.strip()) from error
+
+    distributed_utils.distributed_main = run_worker
+    distributed_utils.call_main = call_and_listen
+
+
 def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     """The line that says what is wrong stands below a traceback through fairseq, torch and hydra.
 

@@ -39,6 +39,28 @@ def keep_second_jobs_out(distributed_utils: Any) -> None:
     distributed_utils.call_main = call_main
 
 
+def name_an_unusable_save_dir(checkpoint_utils: Any) -> None:
+    """`FileExistsError: [Errno 17] File exists`, `NotADirectoryError`, below a traceback.
+
+    Where: fairseq/checkpoint_utils.py:841, which tries to write a file there.
+    When: `--save-dir` is a file, lies below one, or cannot be written to.
+    Fix: one line names the option.
+    """
+    original = checkpoint_utils.verify_checkpoint_directory
+
+    @functools.wraps(original)
+    def verify_checkpoint_directory(save_dir: str) -> None:
+        try:
+            original(save_dir)
+        except OSError as error:
+            raise RefusedJobError(
+                f"--save-dir {save_dir} cannot be written to ({error.strerror or error}): name "
+                "another folder"
+            ) from error
+
+    checkpoint_utils.verify_checkpoint_directory = verify_checkpoint_directory
+
+
 def _main_with_lock(main: Any, is_writer: Any, cfg: Any, **named: Any) -> Any:
     """Of the module, and not of the call above, so that fairseq can send it to its workers."""
     if not is_writer(cfg.distributed_training):

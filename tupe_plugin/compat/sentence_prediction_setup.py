@@ -12,10 +12,11 @@ from .refused_job import RefusedJobError
 
 def name_what_sentence_prediction_lacks(sentence_prediction: Any) -> None:
     """`No such file or directory: 'label/dict.txt'`, `Must set task.num_classes`, `... has no
-    attribute 'register_classification_head'`.
+    attribute 'register_classification_head'`, `index out of range in self`.
 
-    Where: fairseq/tasks/sentence_prediction.py:101, 109 and 266.
-    When: STS-B without `--regression-target`, no `--num-classes`, `--arch bert_base`.
+    Where: fairseq/tasks/sentence_prediction.py:101, 109, 162 and 266.
+    When: STS-B without `--regression-target`, no `--num-classes`, `--arch bert_base`,
+    `--init-token -5`; a checkpoint with such a setting.
     Fix: the error says what to give.
     """
     task_class = sentence_prediction.SentencePredictionTask
@@ -36,7 +37,16 @@ def name_what_sentence_prediction_lacks(sentence_prediction: Any) -> None:
                 f"--num-classes {cfg.num_classes}: give the number of labels in {classes}, or 1 "
                 "with --regression-target"
             )
-        return setup_task(cls, cfg, **named)
+        task = setup_task(cls, cfg, **named)
+        words = len(task.source_dictionary)
+        for option in ("init_token", "separator_token"):
+            token = getattr(cfg, option)
+            if token is not None and not 0 <= token < words:
+                raise RefusedJobError(
+                    f"--{option.replace('_', '-')} {token}: give the number of a word of the "
+                    f"dictionary, from 0 to {words - 1}"
+                )
+        return task
 
     @functools.wraps(build_model)
     def build_model_with_head(self: Any, cfg: Any, *rest: Any, **named: Any) -> Any:

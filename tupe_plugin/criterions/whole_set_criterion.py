@@ -79,7 +79,8 @@ class WholeSetCriterion(SentencePredictionCriterion):
     def _check_num_classes(self) -> None:
         """Refuse fewer outputs than labels before training fails on the first rare one.
 
-        More are allowed: the data may lack a label that the model's head knows.
+        A training with more is refused before it begins (`compat/data_on_disk.py`); a model of old
+        that has more can be scored.
 
         Raises:
             ValueError: `--num-classes` is below the number of labels.
@@ -93,14 +94,6 @@ class WholeSetCriterion(SentencePredictionCriterion):
                 f"--num-classes {self.task.cfg.num_classes}: the data has {len(texts)} labels "
                 f"({', '.join(texts[:10])}{', ...' if len(texts) > 10 else ''}); give "
                 f"--num-classes {len(texts)}"
-            )
-        if self.task.cfg.num_classes > len(texts):
-            logger.warning(
-                "--num-classes %s: the data has %s labels (%s), so give --num-classes %s unless "
-                "the model knows more; metrics are those of %s classes%s",
-                *(self.task.cfg.num_classes, len(texts), ", ".join(texts[:10]), len(texts)),
-                self.task.cfg.num_classes,
-                ": f1 and acc_and_f1 are for two and not logged" if len(texts) == 2 else "",
             )
 
     def _find_positive_class(self) -> int | None:
