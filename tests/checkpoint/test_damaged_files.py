@@ -5,8 +5,20 @@ from __future__ import annotations
 import logging
 
 import pytest
+import torch
 
 from tests.checkpoint.damaged_files import complaints, make_files, try_damaged_files
+
+SETTINGS = (  # of the part of a job, and a value; None removes it
+    ("task", "init_token", -5),
+    ("task", "separator_token", 10**6),
+    ("task", "unknown", 1),
+    ("criterion", "unknown", 1),
+    ("common", "seed", "x"),
+    ("common", None, None),
+    ("checkpoint", None, None),
+    ("task", None, None),
+)
 
 pytestmark = pytest.mark.slow
 
@@ -18,6 +30,11 @@ def test_damaged_files_end_in_one_line(tmp_path, monkeypatch) -> None:
         files = make_files(tmp_path)
         for whole in (files.base, files.tuned, files.delta):  # nothing is said of these
             assert list(complaints(files, whole)) == []
+        for part, name, value in SETTINGS:
+            state = torch.load(files.tuned, weights_only=True)
+            state["cfg"][part] = None if name is None else {**state["cfg"][part], name: value}
+            torch.save(state, tmp_path / "damaged.pt")
+            assert list(complaints(files, tmp_path / "damaged.pt")) == [], (part, name)
         assert list(try_damaged_files(files, number=15, seed=0)) == []
     finally:
         logging.disable(logging.NOTSET)

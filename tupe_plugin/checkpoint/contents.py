@@ -90,8 +90,10 @@ def _check_settings(state: Mapping[str, Any], path: _Path) -> None:
     if cfg is not None:
         if not isinstance(cfg, Mapping):
             raise UnusableCheckpointError(_other_type(path, "cfg", "settings by part", cfg))
-        for part in ("model", "task", "criterion", "checkpoint"):
+        for part in ("model", "task", "criterion", "checkpoint", "common", "dataset"):
             settings = cfg.get(part)
+            if settings is None and args is None and part in ("model", "task"):
+                raise UnusableCheckpointError(f"{path} lacks the settings cfg.{part}")
             if settings is not None and not isinstance(settings, (Mapping, argparse.Namespace)):
                 raise UnusableCheckpointError(
                     _other_type(path, f"cfg.{part}", "settings", settings)

@@ -48,7 +48,7 @@ class DevSet:
     ) -> None:
         state = read_upgraded(checkpoint)
         self._cfg = state["cfg"]
-        self._task = set_up_task(self._cfg, data)
+        self._task = set_up_task(checkpoint, self._cfg, data)
         self._device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
         self._model = build_model(checkpoint, state, self._task, device=self._device)
         self._criterion = self._task.build_criterion(self._cfg.criterion).eval()

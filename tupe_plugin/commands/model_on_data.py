@@ -11,17 +11,18 @@ from typing import Any
 import torch
 
 from ..checkpoint.errors import in_one_line
-from ..compat.refused_job import RefusedJobError
+from ..compat.refused_job import raised_here
 
 
 class DataError(ValueError):
     """The data cannot be read, or is not of this model; the message says which and why."""
 
 
-def set_up_task(cfg: Any, data: Path) -> Any:
+def set_up_task(checkpoint: Path, cfg: Any, data: Path) -> Any:
     """The task of a checkpoint, which reads this folder from now on.
 
     Args:
+        checkpoint: where it is, for errors.
         cfg: the configuration in the checkpoint, as `read_upgraded` gives it.
         data: the binarised data, as for `fairseq-train`.
 
@@ -33,8 +34,11 @@ def set_up_task(cfg: Any, data: Path) -> Any:
     if not data.is_dir():
         raise DataError(f"no such folder of data: {data}")
     cfg.task.data = str(data)
-    with _readable(data, "the dictionaries"):
-        return tasks.setup_task(cfg.task)
+    try:
+        with _readable(data, "the dictionaries"):
+            return tasks.setup_task(cfg.task)
+    except ValueError as error:  # in the words of an option, which is the checkpoint's
+        raise DataError(f"{checkpoint} on {data}: {error}") from error
 
 
 def build_model(
@@ -107,9 +111,9 @@ def batches(
 def _readable(data: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (DataError, RefusedJobError):
-        raise
     except (AssertionError, EOFError, LookupError, OSError, RuntimeError, ValueError) as error:
+        if raised_here(error):
+            raise
         raise DataError(
             f"{data}: {what} cannot be read ({in_one_line(error)}); is the data whole?"
         ) from error

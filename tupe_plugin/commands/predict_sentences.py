@@ -110,7 +110,7 @@ class Predictor:
         # Every row gets its prediction, and the same one each time.
         task_cfg.shorten_method = "truncate"
         task_cfg.shorten_data_split_list = ""
-        self._task = set_up_task(checkpoint.cfg, data)
+        self._task = set_up_task(checkpoint.path, checkpoint.cfg, data)
         # Class k is the k-th of them.
         self.labels = () if self.is_regression else tuple(labels_of(self._task.label_dictionary))
         self._check_classes(checkpoint)

@@ -74,7 +74,7 @@ def complete_short_configurations(checkpoint_utils: Any) -> None:
         if state.get("cfg") is not None:
             defaults = OmegaConf.structured(FairseqConfig())
             with open_dict(state["cfg"]) as cfg:
-                for part in [part for part in defaults if part not in cfg]:
+                for part in [part for part in defaults if cfg.get(part) is None]:
                     cfg[part] = defaults[part]
         return state
 

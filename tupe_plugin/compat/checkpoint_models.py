@@ -72,12 +72,14 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
 
 
 def name_an_unknown_criterion(criterions: Any) -> None:
-    """`KeyError: 'my_criterion'` from `fairseq-validate`.
+    """`KeyError: 'my_criterion'`, `ConfigKeyError: Key 'x' not in ...` from `fairseq-validate`.
 
-    Where: fairseq/registry.py:55.
+    Where: fairseq/registry.py:40 and 55.
     When: a checkpoint names a criterion of a plug-in that is not loaded, or is damaged.
     Fix: one line says so.
     """
+    from omegaconf.errors import OmegaConfBaseException
+
     original = criterions.build_criterion
 
     @functools.wraps(original)
@@ -87,7 +89,14 @@ def name_an_unknown_criterion(criterions: Any) -> None:
             raise checkpoint_module("errors").UnusableCheckpointError(
                 f"--criterion {name} is not known: load the plug-in that it comes from (--user-dir)"
             )
-        return original(cfg, task)
+        try:
+            return original(cfg, task)
+        except OmegaConfBaseException as error:
+            errors = checkpoint_module("errors")
+            raise errors.UnusableCheckpointError(
+                f"the checkpoint's settings of --criterion {name} cannot be used "
+                f"({errors.in_one_line(error)})"
+            ) from error
 
     criterions.build_criterion = build_criterion
 
