@@ -120,9 +120,16 @@ def test_unknown_metric_is_named(tmp_path: Path) -> None:
         read_run(log, also=["pearson"])
 
 
-def test_folder_without_logs(tmp_path: Path, capsys) -> None:
-    assert commands.main(["report", str(tmp_path)]) == 1
-    assert str(tmp_path) in capsys.readouterr().err
+def test_what_holds_no_run_is_named(tmp_path: Path, capsys) -> None:
+    log = write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.5])
+    (tmp_path / "empty").mkdir()
+    for path, line in (
+        (tmp_path / "empty", f"no train.log under {tmp_path / 'empty'}"),
+        (tmp_path / "other", f"no such folder: {tmp_path / 'other'}"),
+        (log, f"{log} is a file: give a folder of runs, such as {log.parent}"),
+    ):
+        assert commands.main(["report", str(tmp_path / "lr"), str(path)]) == 1
+        assert capsys.readouterr().err == f"tupe report: {line}\n"
 
 
 def test_peak_memory_is_the_largest_of_the_seeds(tmp_path: Path) -> None:

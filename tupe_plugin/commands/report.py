@@ -30,6 +30,10 @@ _SEED = re.compile(r"'seed': (\d+)")
 _SECONDS = re.compile(r"done training in ([\d.]+) seconds")
 
 
+class MissingRunsError(ValueError):
+    """A path is no folder of runs; the message says which."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run's validations, in order, and its metric."""
@@ -71,13 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    found = (log for folder in args.folders for log in folder.rglob(LOG_NAME))
+    found = (log for folder in args.folders for log in find_logs(folder))
     logs = sorted({log.resolve(): log for log in found}.values())
-    if not logs:
-        print(
-            f"tupe report: no {LOG_NAME} under {', '.join(map(str, args.folders))}", file=sys.stderr
-        )
-        return 1
     runs, unread = [], []
     for log in logs:
         try:
@@ -89,6 +88,24 @@ def run(args: argparse.Namespace) -> int:
     for line in [*unread, *repeated]:
         print(line, file=sys.stderr)
     return 1 if unread or repeated else 0
+
+
+def find_logs(folder: Path) -> list[Path]:
+    """Those of all runs below a folder.
+
+    Raises:
+        MissingRunsError: it is none, or holds no run.
+    """
+    if folder.is_file():
+        raise MissingRunsError(
+            f"{folder} is a file: give a folder of runs, such as {folder.parent}"
+        )
+    if not folder.is_dir():
+        raise MissingRunsError(f"no such folder: {folder}")
+    logs = list(folder.rglob(LOG_NAME))
+    if not logs:
+        raise MissingRunsError(f"no {LOG_NAME} under {folder}")
+    return logs
 
 
 def read_run(log: Path, *, also: Sequence[str] = ()) -> Run:
