@@ -44,7 +44,7 @@ END
 }
 
 data_bin="" bpe_codes="" dict="" authors_dict="" workers=0 skip_malformed=()
-tokenizer="" vocab="" cased="" passed=()
+tokenizer="" vocab="" cased="" units="" passed=()
 format=glue check="" text_columns="" label_column="" index_column="" regression=""
 arguments=()
 while [ $# -gt 0 ]; do
@@ -113,7 +113,7 @@ if [ "$tokenizer" = wordpiece ]; then
 else
   [ -z "$vocab$cased" ] || usage_error "--vocab and --cased are for --tokenizer wordpiece"
   [ -n "$bpe_codes" ] && [ -n "$dict$authors_dict" ] || usage_error "give --data-bin, or --bpe-codes and --dict"
-  CLEANING+=,apply_bpe
+  units=,apply_bpe
 fi
 [ -z "$dict" ] || [ -z "$authors_dict" ] || usage_error "give --dict or --authors-dict, not both"
 [ -d "$glue_dir" ] || fail "no such folder: $glue_dir"
@@ -171,7 +171,7 @@ elif [ -z "$dict" ]; then
 fi
 step "$work/rows" filter "${read_rows[@]}" --output {} "${skip_malformed[@]}"
 
-unit_options=(--steps "$CLEANING")
+unit_options=(--steps "$CLEANING$units")
 [ -z "$bpe_codes" ] || unit_options+=(--bpe-codes "$bpe_codes")
 [ -z "$vocab" ] || unit_options+=(--vocab "$vocab")
 [ -z "$cased" ] || unit_options+=("$cased")
@@ -211,6 +211,11 @@ make_task_bin() {
   done
   mkdir "$folder/index"
   cp "$work"/rows/*.index "$folder/index" 2>/dev/null || rmdir "$folder/index"
+  # What another sentence must go through to look the same, as pretrain.sh records it.
+  printf '%s\n' "$CLEANING" >"$folder/cleaning.txt"
+  [ -z "$bpe_codes" ] || cp "$bpe_codes" "$folder/bpe.codes"
+  [ -z "$vocab" ] || cp "$vocab" "$folder/vocab.txt"
+  [ -z "$cased" ] || printf '{"options": {"cased": "yes"}}\n' >"$folder/manifest.json"
 }
 step "$out/$task-bin" make_task_bin {}
 echo "data: $out/$task-bin" >&2
