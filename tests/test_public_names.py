@@ -13,14 +13,14 @@ import tupe_plugin
 
 
 def imports_for_type_checkers() -> dict[str, str]:
-    """Name -> file of core/, under TYPE_CHECKING."""
+    """Name -> module, under TYPE_CHECKING."""
     assert tupe_plugin.__file__ is not None
     tree = ast.parse(Path(tupe_plugin.__file__).read_text("utf-8"))
     (block,) = (
         node for node in tree.body if isinstance(node, ast.If) and "TYPE" in ast.dump(node.test)
     )
     return {
-        alias.asname: node.module.removeprefix("core.")
+        alias.asname: node.module
         for node in block.body
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from .registration import use_with_fairseq as use_with_fairseq
 
 if TYPE_CHECKING:
+    from .api import TupeModel as TupeModel
     from .core.adversarial import FGM as FGM
     from .core.adversarial import PGD as PGD
     from .core.adversarial import SMART as SMART
@@ -47,29 +48,30 @@ if TYPE_CHECKING:
     from .core.noise_sites import WordNoise as WordNoise
     from .core.rdrop import rdrop as rdrop
 
-# The same for a program that runs: name -> file of core/.  A test holds the two against each other.
+# The same for a program that runs: name -> module.  A test holds the two against each other.
 _FILES = {
-    "FGM": "adversarial",
-    "PGD": "adversarial",
-    "SMART": "adversarial",
-    "AttentionAdversary": "adversarial",
-    "FreeLB": "adversarial",
-    "adversarial_loss": "adversarial_loss",
-    "make_adversary": "adversarial_methods",
-    "make_noise_site": "adversarial_methods",
-    "average": "averaging",
-    "greedy_average": "averaging",
-    "TrainedShare": "bitfit",
-    "train_only_biases": "bitfit",
-    "Family": "encoder_family",
-    "UnknownEncoderError": "encoder_family",
-    "EncoderView": "encoder_view",
-    "view_of": "encoder_view",
-    "parameter_groups": "layer_decay",
-    "MFAC": "mfac",
-    "AttentionNoise": "noise_sites",
-    "WordNoise": "noise_sites",
-    "rdrop": "rdrop",
+    "TupeModel": "api",
+    "FGM": "core.adversarial",
+    "PGD": "core.adversarial",
+    "SMART": "core.adversarial",
+    "AttentionAdversary": "core.adversarial",
+    "FreeLB": "core.adversarial",
+    "adversarial_loss": "core.adversarial_loss",
+    "make_adversary": "core.adversarial_methods",
+    "make_noise_site": "core.adversarial_methods",
+    "average": "core.averaging",
+    "greedy_average": "core.averaging",
+    "TrainedShare": "core.bitfit",
+    "train_only_biases": "core.bitfit",
+    "Family": "core.encoder_family",
+    "UnknownEncoderError": "core.encoder_family",
+    "EncoderView": "core.encoder_view",
+    "view_of": "core.encoder_view",
+    "parameter_groups": "core.layer_decay",
+    "MFAC": "core.mfac",
+    "AttentionNoise": "core.noise_sites",
+    "WordNoise": "core.noise_sites",
+    "rdrop": "core.rdrop",
 }
 __all__ = [*_FILES, "use_with_fairseq"]
 
@@ -77,7 +79,7 @@ __all__ = [*_FILES, "use_with_fairseq"]
 def __getattr__(name: str) -> object:
     if name not in _FILES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".core.{_FILES[name]}", __name__), name)
+    value = getattr(importlib.import_module(f".{_FILES[name]}", __name__), name)
     globals()[name] = value
     return value
 

@@ -15,6 +15,11 @@ CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a f
 _BIN = "-bin"  # how preprocess/glue.sh ends the name of a folder of data
 
 
+def task_of_data(folder: Path) -> str:
+    """The name of the task that a folder of data is of."""
+    return folder.name.removesuffix(_BIN)
+
+
 @dataclass(frozen=True)
 class PredictionRun:
     """One task's checkpoint and data."""
@@ -89,7 +94,7 @@ def _fine_tuned(checkpoints: Sequence[Path]) -> list[FineTuned]:
 
 
 def _candidate(checkpoint: FineTuned, task: str | None, data: Path | None) -> _Candidate:
-    task = task or checkpoint.data.name.removesuffix(_BIN)
+    task = task or task_of_data(checkpoint.data)
     if not task or task in (".", "..") or "/" in task:
         raise PredictionError(f"{checkpoint.path}: name its task with TASK=RUN")
     folder = checkpoint.data

@@ -74,13 +74,18 @@ def read_fine_tuned(path: Path) -> FineTuned:
         PredictionError: its model is not fine-tuned.
     """
     state = read_upgraded(path)
-    task = state["cfg"].task
-    if "num_classes" not in task or "classification_head_name" not in task:
+    if not is_fine_tuned(state):
         raise OtherTaskError(
-            f"{path} is a checkpoint of --task {task._name}: predictions need one that was "
-            "fine-tuned with --task sentence_prediction"
+            f"{path} is a checkpoint of --task {state['cfg'].task._name}: predictions need one "
+            "that was fine-tuned with --task sentence_prediction"
         )
     return FineTuned(path, state)
+
+
+def is_fine_tuned(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint is of `--task sentence_prediction`."""
+    task = state["cfg"].task
+    return "num_classes" in task and "classification_head_name" in task
 
 
 class Predictor:
@@ -110,12 +115,12 @@ class Predictor:
         # Every row gets its prediction, and the same one each time.
         task_cfg.shorten_method = "truncate"
         task_cfg.shorten_data_split_list = ""
-        self._task = set_up_task(checkpoint.path, checkpoint.cfg, data)
+        self.task = set_up_task(checkpoint.path, checkpoint.cfg, data)
         # Class k is the k-th of them.
-        self.labels = () if self.is_regression else tuple(labels_of(self._task.label_dictionary))
+        self.labels = () if self.is_regression else tuple(labels_of(self.task.label_dictionary))
         self._check_classes(checkpoint)
-        self._model = build_model(
-            checkpoint.path, checkpoint.state, self._task, device=device, half=half
+        self.model = build_model(
+            checkpoint.path, checkpoint.state, self.task, device=device, half=half
         )
 
     def splits(self) -> list[str]:
@@ -127,6 +132,14 @@ class Predictor:
         path = self.data / "index" / f"{split}.index"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else None
 
+    @torch.no_grad()
+    def outputs(self, net_input: dict[str, Any]) -> np.ndarray:
+        """Scores of one batch: `(rows, classes)`, or `(rows, 1)` for regression."""
+        logits, _ = self.model(**net_input, features_only=True, classification_head_name=self._head)
+        logits = logits.float()
+        scores = logits if self.is_regression else logits.softmax(dim=-1)
+        return scores.cpu().double().numpy()
+
     def predict(self, split: str, *, batch_size: int) -> Scores:
         """Scores of all rows.
 
@@ -137,7 +150,7 @@ class Predictor:
         from fairseq.data import SortDataset
         from tqdm import tqdm
 
-        dataset = load_split(self._task, split)
+        dataset = load_split(self.task, split)
         rows = len(dataset)
         # Sentences of a length together, because a batch is as long as its longest one.
         lengths = np.array([dataset.num_tokens(row) for row in range(rows)])
@@ -145,12 +158,12 @@ class Predictor:
         outputs = np.full((rows, 1 if self.is_regression else len(self.labels)), np.nan)
         targets = None
         all_batches = batches(
-            self._task, split, by_length, device=self._device, max_sentences=batch_size
+            self.task, split, by_length, device=self._device, max_sentences=batch_size
         )
         total = math.ceil(rows / batch_size)
         for batch in tqdm(all_batches, desc=split, total=total, disable=None, leave=False):
             ids = batch["id"].cpu().numpy()  # places in the data, whatever the order of the batch
-            outputs[ids] = self._outputs(batch["net_input"])
+            outputs[ids] = self.outputs(batch["net_input"])
             if "target" in batch:
                 targets = np.full(rows, np.nan) if targets is None else targets
                 targets[ids] = batch["target"].view(-1).cpu().numpy()
@@ -162,15 +175,6 @@ class Predictor:
         if targets is not None and not self.is_regression:
             self._check_targets(targets, split)
         return Scores(outputs, targets)
-
-    @torch.no_grad()
-    def _outputs(self, net_input: dict[str, Any]) -> np.ndarray:
-        logits, _ = self._model(
-            **net_input, features_only=True, classification_head_name=self._head
-        )
-        logits = logits.float()
-        scores = logits if self.is_regression else logits.softmax(dim=-1)
-        return scores.cpu().double().numpy()
 
     def _check_files(self) -> None:
         wanted = [self.data / "input0" / "dict.txt"]

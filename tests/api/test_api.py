@@ -1,0 +1,158 @@
+"""`TupeModel`: raw sentences get the ids, features and predictions that the same data would."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tupe_plugin import TupeModel
+from tupe_plugin.commands.model_on_data import load_split
+from tupe_plugin.commands.predict_sentences import Predictor, read_fine_tuned
+
+from .trained_models import (
+    ARCHS,
+    LABELS,
+    LONGEST,
+    SENTENCES,
+    fine_tuned,
+    pre_trained,
+    write_corpus,
+    write_task,
+)
+
+PAIRS = list(zip(SENTENCES, SENTENCES[::-1], strict=True))
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def singles(tmp_path_factory) -> Path:
+    return write_task(tmp_path_factory.mktemp("singles"), kind="bpe", pairs=False)
+
+
+@pytest.fixture(scope="module")
+def classifier(singles: Path) -> TupeModel:
+    return TupeModel.from_pretrained(fine_tuned(singles.parent / "run/checkpoint_best.pt", singles))
+
+
+@pytest.fixture(scope="module")
+def masked_lm(singles: Path) -> TupeModel:
+    data = write_corpus(singles.parent, singles)
+    return TupeModel.from_pretrained(pre_trained(singles.parent / "pre/checkpoint_last.pt", data))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_rows_are_treated_as_the_data(tmp_path: Path, kind: str, arch: str) -> None:
+    """Pairs, empty and too long sentences among them: same ids, same scores as `tupe predict`."""
+    data = write_task(tmp_path, kind=kind, pairs=True)
+    checkpoint = fine_tuned(tmp_path / "run" / "checkpoint_best.pt", data, arch=arch)
+    predictor = Predictor(read_fine_tuned(checkpoint), data, device=CPU, half=False)
+    dataset = load_split(predictor.task, "valid")
+    wanted = [dataset[row]["net_input.src_tokens"].tolist() for row in range(len(dataset))]
+
+    model = TupeModel.from_pretrained(checkpoint.parent, device="cpu")
+    assert [ids.tolist() for ids in model.token_ids(PAIRS)] == wanted
+    assert max(map(len, wanted)) == LONGEST  # one was cut
+    scores = predictor.predict("valid", batch_size=3).outputs
+    np.testing.assert_allclose(model.scores(PAIRS, batch_size=3), scores, atol=1e-6)
+    for prediction, row in zip(model.predict(PAIRS), scores, strict=True):
+        assert prediction.label == LABELS[row.argmax()]
+        assert list(prediction.probabilities) == LABELS
+
+
+def test_batches_and_order_do_not_matter(classifier: TupeModel) -> None:
+    order = random.Random(2).sample(range(len(SENTENCES)), len(SENTENCES))
+    for pooling in ("mean", "cls"):
+        features = classifier.encode(SENTENCES, pooling=pooling, batch_size=1)
+        mixed = classifier.encode([SENTENCES[place] for place in order], pooling=pooling)
+        torch.testing.assert_close(mixed, features[order], rtol=1e-5, atol=1e-5)
+    by_token = classifier.encode(SENTENCES, pooling=None)
+    assert [len(one) for one in by_token] == [len(ids) for ids in classifier.token_ids(SENTENCES)]
+    torch.testing.assert_close(
+        torch.stack([one[0] for one in by_token]), features, atol=1e-5, rtol=1e-5
+    )
+    assert classifier.encode([]) == classifier.predict([]) == []
+
+
+def test_half_precision_is_near(classifier: TupeModel) -> None:
+    half = TupeModel.from_pretrained(classifier.path, half=True, device="cpu")
+    np.testing.assert_allclose(half.scores(SENTENCES), classifier.scores(SENTENCES), atol=0.01)
+
+
+def test_regression_gives_values(tmp_path: Path, singles: Path) -> None:
+    """Those of GLUE's STS-B in its own units, as `tupe predict`."""
+    values = {}
+    for name in ("own-bin", "STS-B-bin"):
+        data = tmp_path / name
+        shutil.copytree(singles, data)
+        options = ("--num-classes", 1, "--regression-target")
+        values[name] = TupeModel.from_pretrained(
+            fine_tuned(tmp_path / name / "model.pt", data, *options)
+        ).predict(SENTENCES)
+    np.testing.assert_allclose(values["STS-B-bin"], 5 * np.array(values["own-bin"]), rtol=1e-6)
+
+
+def test_fill_mask(masked_lm: TupeModel) -> None:
+    """As the model does by hand, wherever the mask stands."""
+    sentence = "The <mask>'s home."
+    words = masked_lm.module.encoder.dictionary
+    units = masked_lm.tokenize("The man's home.")
+    tokens = [words.bos(), *map(words.index, units), words.eos()]
+    at = units.index("man") + 1
+    tokens[at] = words.index("<mask>")
+    with torch.no_grad():
+        logits, _ = masked_lm.module(torch.tensor([tokens]))
+    best = logits[0, at].softmax(-1).topk(3)
+    others = ["<mask>", "a <mask>, home", "un<mask>able"]
+    found = masked_lm.fill_mask([*others, sentence], top=3)
+    assert [filling.unit for filling in found[-1]] == [words[unit] for unit in best.indices]
+    np.testing.assert_allclose([f.probability for f in found[-1]], best.values, rtol=1e-4)
+    assert [len(one) for one in found] == [3] * 4
+
+
+def test_what_cannot_be_done_is_said_in_one_line(
+    classifier: TupeModel, masked_lm: TupeModel, tmp_path: Path
+) -> None:
+    bare = tmp_path / "TASK-bin"  # as made before glue.sh recorded what the text went through
+    for part in ("input0", "label"):
+        shutil.copytree(classifier.data / part, bare / part)
+    old = fine_tuned(tmp_path / "run" / "checkpoint_best.pt", bare)
+    assert (
+        TupeModel.from_pretrained(old, data=masked_lm.data).scores(SENTENCES).shape
+        == classifier.scores(SENTENCES).shape
+    )
+    other = tmp_path / "other"
+    shutil.copytree(masked_lm.data, other)
+    (other / "dict.txt").write_text("a 1\n")
+    gone = tmp_path / "gone" / "checkpoint_best.pt"
+    gone.parent.mkdir()
+    fine_tuned(gone, bare)
+    refusals = [
+        (lambda: TupeModel.from_pretrained("nowhere.pt"), "no such checkpoint: nowhere.pt"),
+        (lambda: TupeModel.from_pretrained(old), "says what text goes .*give the data-bin .*data="),
+        (lambda: TupeModel.from_pretrained(old, data="none"), "no such folder of data: none"),
+        (lambda: TupeModel.from_pretrained(old, data=other), "is another dictionary than"),
+        (lambda: masked_lm.predict(["a"]), "is a checkpoint of pre-training: predictions need"),
+        (lambda: classifier.fill_mask("<mask>"), "was fine-tuned for sentence prediction"),
+        (lambda: masked_lm.fill_mask("a"), "row 1: give one sentence with one <mask>, not"),
+        (lambda: masked_lm.fill_mask("a " * 40 + "<mask>"), "row 1: its <mask> comes after the 24"),
+        (lambda: masked_lm.fill_mask("<mask>", top=0), "top=0: give a whole number from 1"),
+        (lambda: classifier.predict([("a", "b")]), "row 1 is a pair: .* rows of one sentence"),
+        (lambda: classifier.predict(["a", None]), "row 2: give a sentence, or a pair .*, not None"),
+        (lambda: classifier.encode("a", pooling="max"), "pooling='max': give mean, cls or None"),
+        (lambda: classifier.encode("a", batch_size=0), "batch_size=0: give a whole number from 1"),
+    ]
+    for refused, message in refusals:
+        with pytest.raises(ValueError, match=message) as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+    shutil.rmtree(bare)
+    with pytest.raises(ValueError, match=r"there is no input0/dict\.txt in .* or .*data="):
+        TupeModel.from_pretrained(gone)

@@ -1,0 +1,278 @@
+"""`TupeModel`: a trained model on raw sentences, in Python.
+
+    model = TupeModel.from_pretrained("runs/MRPC")
+    model.predict([("He left.", "He went away."), ...])     label names and probabilities
+    model.encode(["A sentence.", ...])                      features
+    model.fill_mask("The <mask> of the story.")             words, of a pre-trained model
+
+A sentence goes through the steps that the training data went through. Rows in, one result for each
+row out, in the order of the rows, whatever the batches; a lone string is one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .commands.glue_tasks import load_tasks
+from .commands.predict_runs import task_of_data
+from .commands.predict_sentences import Predictor
+from .core.bounds import BATCH_SIZE, Whole
+from .data.treatment import MASK
+from .loaded_model import LoadedModel, load
+from .registration import require_fairseq, use_with_fairseq
+from .text_rows import Row, RowEncoder, TextError, checked_rows
+
+
+class Prediction(NamedTuple):
+    """What a classifier says of a row."""
+
+    label: str
+    """The most probable class."""
+    probabilities: dict[str, float]
+    """Of each class."""
+
+
+class Filling(NamedTuple):
+    """What may stand in the place of `<mask>`."""
+
+    unit: str
+    """A unit of the dictionary: a word, or a part of one (`@@` goes on, `##` went before)."""
+    probability: float
+
+
+def _mean(features: Tensor, padding: Tensor) -> Tensor:
+    """Over the tokens of each row that are no padding, `<s>` and `</s>` among them."""
+    kept = (~padding).unsqueeze(-1)
+    return features.masked_fill(~kept, 0.0).sum(1) / kept.sum(1)
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": _mean,
+    "cls": lambda features, padding: features[:, 0],
+}
+"""Features `(rows, seq, embed)` and padding `(rows, seq)`, True = padding -> `(rows, embed)`."""
+
+
+class TupeModel:
+    """A model of `--arch tupe_*`, or fairseq's RoBERTa, with what its text goes through.
+
+    `from_pretrained` makes one.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, device: torch.device) -> None:
+        self.path = loaded.path
+        """The checkpoint."""
+        self.module = loaded.module
+        """fairseq's model, a `torch.nn.Module`."""
+        self.device = device
+        self.data = loaded.data
+        """The folder of its dictionary."""
+        self._loaded = loaded
+        limits = (loaded.task.max_positions(), loaded.module.max_positions())
+        self.max_positions: int = min(int(limit) for limit in limits if limit is not None)
+        """Tokens; what is longer is cut at its end."""
+        self._encoder = RowEncoder(loaded.task, loaded.treatment, max_positions=self.max_positions)
+        self._padding: int = loaded.task.source_dictionary.pad()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        data: str | Path | None = None,
+        device: str | torch.device | None = None,
+        half: bool = False,
+    ) -> TupeModel:
+        """Load a model.
+
+        Args:
+            path: a checkpoint; a run's folder, of which the best checkpoint is taken; or a folder
+                that `tupe import` made.
+            data: the folder of data that it was trained on, or the `data-bin` of its pre-training,
+                where the checkpoint's own data is gone or does not say what its text went through.
+            device: default: a GPU if there is one.
+            half: in half precision.
+
+        Raises:
+            ValueError: the checkpoint cannot be used, or something that belongs to it is missing;
+                one line says what.
+            ModuleNotFoundError: fairseq is not installed.
+        """
+        require_fairseq()
+        use_with_fairseq()
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = torch.device(device)
+        folder = None if data is None else Path(data)
+        return cls(load(Path(path), data=folder, device=device, half=half), device=device)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the model's outputs; empty for regression."""
+        return self._predictor().labels
+
+    @property
+    def is_regression(self) -> bool:
+        return self._predictor().is_regression
+
+    def tokenize(self, sentence: str) -> list[str]:
+        """The units of a sentence; those that the dictionary lacks are `<unk>` to the model."""
+        return self._encoder.units(sentence)
+
+    def token_ids(self, rows: Row | Iterable[Row]) -> list[Tensor]:
+        """What the model reads for each row: the ids that the same row has in its data."""
+        return self._encoder(checked_rows(rows))
+
+    @torch.no_grad()
+    def encode(
+        self, rows: Row | Iterable[Row], *, pooling: str | None = "mean", batch_size: int = 32
+    ) -> Tensor | list[Tensor]:
+        """Features of the last layer, in float32, on the CPU.
+
+        Args:
+            rows: sentences, or pairs of sentences.
+            pooling: `mean` over the tokens of a row, `cls` for its first token, or None: by token.
+            batch_size: rows; those of a length are taken together.
+
+        Returns:
+            `(rows, embed)`; by token a list of `(tokens, embed)`, `<s>` and `</s>` included.
+
+        Raises:
+            TextError: a row is no text, or an argument cannot be.
+        """
+        if pooling is not None and pooling not in POOLINGS:
+            raise TextError(f"pooling={pooling!r}: give {', '.join(POOLINGS)} or None")
+        ids = self.token_ids(rows)
+        found: dict[int, Tensor] = {}
+        for places, tokens in self._batches(ids, batch_size):
+            features, _ = self.module(src_tokens=tokens, features_only=True)
+            features = _finite(features.float())
+            if pooling is not None:
+                features = POOLINGS[pooling](features, tokens.eq(self._padding))
+            for place, one in zip(places, features.cpu(), strict=True):
+                found[place] = one if pooling is not None else one[: len(ids[place])].clone()
+        in_order = [found[place] for place in range(len(ids))]
+        return torch.stack(in_order) if in_order and pooling is not None else in_order
+
+    def predict(
+        self, rows: Row | Iterable[Row], *, batch_size: int = 32
+    ) -> list[Prediction] | list[float]:
+        """Classes of rows, or values, of a model fine-tuned for sentence prediction.
+
+        They are those of `tupe predict`: the values of GLUE's STS-B go up to 5.
+
+        Raises:
+            TextError: the model is not fine-tuned; a row is no text, or has another number of
+                sentences than the rows that the model was trained on.
+        """
+        outputs, labels = self.scores(rows, batch_size=batch_size), self.labels
+        if self.is_regression:
+            return [float(value) for value in outputs[:, 0]]
+        return [
+            Prediction(labels[row.argmax()], dict(zip(labels, row.tolist(), strict=True)))
+            for row in outputs
+        ]
+
+    def scores(self, rows: Row | Iterable[Row], *, batch_size: int = 32) -> np.ndarray:
+        """The same as an array: probabilities `(rows, classes)`, or values `(rows, 1)`."""
+        predictor, checked = self._predictor(), checked_rows(rows)
+        self._check_pairs(checked)
+        ids = self._encoder(checked)
+        outputs = np.empty((len(ids), 1 if predictor.is_regression else len(predictor.labels)))
+        for places, tokens in self._batches(ids, batch_size):
+            lengths = tokens.ne(self._padding).sum(1)
+            outputs[places] = predictor.outputs({"src_tokens": tokens, "src_lengths": lengths})
+        _finite(torch.from_numpy(outputs))
+        glue = load_tasks().get(task_of_data(self.data))
+        return outputs if glue is None else outputs * glue.label_scale
+
+    @torch.no_grad()
+    def fill_mask(
+        self, sentences: str | Iterable[str], *, top: int = 5, batch_size: int = 32
+    ) -> list[list[Filling]]:
+        """What may stand for `<mask>`, most probable first, of a pre-trained model.
+
+        Args:
+            sentences: each with one `<mask>`.
+            top: how many.
+            batch_size: rows.
+
+        Raises:
+            TextError: the model is fine-tuned; a sentence has no `<mask>`, several, or one beyond
+                the longest sequence of the model.
+        """
+        dictionary = self._loaded.task.source_dictionary
+        if self._loaded.predictor is not None:
+            raise TextError(
+                f"{self.path} was fine-tuned for sentence prediction and fills no {MASK}: give "
+                "the checkpoint of its pre-training"
+            )
+        if problem := Whole(1, len(dictionary)).problem(top):
+            raise TextError(f"top={top}: {problem}")
+        checked = checked_rows(sentences)
+        for number, row in enumerate(checked, start=1):
+            if len(row) != 1 or row[0].count(MASK) != 1:
+                raise TextError(f"row {number}: give one sentence with one {MASK}, not {row!r:.80}")
+        ids, mask = self._encoder.masked([row[0] for row in checked]), dictionary.index(MASK)
+        for number, one in enumerate(ids, start=1):
+            if mask not in one:
+                raise TextError(
+                    f"row {number}: its {MASK} comes after the {self.max_positions} tokens that "
+                    "the model reads"
+                )
+        found: list[list[Filling]] = [[] for _ in ids]
+        for places, tokens in self._batches(ids, batch_size):
+            logits, _ = self.module(src_tokens=tokens, masked_tokens=tokens.eq(mask))
+            best = _finite(logits.float()).softmax(-1).topk(top)
+            for place, values, units in zip(places, *(x.tolist() for x in best), strict=True):
+                found[place] = [
+                    Filling(dictionary[unit], value)
+                    for unit, value in zip(units, values, strict=True)
+                ]
+        return found
+
+    def _batches(
+        self, ids: Sequence[Tensor], batch_size: int
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Rows of a length together, the longest first: their places, and `(rows, seq)`."""
+        from torch.nn.utils.rnn import pad_sequence
+        from tqdm import tqdm
+
+        if problem := BATCH_SIZE.problem(batch_size):
+            raise TextError(f"batch_size={batch_size}: {problem}")
+        order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
+        starts = range(0, len(order), batch_size)
+        for start in tqdm(starts, desc="batches", disable=None, leave=False):
+            places = order[start : start + batch_size]
+            rows = [ids[place] for place in places]
+            padded = pad_sequence(rows, batch_first=True, padding_value=self._padding)
+            yield places, padded.to(self.device)
+
+    def _predictor(self) -> Predictor:
+        if self._loaded.predictor is None:
+            raise TextError(
+                f"{self.path} is a checkpoint of pre-training: predictions need one that was "
+                "fine-tuned with --task sentence_prediction"
+            )
+        return self._loaded.predictor
+
+    def _check_pairs(self, rows: Sequence[tuple[str, ...]]) -> None:
+        pairs = (self.data / "input1").is_dir()
+        for number, row in enumerate(rows, start=1):
+            if len(row) != 1 + pairs:
+                wanted, found = ("a pair", "one sentence") if pairs else ("one sentence", "a pair")
+                raise TextError(
+                    f"row {number} is {found}: {self.path} was trained on rows of {wanted}"
+                )
+
+
+def _finite(outputs: Tensor) -> Tensor:
+    if not outputs.isfinite().all():
+        raise TextError("the model's outputs are not finite: try without half precision")
+    return outputs

@@ -1,0 +1,101 @@
+"""What a raw sentence goes through to look like the text that a model was trained on.
+
+FOLDER/cleaning.txt                 names of steps, as pretrain.sh and glue.sh record them
+FOLDER/bpe.codes, or vocab.txt      what words are cut into units by
+FOLDER/manifest.json                options; "cased": "yes" belongs to vocab.txt
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from .line_steps import LineStep, UnitFiles, build_line_steps
+
+STEPS, CODES, VOCABULARY, MANIFEST = "cleaning.txt", "bpe.codes", "vocab.txt", "manifest.json"
+MASK = "<mask>"
+_STAND_IN = "</s>"  # a word that no step cuts and no sentence has
+_KEEPS_STAND_INS = "apply_bpe"
+
+
+class TreatmentError(ValueError):
+    """What is recorded of a text's treatment cannot be used; the message says what and where."""
+
+
+class TextTreatment:
+    """`treatment(sentences)` -> their units, separated by spaces.
+
+    Args:
+        steps: by name, in order.
+    """
+
+    def __init__(self, steps: Mapping[str, LineStep]) -> None:
+        self._steps = dict(steps)
+
+    def __call__(self, sentences: list[str]) -> list[str]:
+        lines = [sentence.replace("\n", " ") for sentence in sentences]
+        for step in self._steps.values():
+            lines = step(lines)
+        return lines
+
+    def around_masks(self, sentence: str) -> str:
+        """The units of a sentence in which each `<mask>` stays one unit."""
+        if _KEEPS_STAND_INS in self._steps and _STAND_IN not in sentence:
+            # In one piece: Moses looks at what comes before and after.
+            for spelled in (_STAND_IN, f" {_STAND_IN} "):
+                units = self([sentence.replace(MASK, spelled)])[0].split()
+                if units.count(_STAND_IN) == sentence.count(MASK):  # not glued to a word
+                    break
+            return " ".join(MASK if unit == _STAND_IN else unit for unit in units)
+        # WordPiece cuts at a mask, as BERT does.
+        return f" {MASK} ".join(self(sentence.split(MASK)))
+
+
+def read_treatment(folder: Path) -> TextTreatment | None:
+    """What a folder of data records; None if it records nothing.
+
+    Raises:
+        TreatmentError: the record is damaged, or incomplete.
+        MissingLibraryError: a step needs a library that is not installed.
+        OSError: a file cannot be read.
+    """
+    path = folder / STEPS
+    if not path.is_file():
+        return None
+    codes, vocabulary = folder / CODES, folder / VOCABULARY
+    names = [name for name in _text(path).strip().split(",") if name]
+    if vocabulary.is_file():
+        files = UnitFiles(vocab=vocabulary, cased=_options(folder).get("cased") == "yes")
+    elif codes.is_file():
+        files = UnitFiles(bpe_codes=codes)
+        names.append("apply_bpe")
+    else:
+        raise TreatmentError(
+            f"{path} says how text was cleaned, but {folder} has no {CODES} or {VOCABULARY}, by "
+            "which it was cut into units: copy the one of the pre-training's data"
+        )
+    try:
+        return TextTreatment(build_line_steps(names, files))
+    except UnicodeDecodeError as error:
+        raise TreatmentError(f"{folder}: {CODES} or {VOCABULARY} is not UTF-8: {error}") from error
+    except ValueError as error:
+        raise TreatmentError(f"{folder}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TreatmentError(f"{path} is no text in UTF-8") from error
+
+
+def _options(folder: Path) -> Mapping[str, object]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        options = json.loads(_text(path))["options"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise TreatmentError(f"{path} is damaged: it has no options") from error
+    return options if isinstance(options, Mapping) else {}

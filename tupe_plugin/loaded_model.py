@@ -1,0 +1,136 @@
+"""A trained model with everything that a raw sentence needs: dictionary, text treatment, labels.
+
+A checkpoint holds none of these. They lie in the folder of data that it was trained on, beside the
+checkpoint, or where the user says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .checkpoint.file_kind import refuse_what_is_no_file
+from .checkpoint.upgraded import read_upgraded
+from .commands.model_on_data import build_model, set_up_task
+from .commands.predict_runs import CHECKPOINTS
+from .commands.predict_sentences import FineTuned, Predictor, is_fine_tuned
+from .data.treatment import CODES, STEPS, VOCABULARY, TextTreatment, read_treatment
+
+_DICTIONARY = Path("dict.txt")
+_OF_SENTENCES = Path("input0") / _DICTIONARY
+_GIVE_DATA = "(in Python data=, on the command line --data)"
+
+
+class LoadError(ValueError):
+    """A model cannot be used on raw text; the message says what is missing and what to give."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What `load` found."""
+
+    path: Path
+    """The checkpoint."""
+    data: Path
+    """The folder that has the dictionary."""
+    module: Any
+    """fairseq's model, in eval mode, on its device."""
+    task: Any
+    """fairseq's."""
+    treatment: TextTreatment
+    predictor: Predictor | None
+    """Of a model that was fine-tuned for sentence prediction."""
+
+
+def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> LoadedModel:
+    """Read a checkpoint, safely, and what belongs to it.
+
+    Args:
+        path: a checkpoint, or a folder that has one.
+        data: a folder with what the checkpoint's own data lacks: the dictionary (with labels), or
+            the record of the text's treatment, or both.
+        device: where the model runs.
+        half: in half precision.
+
+    Raises:
+        CheckpointError: there is no such file, or it cannot be used.
+        LoadError: the dictionary or the record is nowhere, or of another model.
+        DataError, PredictionError: model and data do not belong together.
+    """
+    checkpoint = _checkpoint_at(path)
+    state = read_upgraded(checkpoint)
+    cfg, fine_tuned = state["cfg"], is_fine_tuned(state)
+    if not fine_tuned and cfg.task._name != "masked_lm":
+        raise LoadError(
+            f"{checkpoint} is a checkpoint of --task {cfg.task._name}: give one of --task "
+            "masked_lm or sentence_prediction"
+        )
+    places = [checkpoint.parent, Path(str(cfg.task.data).split(":")[0])]
+    if data is not None:
+        if not data.is_dir():
+            raise LoadError(f"no such folder of data: {data}")
+        places.insert(0, data)
+    folder = _folder_of_dictionary(_OF_SENTENCES if fine_tuned else _DICTIONARY, places, checkpoint)
+    treatment = _treatment([*([data] if data else []), folder, *places], folder, checkpoint)
+    if fine_tuned:
+        predictor = Predictor(FineTuned(checkpoint, state), folder, device=device, half=half)
+        return LoadedModel(
+            checkpoint, folder, predictor.model, predictor.task, treatment, predictor
+        )
+    task = set_up_task(checkpoint, cfg, folder)
+    model = build_model(checkpoint, state, task, device=device, half=half)
+    return LoadedModel(checkpoint, folder, model, task, treatment, None)
+
+
+def _checkpoint_at(path: Path) -> Path:
+    if path.is_dir():
+        for name in (*CHECKPOINTS, "checkpoint.pt", "model.pt"):
+            if (path / name).is_file():
+                return path / name
+    refuse_what_is_no_file(path)
+    return path
+
+
+def _folder_of_dictionary(wanted: Path, places: Sequence[Path], checkpoint: Path) -> Path:
+    for place in places:
+        if (place / wanted).is_file():
+            return place
+    raise LoadError(
+        f"{checkpoint}: there is no {wanted} in {' or '.join(map(str, places))}; give the folder "
+        f"of the data that it was trained on {_GIVE_DATA}"
+    )
+
+
+def _treatment(places: Sequence[Path], folder: Path, checkpoint: Path) -> TextTreatment:
+    for place in places:
+        treatment = read_treatment(place)
+        if treatment is None:
+            continue
+        other, own = _dictionary_in(place), _dictionary_in(folder)
+        if other is not None and other != own and _symbols(other) != _symbols(own):
+            raise LoadError(
+                f"{other} is another dictionary than {own}: the units of {place} are not those "
+                f"that {checkpoint} was trained on"
+            )
+        return treatment
+    raise LoadError(
+        f"{checkpoint}: neither its own folder nor {folder} says what text goes through before it "
+        f"({STEPS} with {CODES} or {VOCABULARY}); give the data-bin of the pre-training, or a "
+        f"TASK-bin made now, {_GIVE_DATA}"
+    )
+
+
+def _dictionary_in(folder: Path) -> Path | None:
+    paths = (folder / _OF_SENTENCES, folder / _DICTIONARY)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _symbols(dictionary: Path | None) -> list[str]:
+    if dictionary is None:
+        return []
+    lines = dictionary.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.rsplit(" ", 1)[0] for line in lines]

@@ -1,0 +1,111 @@
+"""Rows of raw text -> the ids that a model reads, as the data sets of its training give them.
+
+--task sentence_prediction   [--init-token] A </s> [[--separator-token] B </s>]
+--task masked_lm             <s> A </s> [B </s>]
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .data.treatment import TextTreatment
+
+logger = logging.getLogger(__name__)
+
+Row = str | tuple[str, str]
+"""A sentence, or a pair of sentences."""
+_LINES = 1_000  # go through the steps at once, between two moves of the progress bar
+
+
+class TextError(ValueError):
+    """Sentences that the model cannot be asked about; the message names the row and says why."""
+
+
+def checked_rows(rows: Row | Iterable[Row]) -> list[tuple[str, ...]]:
+    """Each row as a tuple of one sentence or two; a lone string is one row.
+
+    Raises:
+        TextError: a row is something else.
+    """
+    checked: list[tuple[str, ...]] = []
+    for number, row in enumerate([rows] if isinstance(rows, str) else rows, start=1):
+        sentences = (row,) if isinstance(row, str) else row
+        if (
+            not isinstance(sentences, tuple | list)
+            or len(sentences) not in (1, 2)
+            or not all(isinstance(sentence, str) for sentence in sentences)
+        ):
+            raise TextError(
+                f"row {number}: give a sentence, or a pair of sentences, not {row!r:.80}"
+            )
+        checked.append(tuple(sentences))
+    return checked
+
+
+class RowEncoder:
+    """`encoder(rows)` -> ids of each row, cut at the longest sequence that the model reads.
+
+    Args:
+        task: fairseq's, of the model.
+        treatment: what the text of its data went through.
+        max_positions: tokens.
+    """
+
+    def __init__(self, task: Any, treatment: TextTreatment, *, max_positions: int) -> None:
+        self.dictionary = task.source_dictionary
+        self._treatment = treatment
+        self._max_positions = max_positions
+        of_sentences = hasattr(task.cfg, "init_token")
+        self._first = task.cfg.init_token if of_sentences else self.dictionary.bos()
+        self._separator = task.cfg.separator_token if of_sentences else None
+
+    def units(self, sentence: str) -> list[str]:
+        """What a sentence is cut into, whether the dictionary has it or not."""
+        return self._treatment([sentence])[0].split()
+
+    def __call__(self, rows: Sequence[tuple[str, ...]]) -> list[Tensor]:
+        """Ids `(tokens,)` of each row."""
+        from tqdm import tqdm
+
+        sentences = [sentence for row in rows for sentence in row]
+        numbers: list[list[int]] = []
+        with tqdm(total=len(sentences), desc="text", disable=None, leave=False) as progress:
+            for start in range(0, len(sentences), _LINES):
+                lines = self._treatment(sentences[start : start + _LINES])
+                numbers += map(self._numbers, lines)
+                progress.update(len(lines))
+        in_order = iter(numbers)
+        joined = [self._joined([next(in_order) for _ in row]) for row in rows]
+        longer = sum(len(ids) > self._max_positions for ids in joined)
+        if longer:
+            logger.warning(
+                "%s of %s rows are longer than the %s tokens that the model reads: their ends are "
+                "cut, as by `tupe predict`",
+                *(f"{longer:,}", f"{len(rows):,}", f"{self._max_positions:,}"),
+            )
+        return [ids[: self._max_positions] for ids in joined]
+
+    def masked(self, sentences: Sequence[str]) -> list[Tensor]:
+        """The same of sentences in which each `<mask>` is one token."""
+        joined = [
+            self._joined([self._numbers(self._treatment.around_masks(one))]) for one in sentences
+        ]
+        return [ids[: self._max_positions] for ids in joined]
+
+    def _numbers(self, line: str) -> list[int]:
+        unknown = self.dictionary.unk()
+        numbers = [self.dictionary.indices.get(unit, unknown) for unit in line.split()]
+        return [*numbers, self.dictionary.eos()]
+
+    def _joined(self, sentences: Sequence[list[int]]) -> Tensor:
+        ids = [] if self._first is None else [self._first]
+        for place, sentence in enumerate(sentences):
+            if place and self._separator is not None:
+                ids.append(self._separator)
+            ids += sentence
+        return torch.tensor(ids)
