@@ -7,6 +7,7 @@ import math
 import pytest
 
 from .test_data_parallel import TWO_WORKERS, assert_same_parameters
+from .test_roberta import job as on_roberta
 from .training_jobs import NO_DROPOUT, fine_tuning, logged, losses, pretraining
 
 pytestmark = pytest.mark.slow
@@ -45,12 +46,14 @@ def test_fine_tuning_learns(options, corpus, pretrained, tmp_path, run_command):
     assert "adversarial_loss" not in logged(output, "valid")[-1]
 
 
-def test_two_workers_equal_one_in_fine_tuning(corpus, pretrained, tmp_path, run_command):
-    """PGD from zero noise: no worker draws anything.  Two steps, so that gradients meet noise."""
+def test_two_workers_equal_one_in_fine_tuning(corpus, tmp_path, run_command):
+    """RoBERTa, and PGD from zero noise: no worker draws anything.  Two steps: gradients meet noise.
+
+    R-Drop on TUPE is in test_rdrop.py, FGM on TUPE below.
+    """
     options = (*NO_DROPOUT, *SHORT, "--adv-method", "pgd", "--adv-steps", 2, "--rdrop-alpha", 0.5)
-    model = ("--finetune-from-model", pretrained.checkpoints / "checkpoint_best.pt")
     one, two = (
-        made_adversarial(fine_tuning(corpus.classification, tmp_path / name, *options, *model))
+        on_roberta(made_adversarial(fine_tuning(corpus.classification, tmp_path / name, *options)))
         for name in ("one", "two")
     )
     run_command("fairseq-train", *one, "--update-freq", 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,9 @@ def losses(output: str) -> dict[int, float]:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Everything in it, with torch's safe loading: fairseq's checkpoints need no more."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Everything in it, with torch's safe loading: fairseq's need no more than old options."""
+    with torch.serialization.safe_globals([Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def training_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
