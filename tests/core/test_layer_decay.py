@@ -1,3 +1,5 @@
+"""Which depth a parameter has, and at which rate it steps. States: `tests/contracts/`."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -126,16 +128,6 @@ def test_scales_by_hand() -> None:
     }
 
 
-def test_positional_block_is_an_embedding() -> None:
-    model = Model("tupe-r")
-    depths = model.depths()
-    positions = model.encoder.positions
-    assert positions.absolute is not None
-    assert positions.relative is not None
-    assert len(list(positions.parameters())) == 8
-    assert {depths[param].level for param in positions.parameters()} == {0}
-
-
 def test_tied_output_matrix_keeps_the_depth_of_the_embedding() -> None:
     model = Model()
     head = model.lm_head = MaskedLMHead(model.encoder.embed_tokens.weight)
@@ -172,22 +164,6 @@ def test_equals_an_optimizer_for_each_parameter_at_its_own_rate(make, pre_norm: 
         for one in separate:
             one.step()
     assert_equal_parameters(ours, theirs, rtol=1e-10, atol=1e-10)
-
-
-def test_first_step_of_mfac_is_the_plain_one_scaled() -> None:
-    """Curvature is joint, so steps are not those of separate optimizers; the first can be told."""
-    before, plain, decayed = Model(), Model(), Model()
-    for model, params in ((plain, plain.parameters()), (decayed, decayed.groups())):
-        optimizer = MFAC(params, lr=LR, num_grads=3, damping=0.1, decoupled_weight_decay=0.2)
-        scale_learning_rates(optimizer)
-        backward(model, 0)
-        optimizer.step()
-    rates = dict(before.names())
-    for (name, start), one, other in zip(
-        rates.items(), plain.parameters(), decayed.parameters(), strict=True
-    ):
-        rate = learning_rate(name, num_layers=LAYERS, lr=1.0, layer_decay=DECAY)
-        torch.testing.assert_close(other - start, rate * (one - start), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("make", [adam, sgd, MFAC])
@@ -268,40 +244,14 @@ def test_order_of_the_parameters_is_kept() -> None:
     assert [id(param) for param in flat] == [id(param) for param in model.parameters()]
 
 
-def decayed(make, model: Model, layer_decay: float = DECAY) -> torch.optim.Optimizer:
-    optimizer = make(model.groups(layer_decay))
-    keep_groups_out_of_states(optimizer)
-    return optimizer
-
-
-@pytest.mark.parametrize("make", [adam, MFAC])
-def test_state_is_that_of_plain_training_and_the_decay_in_force_remains(make) -> None:
-    model = Model()
-    optimizers = {"plain": make(model.parameters()), "decayed": decayed(make, model)}
-    backward(model, 0)
-    for optimizer in optimizers.values():
-        optimizer.step()
-    states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
-    assert states["decayed"]["param_groups"] == states["plain"]["param_groups"]
-    assert states["decayed"]["state"].keys() == states["plain"]["state"].keys()
-
-    for state in states.values():
-        other = decayed(make, model, 0.25)
-        other.load_state_dict(state)
-        scales = [group["lr_scale"] for group in model.groups(0.25)]
-        assert [group["lr_scale"] for group in other.param_groups] == scales
-        assert len(other.state) == len(state["state"])
-    back = make(model.parameters())
-    back.load_state_dict(states["decayed"])
-    assert back.param_groups[0].keys() == optimizers["plain"].param_groups[0].keys()
-
-
 def test_state_of_other_parameters_is_refused() -> None:
     model = Model()
     flat = sgd([nn.Parameter(torch.zeros(7))])
     count = sum(1 for _ in model.parameters())
+    decayed = sgd(model.groups())
+    keep_groups_out_of_states(decayed)
     with pytest.raises(ValueError, match=rf"is of 1 parameters, and {count} are trained.*--reset"):
-        decayed(sgd, model).load_state_dict(flat.state_dict())
+        decayed.load_state_dict(flat.state_dict())
 
 
 @pytest.mark.parametrize("layer_decay", [0.0, -0.5, 1.01, float("nan")])

@@ -1,4 +1,4 @@
-"""`--criterion adversarial` in real jobs: both tasks, two workers, precisions, wrong options."""
+"""`--criterion adversarial` in real jobs: both tasks, two workers, precisions."""
 
 from __future__ import annotations
 
@@ -87,10 +87,3 @@ def test_attention_noise_with_two_workers_and_in_pretraining(corpus, tmp_path, r
     assert steps[-1]["adversarial_loss"] > 0
     assert steps[-1]["loss"] < steps[0]["loss"]
     assert "ppl" in logged(output, "valid")[-1]
-
-
-def test_an_option_of_another_method_is_refused(corpus, tmp_path, run_command):
-    job = made_adversarial(fine_tuning(corpus.classification, tmp_path, "--adv-method", "fgm"))
-    output = run_command("fairseq-train", *job, "--adv-steps", 3, check=False).stdout
-    last = output.strip().splitlines()[-1]
-    assert "--adv-steps is not used by --adv-method fgm: leave it out" in last

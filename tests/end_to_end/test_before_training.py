@@ -80,6 +80,7 @@ SETTINGS = {
     # parts that do not go with one another
     f"{MLM} --criterion rdrop": ("--criterion rdrop does not go with --task masked_lm",),
     f"{MLM} --criterion bitfit": ("--criterion bitfit does not go with --task masked_lm",),
+    "--criterion bitfit": ("nothing is frozen; say which bias terms train", "--bitfit-terms"),
     "--arch bert_base": ("--arch bert_base has no classification head", "tupe_base"),
     # classes
     "--num-classes 1": ("--num-classes 1: the data has 2 labels (", "give --num-classes 2"),

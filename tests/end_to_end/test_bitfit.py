@@ -175,19 +175,10 @@ def test_two_workers_equal_one_and_need_no_flag(corpus, pretrained, tmp_path, ru
     assert len(re.findall(r"bitfit: .*", outputs[1].stdout)) == 1
 
 
-def test_any_criterion_trains_and_errors_are_one_line(corpus, pretrained, tmp_path, run_command):
+def test_any_criterion_trains_the_terms(corpus, pretrained, tmp_path, run_command):
     command = job(corpus, pretrained, tmp_path, "intermediate", "--max-update", 5)
     plain = [*command, "--criterion", "sentence_prediction"]
     run_command("fairseq-train", *plain)
     base = pretrained.checkpoints / "checkpoint_best.pt"
     tuned = tmp_path / "checkpoint_last.pt"
     assert_only_terms_moved(base, tuned, "intermediate", torch.float32)
-
-    position = command.index("--bitfit-terms")
-    for changed, message in (
-        ([*command[:position], *command[position + 2 :]], "nothing is frozen; .*--bitfit-terms"),
-        ([*command, "--bitfit-terms", "bias"], "no bias term is called 'bias'; give all, or"),
-    ):
-        failed = run_command("fairseq-train", *changed, "--save-dir", tmp_path / "new", check=False)
-        assert failed.returncode != 0
-        assert re.search(message, failed.stdout.splitlines()[-1]), failed.stdout

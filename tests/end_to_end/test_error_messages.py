@@ -94,33 +94,9 @@ def test_damaged_checkpoint(length, last_line, corpus, pretrained, tmp_path):
     assert line.endswith("an incomplete one, and there is no whole one beside it")
 
 
-def test_blocks_longer_than_the_positions(last_line, corpus, tmp_path):
-    job = pretraining(corpus.pretraining, tmp_path, "--max-update", 1, "--tokens-per-sample", 64)
-    assert last_line(job) == (
-        "fairseq-train: error: --tokens-per-sample 64 is longer than --max-positions 32: raise "
-        "--max-positions or lower --tokens-per-sample"
-    )
-
-
 def test_missing_data(last_line, tmp_path):
     job = pretraining(tmp_path / "nowhere", tmp_path, "--max-update", 1)
     assert last_line(job) == (
         f"fairseq-train: error: there is no folder {tmp_path / 'nowhere'}: give a folder of "
         "binarised data (preprocess/README.md)"
-    )
-
-
-def test_unknown_architecture(last_line, corpus, tmp_path):
-    job = pretraining(corpus.pretraining, tmp_path, "--arch", "tupe_huge")
-    line = last_line(job)
-    assert "invalid choice: 'tupe_huge'" in line
-    assert "'tupe_large'" in line
-
-
-def test_criterion_of_another_task(last_line, corpus, tmp_path):
-    job = fine_tuning(corpus.classification, tmp_path, "--criterion", "cross_entropy")
-    assert last_line(job) == (
-        "fairseq-train: error: --task sentence_prediction does not go with --criterion "
-        "cross_entropy, which has no option classification_head_name: give the task's own, such as "
-        "--criterion sentence_prediction"
     )

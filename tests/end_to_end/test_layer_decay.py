@@ -105,16 +105,6 @@ def test_a_decay_towards_0_trains_the_heads_alone(flags, corpus, pretrained, tmp
     assert head.abs().min() > 0  # it begins at 0
 
 
-def test_flat_fp16_is_refused_in_one_line(corpus, pretrained, tmp_path, run_command):
-    job = decayed_job(corpus, pretrained, tmp_path, "--fp16")
-    finished = run_command("fairseq-train", *job, check=False)
-    assert finished.returncode != 0
-    assert finished.stdout.splitlines()[-1] == (
-        "fairseq-train: error: --layer-decay 0.5: with --fp16 fairseq makes one flat parameter of "
-        "all, which can have one learning rate only; add --fp16-no-flatten-grads"
-    )
-
-
 def test_hydra(corpus, tmp_path, run_command):
     finished = run_command(
         *("fairseq-hydra-train", f"hydra.run.dir={tmp_path}", f"common.user_dir={USER_DIR}"),

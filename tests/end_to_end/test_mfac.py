@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairseq.trainer import Trainer
 
 from tupe_plugin.core import mfac
 
@@ -168,32 +169,20 @@ def test_window_left_out_of_checkpoints(whole, corpus, tmp_path, run_command):
     assert sizes[0] < sizes[1] / 2
 
 
-BAD_SETTINGS = {
-    "--mfac-damping 0": "error: --mfac-damping 0.0: give a number from 1e-12 to 1e+12",
-    "--mfac-num-grads 1.5": "error: argument --mfac-num-grads: invalid int value: '1.5'",
-    "--mfac-num-grads 16384": "fairseq-train: error: M-FAC's window of 16384 gradients x ",
-    "--mfac-dtype float64": "error: argument --mfac-dtype: invalid choice: 'float64'",
-    "--mfac-device cuda": "error: window_device='cuda' (--mfac-device) cannot be used here: ",
-    "--mfac-device abacus": "error: --mfac-device 'abacus': give a device, such as cpu or cuda:1",
-    "--lr 1e-3,1e-4 --lr-scheduler fixed": "error: --optimizer mfac takes one --lr, got",
-}
-
-
-@pytest.mark.parametrize("options", BAD_SETTINGS)
-def test_bad_settings_end_in_one_line_before_training(
-    options, corpus, tmp_path, last_line, monkeypatch
+@pytest.mark.parametrize(
+    ("option", "parts"),
+    [
+        (
+            "--mfac-num-grads 16384",
+            ("M-FAC's window of 16384 gradients x ", " bytes) on cpu", "--mfac-dtype", "BitFit"),
+        ),
+        ("--mfac-device cuda", ("window_device='cuda' (--mfac-device) cannot be used here: ",)),
+    ],
+)
+def test_what_the_machine_lacks_is_said_in_one_line_before_training(
+    option, parts, corpus, tmp_path, last_line, monkeypatch
 ):
-    from fairseq.trainer import Trainer
-
     monkeypatch.setattr(Trainer, "train_step", lambda *_: pytest.fail("training has started"))
     monkeypatch.setattr(mfac, "available_bytes", lambda _: 10**9)
-    job = mfac_job(corpus.classification, tmp_path)
-    if "--lr-scheduler" in options:  # that of the job takes one rate, too
-        start = job.index("--lr-scheduler")
-        job = job[:start] + job[start + 4 :]
-    line = last_line([*job, *options.split()])
-    assert BAD_SETTINGS[options] in line
-    if "16384" in options:
-        assert " bytes) on cpu" in line
-        for remedy in ("--mfac-num-grads", "--mfac-dtype", "--mfac-device", "BitFit", "workers"):
-            assert remedy in line
+    line = last_line([*mfac_job(corpus.classification, tmp_path), *option.split()])
+    assert [part for part in ("fairseq-train: error: ", *parts) if part not in line] == [], line

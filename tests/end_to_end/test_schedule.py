@@ -106,23 +106,17 @@ def expected_rates(total, *, ratio=0.06, power=1.0, end=0.0):
     return rates
 
 
+# More in tests/adapters/test_warmup_ratio.py, without a model.
 CONFIGURATIONS = {
-    "epochs": (["--max-epoch", 3], 21, {}),
-    "update-freq": (["--max-epoch", 3, "--update-freq", 3], 9, {}),
     "update-freq list": (["--max-epoch", 4, "--update-freq", "4,2,1"], 2 + 4 + 7 + 7, {}),
     "max-update first": (["--max-epoch", 3, "--max-update", 10], 10, {}),
-    "max-epoch first": (["--max-epoch", 1, "--max-update", 10], 7, {}),
     "max-update only": (["--max-update", 17], 17, {}),
-    "ratio 0": (["--max-epoch", 2, "--warmup-ratio", 0], 14, {"ratio": 0.0}),
-    "ratio 1": (["--max-epoch", 2, "--warmup-ratio", 1], 14, {"ratio": 1.0}),
-    "one update": (["--max-epoch", 1, "--update-freq", 99], 1, {}),
     "one update, ratio 1": (["--max-update", 1, "--warmup-ratio", 1], 1, {"ratio": 1.0}),
     "power and end": (
         ["--max-epoch", 2, "--power", 2, "--end-learning-rate", 1e-4, "--warmup-ratio", 0.3],
         14,
         {"power": 2.0, "end": 1e-4, "ratio": 0.3},
     ),
-    "remainder skipped": (["--max-epoch", 3, "--skip-remainder-batch"], 18, {}),
     "remainder skipped, update-freq list": (
         ["--max-epoch", 3, "--skip-remainder-batch", "--update-freq", "4,2"],
         1 + 3 + 3,
@@ -189,17 +183,6 @@ def test_updates_lost_to_overflow_are_taken_off(train):
     record = train("--max-epoch", 3, "--no-save", *scale)
     assert 14 < record.made < 21  # all of them in the first epoch
     assert record.totals[-1] == record.made
-
-
-def test_end_of_training_unknown(run_command, task_bin, tmp_path):
-    line = arguments_for(task_bin, tmp_path)
-    finished = run_command("fairseq-train", *line, check=False)
-    assert finished.returncode != 0
-    last_line = finished.stdout.strip().splitlines()[-1]
-    assert last_line == (
-        "fairseq-train: error: --lr-scheduler warmup_ratio must know where training ends: "
-        "set --max-epoch, --max-update or --total-num-update"
-    )
 
 
 def json_entries(output, tag):
