@@ -197,13 +197,6 @@ class TestPositions:
         assert (
             "has no encoder of a known family (tupe, fairseq-transformer" in capsys.readouterr().err
         )
-        assert call("positions", tmp_path / "absent.pt", "-o", tmp_path / "a.png") == 1
-        assert "no such checkpoint" in capsys.readouterr().err
-        other.write_text("PK", encoding="utf-8")
-        assert call("positions", other, "-o", tmp_path / "a.png") == 1
-        message = capsys.readouterr().err
-        assert message.startswith("tupe plot: ")
-        assert str(other) in message
 
     def test_the_authors_checkpoint(self, fairseq, legacy_checkpoint: Path) -> None:
         positions = read_positions(legacy_checkpoint)

@@ -255,13 +255,8 @@ def mistake(tasks, tmp_path, capsys):
 
 def test_unusable_checkpoints_are_named(tasks, pretrained, mistake, tmp_path):
     good = tasks["MRPC"].checkpoint
-    assert "no such checkpoint" in mistake(tmp_path / "none.pt")
-    (tmp_path / "empty.pt").touch()
-    assert "is no checkpoint, or an incomplete one" in mistake(tmp_path / "empty.pt")
     (tmp_path / "cut.pt").write_bytes(good.read_bytes()[:-500])
     assert "is no checkpoint, or an incomplete one" in mistake(tmp_path / "cut.pt")
-    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
-    assert "is no checkpoint of fairseq-train" in mistake(tmp_path / "other.pt")
     line = mistake(pretrained.checkpoints / "checkpoint_last.pt")
     assert "is a checkpoint of --task masked_lm: predictions need one" in line
 
@@ -270,13 +265,6 @@ def test_unusable_checkpoints_are_named(tasks, pretrained, mistake, tmp_path):
             del state["model"][key]
 
     assert "it is not fine-tuned" in mistake(changed(good, tmp_path / "headless.pt", without_head))
-
-    def with_code(state: dict[str, Any]) -> None:
-        state["extra_state"]["place"] = Path("x")
-
-    line = mistake(changed(good, tmp_path / "code.pt", with_code))
-    assert "pathlib" in line
-    assert "tupe convert-checkpoint --trust" in line
 
 
 def test_data_that_do_not_fit_are_named(tasks, mistake, tmp_path):

@@ -6,7 +6,6 @@ imports; two workers and hydra run as commands.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from .sentence_task import TINY_MODEL, write_sentence_task
+from .training_jobs import logged
 
 pytestmark = pytest.mark.slow
 
@@ -185,13 +185,6 @@ def test_updates_lost_to_overflow_are_taken_off(train):
     assert record.totals[-1] == record.made
 
 
-def json_entries(output, tag):
-    """Entries of the JSON log (`--log-format json`) under one tag, in order."""
-    marker = f" | INFO | {tag} | "
-    lines = [line for line in output.splitlines() if marker in line]
-    return [json.loads(line.partition(marker)[2]) for line in lines]
-
-
 def test_two_workers(run_command, task_bin, tmp_path):
     line = ["--max-epoch", 3, "--update-freq", "3,1", "--no-save"]
     line += ["--find-unused-parameters"]  # the masked-LM head
@@ -203,7 +196,7 @@ def test_two_workers(run_command, task_bin, tmp_path):
     )
     made = 2 + 4 + 4  # 7 batches: 4 steps of both workers, in groups of 3, 1, 1
     assert f"warmup_ratio: {made} updates in all, 1 of them warm-up" in finished.stdout
-    entries = json_entries(finished.stdout, "train_inner")
+    entries = logged(finished.stdout, "train_inner")
     assert [int(entry["num_updates"]) for entry in entries] == list(range(1, made + 1))
     shown = [float(entry["lr"]) for entry in entries]  # after each update, hence of the next one
     assert shown == pytest.approx([*expected_rates(made)[1:], 0.0], rel=1e-5)
@@ -234,7 +227,7 @@ model:
         f"hydra.run.dir={tmp_path}/run",
     )
     assert "warmup_ratio: 8 updates in all, 2 of them warm-up" in finished.stdout
-    entries = json_entries(finished.stdout, "train_inner")
+    entries = logged(finished.stdout, "train_inner")
     shown = [float(entry["lr"]) for entry in entries]
     assert shown == pytest.approx([*expected_rates(8, ratio=0.25)[1:], 0.0], rel=1e-5)
-    assert "valid_mcc" in json_entries(finished.stdout, "valid")[-1]
+    assert "mcc" in logged(finished.stdout, "valid")[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import sys
@@ -13,6 +12,7 @@ import scipy.stats
 import sklearn.metrics
 
 from .sentence_task import TINY_MODEL, write_sentence_task
+from .training_jobs import logged
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +44,6 @@ def arguments_for(task_bin, num_classes, *options):
     line += ["--batch-size", 8, "--num-workers", 0, "--no-epoch-checkpoints"]
     line += ["--maximize-best-checkpoint-metric", "--log-format", "json"]
     return [*line, *options]
-
-
-def logged(output, subset):
-    """Values of a dev set at each of its validations, as numbers without the set's name."""
-    marker = f" | INFO | {subset} | "
-    lines = [line for line in output.splitlines() if marker in line]
-    passes = [json.loads(line.partition(marker)[2]) for line in lines]
-    return [
-        {name.removeprefix(f"{subset}_"): float(value) for name, value in entries.items()}
-        for entries in passes
-    ]
 
 
 def predict_one_by_one(checkpoint, subset):
