@@ -197,14 +197,6 @@ def test_with_positions_it_is_seen(scheme: str) -> None:
     assert not torch.allclose(features(module, tokens[:, order]), expected)
 
 
-def test_tupe_r_with_a_zero_table_is_tupe_a() -> None:
-    relative, plain = encoder("tupe-r").eval(), encoder("tupe-a").eval()
-    nn.init.zeros_(relative.positions.relative.bias.weight)
-    plain.load_state_dict({k: v for k, v in relative.state_dict().items() if "relative" not in k})
-    tokens = sentences(7, 4)
-    torch.testing.assert_close(features(relative, tokens), features(plain, tokens), **TIGHT)
-
-
 # ---- padding, lengths
 
 

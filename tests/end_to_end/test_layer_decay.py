@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,7 @@ from tests.conftest import ROOT
 
 from .example_scripts import run_script
 from .test_data_parallel import TWO_WORKERS, assert_same_parameters
-from .test_resume import KILLED_TRAIN, assert_same_result
-from .training_jobs import NO_DROPOUT, USER_DIR, fine_tuning, load_checkpoint, losses
+from .training_jobs import NO_DROPOUT, USER_DIR, fine_tuning, load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -39,32 +37,7 @@ def table(output: str) -> list[list[str]]:
     ]
 
 
-def test_killed_and_resumed(corpus, pretrained, tmp_path, run_command):
-    options = ("--update-freq", 2, "--save-interval-updates", 5)
-    options += ("--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric")
-    whole = decayed_job(corpus, pretrained, tmp_path / "whole", *options)
-    finished = run_command("fairseq-train", *whole)
-    job = decayed_job(corpus, pretrained, tmp_path / "killed", *options)
-    killed = run_command("python", KILLED_TRAIN, "training", *job, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stdout
-    resumed = run_command("fairseq-train", *job)
-    expected = losses(finished.stdout)
-    assert losses(resumed.stdout) == {update: expected[update] for update in range(11, 20)}
-    assert_same_result(tmp_path / "killed", tmp_path / "whole")
-
-    rows = [
-        ["0", "embeddings", "0.0625", "0.000313"],
-        ["1", "layer 0", "0.1250", "0.000625"],
-        ["2", "layer 1", "0.2500", "0.00125"],
-        ["4", "heads", "1.0000", "0.005"],
-    ]
-    assert table(finished.stdout) == table(resumed.stdout) == rows
-    checkpoint = load_checkpoint(tmp_path / "whole" / "checkpoint_last.pt")
-    assert checkpoint["cfg"]["optimizer"]["layer_decay"] == 0.5
-    assert len(checkpoint["last_optimizer_state"]["param_groups"]) == 1
-
-
-def test_two_workers_equal_one(corpus, pretrained, tmp_path, run_command):
+def test_two_workers_equal_one_and_tell_the_rates(corpus, pretrained, tmp_path, run_command):
     one, two = (
         decayed_job(
             *(corpus, pretrained, tmp_path / name, *NO_DROPOUT, "--num-workers", 1),
@@ -72,12 +45,21 @@ def test_two_workers_equal_one(corpus, pretrained, tmp_path, run_command):
         )
         for name, update_freq in (("one", 4), ("two", 2))
     )
-    run_command("fairseq-train", *one)
+    alone = run_command("fairseq-train", *one)
     both = run_command(
         *TWO_WORKERS, *two, "--distributed-backend", "gloo", "--find-unused-parameters"
     )
-    assert len(table(both.stdout)) == 4  # one worker prints it
     assert_same_parameters(tmp_path / "one", tmp_path / "two")
+    assert table(alone.stdout) == table(both.stdout)  # one worker prints it
+    assert table(alone.stdout) == [
+        ["0", "embeddings", "0.0625", "0.000313"],
+        ["1", "layer 0", "0.1250", "0.000625"],
+        ["2", "layer 1", "0.2500", "0.00125"],
+        ["4", "heads", "1.0000", "0.005"],
+    ]
+    checkpoint = load_checkpoint(tmp_path / "two" / "checkpoint_last.pt")
+    assert checkpoint["cfg"]["optimizer"]["layer_decay"] == 0.5
+    assert len(checkpoint["last_optimizer_state"]["param_groups"]) == 1
 
 
 @pytest.mark.parametrize(
