@@ -129,6 +129,11 @@ class TupeModel:
         """What the model reads for each row: the ids that the same row has in its data."""
         return self._encoder(checked_rows(rows))
 
+    def tokens(self, rows: Row | Iterable[Row]) -> list[list[str]]:
+        """The same by name: what `encode` gives the features of, one after the other."""
+        symbols = self._loaded.task.source_dictionary.symbols
+        return [[symbols[number] for number in ids.tolist()] for ids in self.token_ids(rows)]
+
     @torch.no_grad()
     def encode(
         self, rows: Row | Iterable[Row], *, pooling: str | None = "mean", batch_size: int = 32
@@ -194,7 +199,7 @@ class TupeModel:
 
     @torch.no_grad()
     def fill_mask(
-        self, sentences: str | Iterable[str], *, top: int = 5, batch_size: int = 32
+        self, sentences: Row | Iterable[Row], *, top: int = 5, batch_size: int = 32
     ) -> list[list[Filling]]:
         """What may stand for `<mask>`, most probable first, of a pre-trained model.
 

@@ -20,6 +20,8 @@ COMMANDS = {  # name -> (module of this package, one line of help)
         "predict",
         "write the predictions of fine-tuned models and the zip for the GLUE server",
     ),
+    "encode": ("encode", "write the features of raw sentences"),
+    "fill-mask": ("fill_mask", "write what a pre-trained model puts in the place of <mask>"),
     "average": ("average", "average fine-tuned models: all of them, or a greedy selection"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (

@@ -6,6 +6,8 @@
     DIR/submission/TASK.tsv   GLUE tasks: the file for the server
 
 All rows are there, in the order of the data.
+
+`tupe predict RUN --text FILE`: the same table for raw sentences, on standard output.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from .glue_submission import (
     write_zip,
 )
 from .glue_tasks import GlueTask, load_tasks
+from .text_rows import TEXT_HELP, add_format_argument
 
 if TYPE_CHECKING:
     from .predict_runs import PredictionRun
@@ -53,7 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "several runs of one task, the best on the dev set is used). TASK defaults to the name of "
         "its data folder without -bin",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="the folder to write; with --text the file (default: standard output)",
+    )
+    parser.add_argument("--text", metavar="FILE", help=f"predict {TEXT_HELP}")
+    add_format_argument(parser)
     parser.add_argument(
         "--data",
         type=Path,
@@ -85,14 +96,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.runs and args.zip is None:
-        print("tupe predict: give a RUN, or --zip to pack DIR/submission", file=sys.stderr)
+    wrong = _wrong_arguments(args)
+    if wrong:
+        print(f"tupe predict: {wrong}", file=sys.stderr)
         return 2
+    if args.text is not None:
+        from .predict_text import predict_text
+
+        predict_text(args)
+        return 0
     if args.runs:
         _predict_all(args)
     if args.zip is not None:
         _pack(args.output / SUBMISSIONS, args.zip, fill_missing=args.fill_missing)
     return 0
+
+
+def _wrong_arguments(args: argparse.Namespace) -> str | None:
+    if args.text is None:
+        if args.output is None:
+            return "give -o DIR, or --text FILE"
+        if not args.runs and args.zip is None:
+            return "give a RUN, or --zip to pack DIR/submission"
+        return None
+    if len(args.runs) != 1:
+        return "give one RUN with --text"
+    if args.splits or args.zip or args.fill_missing:
+        return "--splits, --zip and --fill-missing are not for --text"
+    return None
 
 
 def _predict_all(args: argparse.Namespace) -> None:
@@ -181,6 +212,7 @@ def _write(
 ) -> None:
     """Write one task's files; `strict`: the GLUE server's file must be among them."""
     from .predict_metrics import dev_metrics
+    from .prediction_table import predictions_of, table_lines
 
     glue = load_tasks().get(task)
     scale = 1.0
@@ -196,8 +228,9 @@ def _write(
             raise SubmissionError(
                 f"{predictor.data}: {len(indices)} indices for {len(one.outputs)} rows of {split}"
             )
-        predictions = _predictions(one, predictor, scale)
-        _write_whole(folder / f"{split}.tsv", _table(one, predictor, indices, predictions, scale))
+        predictions = predictions_of(one, predictor.labels, scale)
+        lines = table_lines(one, predictor.labels, indices, predictions, scale)
+        _write_whole(folder / f"{split}.tsv", "".join(f"{line}\n" for line in lines))
         said = f"  {split:7} {len(indices):6} rows  "
         if one.targets is not None:
             metrics[split] = dev_metrics(one, predictor.labels)
@@ -224,41 +257,6 @@ def _check_labels(glue: GlueTask, predictor: Predictor) -> None:
             f"{', '.join(predictor.labels) or 'numbers'}, GLUE's "
             f"{', '.join(glue.labels) or 'numbers'}; name the task with TASK=RUN"
         )
-
-
-def _predictions(scores: Scores, predictor: Predictor, scale: float) -> list[str | float]:
-    """The most probable class of each row, or its value in the units of the official files."""
-    if predictor.is_regression:
-        return [float(value) * scale for value in scores.outputs[:, 0]]
-    return [predictor.labels[place] for place in scores.outputs.argmax(axis=1)]
-
-
-def _table(
-    scores: Scores,
-    predictor: Predictor,
-    indices: Sequence[str],
-    predictions: Sequence[str | float],
-    scale: float,
-) -> str:
-    header = ["index", "prediction", *(f"probability_{label}" for label in predictor.labels)]
-    columns: list[Iterable[str]] = [indices, map(_shown, predictions)]
-    if not predictor.is_regression:
-        columns += [map(_shown, column) for column in scores.outputs.T.tolist()]
-    if scores.targets is not None:
-        header.insert(1, "gold")
-        gold = [
-            _shown(float(target) * scale)
-            if predictor.is_regression
-            else predictor.labels[int(target)]
-            for target in scores.targets
-        ]
-        columns.insert(1, gold)
-    lines = ["\t".join(header), *map("\t".join, zip(*columns, strict=True))]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _shown(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -1,0 +1,118 @@
+"""`tupe predict --text`, `tupe encode` and `tupe fill-mask` say what `TupeModel` says."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tupe_plugin import TupeModel, commands
+
+from .trained_models import SENTENCES, fine_tuned, pre_trained, write_corpus, write_task
+
+pytestmark = pytest.mark.slow
+
+ROWS = [sentence.replace("\n", " ") for sentence in SENTENCES]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TupeModel]:
+    folder = tmp_path_factory.mktemp("models")
+    data = write_task(folder, kind="bpe", pairs=False)
+    paths = {
+        "classifier": fine_tuned(folder / "run" / "checkpoint_best.pt", data),
+        "masked_lm": pre_trained(folder / "pre" / "model.pt", write_corpus(folder, data)),
+    }
+    return {name: TupeModel.from_pretrained(path) for name, path in paths.items()}
+
+
+@pytest.fixture
+def tupe(monkeypatch, capsys):
+    """Run a command with text on standard input; gives status, output lines and errors."""
+
+    def run(*arguments: Any, text: str = "".join(f"{row}\n" for row in ROWS)) -> tuple:
+        stream = io.BytesIO(text.encode("utf-8", "surrogateescape"))
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
+        status = commands.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err
+
+    return run
+
+
+def test_predict(models, tupe, tmp_path: Path) -> None:
+    model = models["classifier"]
+    wanted = model.scores(ROWS)
+    status, lines, _ = tupe("predict", model.path.parent, "--text", "-", "--cpu")
+    assert status == 0
+    header, *table = [line.split("\t") for line in lines]
+    assert header == ["index", "prediction", *(f"probability_{label}" for label in model.labels)]
+    assert [row[:2] for row in table] == [
+        [str(number), one.label] for number, one in enumerate(model.predict(ROWS))
+    ]
+    np.testing.assert_allclose(np.array([row[2:] for row in table], float), wanted, atol=1e-5)
+
+    (tmp_path / "text").write_text("".join(f"{row}\n" for row in ROWS), "utf-8")
+    output = tmp_path / "made" / "out.jsonl"
+    text = ("--text", tmp_path / "text", "--format", "jsonl", "-o", output)
+    assert tupe("predict", model.path, *text)[:2] == (0, [])
+    values = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    np.testing.assert_allclose([[*v["probabilities"].values()] for v in values], wanted, atol=1e-6)
+
+
+def test_encode(models, tupe) -> None:
+    model = models["masked_lm"]
+    _, lines, _ = tupe("encode", model.path, "--pooling", "cls")
+    found = np.array([line.split("\t") for line in lines], np.float32)
+    np.testing.assert_array_equal(found, model.encode(ROWS, pooling="cls").numpy())
+    _, lines, _ = tupe("encode", model.path, "--pooling", "none", "--format", "jsonl")
+    for line, features, tokens in zip(
+        lines, model.encode(ROWS, pooling=None), model.tokens(ROWS), strict=True
+    ):
+        value = json.loads(line)
+        assert value["tokens"] == tokens
+        np.testing.assert_array_equal(np.float32(value["features"]), features.numpy())
+
+
+def test_fill_mask(models, tupe) -> None:
+    model = models["masked_lm"]
+    text = "The <mask>'s home.\n<mask>\n"
+    wanted = model.fill_mask(text.splitlines(), top=2)
+    _, lines, _ = tupe("fill-mask", model.path, "--top", 2, text=text)
+    units = [line.split("\t")[:2] for line in lines[1:]]
+    assert units == [[str(row), one.unit] for row, found in enumerate(wanted) for one in found]
+    _, lines, _ = tupe("fill-mask", model.path, "--top", 2, "--format", "jsonl", text=text)
+    assert [json.loads(line)["fillings"][0]["unit"] for line in lines] == [
+        w[0].unit for w in wanted
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "status", "message"),
+    [
+        (["predict", "{classifier}", "--text", "none"], "", 1, "No such file or directory: 'none'"),
+        (["predict", "--text", "-"], "a\n", 2, "tupe predict: give one RUN with --text"),
+        (["predict", "{classifier}"], "a\n", 2, "tupe predict: give -o DIR, or --text FILE"),
+        (["predict", "{classifier}", "--text", "-", "--zip", "z"], "a\n", 2, "not for --text"),
+        (["predict", "{masked_lm}", "--text", "-"], "a\n", 1, "predictions need one that was"),
+        (["predict", "{classifier}", "--text", "-"], "a\nb\tc\n", 1, "row 2 is a pair"),
+        (["encode", "{classifier}"], "", 1, "tupe encode: standard input is empty"),
+        (["encode", "{classifier}"], "a\tb\tc\n", 1, "standard input:1: 3 columns; give"),
+        (["encode", "{classifier}"], "a\n\udcff\n", 1, "standard input:2: no text in UTF-8"),
+        (["encode", "{classifier}", "--pooling", "none"], "a\n", 1, "none needs --format jsonl"),
+        (["encode", "nowhere"], "a\n", 1, "tupe encode: no such checkpoint: nowhere"),
+        (["fill-mask", "{masked_lm}"], "a\n", 1, "row 1: give one sentence with one <mask>"),
+        (["fill-mask", "{classifier}"], "<mask>\n", 1, "fills no <mask>"),
+    ],
+)
+def test_mistakes_give_one_clear_line(models, tupe, arguments, text, status, message) -> None:
+    paths = {name: model.path for name, model in models.items()}
+    found, lines, err = tupe(*(argument.format(**paths) for argument in arguments), text=text)
+    assert (found, lines) == (status, [])
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,0 +1,53 @@
+"""`tupe encode MODEL --text FILE|-`: the features of sentences.
+
+TSV: the features of a row, separated by tabs. JSON lines: {"features": [...]}, and by token
+{"tokens": [...], "features": [[...], ...]}.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from .text_rows import (
+    JSON_LINES,
+    add_text_arguments,
+    json_lines,
+    loaded_model,
+    read_rows,
+    write_lines,
+)
+
+BY_TOKEN = "none"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_text_arguments(parser)
+    parser.add_argument(
+        "--pooling",
+        choices=("mean", "cls", BY_TOKEN),
+        default="mean",
+        help="the mean over the tokens of a row, its first token, or none: each token's (default: "
+        "%(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    by_token = args.pooling == BY_TOKEN
+    if by_token and args.format != JSON_LINES:
+        raise ValueError(f"--pooling {BY_TOKEN} needs --format {JSON_LINES}")
+    rows = read_rows(args.text)
+    with loaded_model(args.model, args) as model:
+        pooling = None if by_token else args.pooling
+        features = model.encode(rows, pooling=pooling, batch_size=args.batch_size)
+        tokens = model.tokens(rows) if by_token else []
+    if by_token:
+        lines = json_lines(
+            {"tokens": names, "features": one.tolist()}
+            for names, one in zip(tokens, features, strict=True)
+        )
+    elif args.format == JSON_LINES:
+        lines = json_lines({"features": one.tolist()} for one in features)
+    else:
+        lines = ("\t".join(f"{value:.9g}" for value in one.tolist()) for one in features)
+    write_lines(lines, args.output)
+    return 0

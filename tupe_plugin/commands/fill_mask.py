@@ -1,0 +1,34 @@
+"""`tupe fill-mask MODEL --text FILE|-`: what a pre-trained model puts in the place of `<mask>`.
+
+TSV: index of the row, unit, probability; several lines a row, the most probable unit first. JSON
+lines: {"fillings": [{"unit": ..., "probability": ...}, ...]}.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ..core.bounds import COUNT
+from .text_rows import TSV, add_text_arguments, json_lines, loaded_model, read_rows, write_lines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_text_arguments(parser)
+    parser.add_argument("--top", type=COUNT, default=5, help="units a row (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    rows = read_rows(args.text)
+    with loaded_model(args.model, args) as model:
+        fillings = model.fill_mask(rows, top=args.top, batch_size=args.batch_size)
+    if args.format == TSV:
+        lines = [
+            f"{row}\t{filling.unit}\t{filling.probability:.6g}"
+            for row, found in enumerate(fillings)
+            for filling in found
+        ]
+        write_lines(["index\tunit\tprobability", *lines], args.output)
+    else:
+        values = ({"fillings": [one._asdict() for one in found]} for found in fillings)
+        write_lines(json_lines(values), args.output)
+    return 0

@@ -1,0 +1,113 @@
+"""Rows of raw text in, TSV or JSON lines out: what predict --text, encode and fill-mask share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint.whole_file import whole_file
+from ..core.bounds import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from ..api import TupeModel
+
+STANDARD = "-"
+TSV, JSON_LINES = "tsv", "jsonl"
+TEXT_HELP = (
+    "raw text, a sentence on each line, or two sentences with a tab between them; -: standard input"
+)
+
+
+def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of a command that does nothing but this."""
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="a checkpoint, or the folder of a run"
+    )
+    parser.add_argument("--text", default=STANDARD, metavar="FILE", help=f"{TEXT_HELP} (default)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: standard output"
+    )
+    add_format_argument(parser)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the data that the model was trained on, or its pre-training's data-bin (default: "
+        "what the checkpoint names)",
+    )
+    parser.add_argument("--batch-size", type=BATCH_SIZE, default=32, help="default: %(default)s")
+    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    parser.add_argument("--fp16", action="store_true", help="half precision")
+
+
+def add_format_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=(TSV, JSON_LINES),
+        default=TSV,
+        help="of what is written for --text: a table, or a JSON object on each line (default: "
+        "%(default)s)",
+    )
+
+
+@contextmanager
+def loaded_model(path: Path, args: argparse.Namespace) -> Iterator[TupeModel]:
+    """The model that the arguments name."""
+    import torch
+
+    from ..api import TextError, TupeModel
+
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    device = "cpu" if args.cpu else None
+    try:
+        yield TupeModel.from_pretrained(path, data=args.data, device=device, half=args.fp16)
+    except torch.cuda.OutOfMemoryError as error:
+        raise TextError(f"the GPU's memory is full: lower --batch-size; {error}") from error
+
+
+def read_rows(source: str) -> list[str | tuple[str, str]]:
+    """Sentences and pairs of sentences, a line each; an empty line is an empty sentence.
+
+    Raises:
+        ValueError: it is no text in UTF-8, there is none, or a line has more than one tab.
+        OSError: it cannot be read.
+    """
+    name = "standard input" if source == STANDARD else source
+    raw = sys.stdin.buffer.read() if source == STANDARD else Path(source).read_bytes()
+    rows: list[str | tuple[str, str]] = []
+    for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"), start=1):
+        try:
+            sentences = line.removesuffix(b"\r").decode("utf-8").split("\t")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}:{number}: no text in UTF-8: {error}") from error
+        if len(sentences) > 2:
+            raise ValueError(
+                f"{name}:{number}: {len(sentences)} columns; give a sentence, or two sentences "
+                "with a tab between them"
+            )
+        rows.append(sentences[0] if len(sentences) == 1 else (sentences[0], sentences[1]))
+    if not raw:
+        raise ValueError(f"{name} is empty")
+    return rows
+
+
+def write_lines(lines: Iterable[str], output: Path | None) -> None:
+    """Write to a file, whole or not at all, or to standard output."""
+    text = "".join(f"{line}\n" for line in lines)
+    if output is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(output) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+
+
+def json_lines(values: Iterable[Any]) -> Iterator[str]:
+    return (json.dumps(value, ensure_ascii=False) for value in values)
