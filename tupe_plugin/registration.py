@@ -43,7 +43,7 @@ def register(fairseq: ModuleType) -> None:
 
 
 def import_siblings(package: str, path: Iterable[str]) -> None:
-    """Import every module of an adapter folder: those that register, and what they share.
+    """Import every module of an adapter folder, but for private ones, as fairseq does.
 
     Raises:
         ModuleNotFoundError: fairseq is not installed.
@@ -51,7 +51,8 @@ def import_siblings(package: str, path: Iterable[str]) -> None:
     require_fairseq()
     activate()
     for module in pkgutil.iter_modules(path):
-        importlib.import_module(f"{package}.{module.name}")
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{package}.{module.name}")
 
 
 def require_fairseq() -> None:

@@ -132,7 +132,7 @@ def test_models_from_other_starts_get_a_warning(
     assert call(*models[:2], *how) == 0
     assert "warning" not in capsys.readouterr().err
 
-    began = {"checkpoint": {"restore_file": "pretrained.pt"}, "model": OPTIONS}
+    began = {"checkpoint": {"restore_file": "pretrained.pt"}, "model": OPTIONS, "task": {}}
     write_checkpoint(models[2], {**start, "weight": -start["weight"]}, cfg=began)
     assert call(*models, *how) == 0
     (warning,) = capsys.readouterr().err.splitlines()
@@ -142,7 +142,8 @@ def test_models_from_other_starts_get_a_warning(
 
 
 def test_real_numbers_among_the_options_may_differ(models: list[Path], tmp_path: Path) -> None:
-    other = {"model": {**OPTIONS, "dropout": 0.3, "bitfit_terms": "all", "_name": "tupe"}}
+    options = {**OPTIONS, "dropout": 0.3, "bitfit_terms": "all", "_name": "tupe"}
+    other = {"model": options, "task": {}}
     write_checkpoint(models[1], weights(1), cfg=other)
     assert call(*models, "-o", tmp_path / "out.pt") == 0
 
@@ -256,7 +257,7 @@ def test_a_mismatch_names_the_files(models: list[Path], tmp_path: Path, capsys) 
 def test_models_that_compute_differently(models: list[Path], tmp_path: Path, capsys) -> None:
     """The same shapes, other heads."""
     write_checkpoint(
-        models[2], weights(2), cfg={"model": {**OPTIONS, "encoder_attention_heads": 4}}
+        models[2], weights(2), cfg={"model": {**OPTIONS, "encoder_attention_heads": 4}, "task": {}}
     )
     assert refuse(capsys, *models, "-o", tmp_path / "out.pt") == (
         f"{models[0]} was trained with --encoder-attention-heads 2, and {models[2]} with "

@@ -105,7 +105,7 @@ def write_checkpoint(path: Path, weights: dict, model_settings: dict) -> None:
     torch.save(
         {
             "model": weights,
-            "cfg": {"model": model_settings},
+            "cfg": {"model": model_settings, "task": {}},
             "args": None,
             "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1}},
             "optimizer_history": [history],

@@ -33,7 +33,7 @@ from ..core.averaging import (
     greedy_average,
     uniform_average,
 )
-from ..core.bounds import BATCH_SIZE
+from ..core.bounds import BATCH_SIZE, flag
 from .dev_scores import DevSet
 
 # Options of the model that change how it is trained, not what it computes. So do all real numbers.
@@ -174,9 +174,9 @@ def _check_same_model(
     ours, theirs = (_model_options(state) for state in (first, other))
     for name in ours.keys() & theirs.keys() - TRAINING_ONLY:
         if ours[name] != theirs[name] and not isinstance(ours[name], float):
-            flag = f"--{name.replace('_', '-')}"
+            option = flag(name)
             raise AverageError(
-                f"{first_path} was trained with {flag} {ours[name]}, and {path} with {flag} "
+                f"{first_path} was trained with {option} {ours[name]}, and {path} with {option} "
                 f"{theirs[name]}: their average would be neither"
             )
 
