@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+import tupe_plugin
 from tests.end_to_end.sentence_task import write_sentence_task
 from tests.end_to_end.training_jobs import fine_tuning
 from tupe_plugin.checkpoint.errors import CheckpointError
@@ -250,6 +251,7 @@ def main() -> int:
     parser.add_argument("seed", nargs="?", type=int, default=0)
     args = parser.parse_args()
     found = 0
+    tupe_plugin.use_with_fairseq()  # its errors are then those that this module knows
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder))
