@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--greedy",
         type=Path,
         metavar="DATA",
-        help="start from the best model and add each next one that does not lower the dev metric",
+        help="start from the best model; add each further one that does not lower the dev metric",
     )
     data.add_argument(
         "--evaluate", type=Path, metavar="DATA", help="average all; show each model's dev metric"

@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=BATCH_SIZE, default=32, help="default: %(default)s")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--fp16", action="store_true", help="half precision")
+    parser.add_argument("--fp16", action="store_true", help="run the model in half precision")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="METRIC",
-        help="more metrics, at the validation which the run's own metric chose (f1, spearman ...)",
+        help="more metrics (f1, spearman ...), at the validation that is best by the run's metric",
     )
 
 

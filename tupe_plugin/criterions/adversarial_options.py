@@ -97,7 +97,7 @@ class AdversarialConfig(SentencePredictionConfig):
         default=None,
         metadata={
             "help": "symmetric: KL both ways; detached: the authors' form, with the target of each "
-            "way held fixed: the same value and half the pull, so their weight W is W/2 with "
+            "way held fixed: the same value and half the gradient, so their weight W is W/2 with "
             "symmetric; no difference with --regression-target" + _default("divergence")
         },
     )

@@ -52,12 +52,12 @@ class TupeConfig(FairseqDataclass):
     max_rel_pos: int = option(
         128,
         Whole(2, 1_000_000),
-        "distance from which on all relative positions share a bin",
+        "all relative positions from this distance on share a bin",
     )
     max_positions: int = option(
         512,
         Whole(3, 1_000_000),  # <s>, a word, </s>
-        "longest sequence in tokens; fine-tuning takes the pre-training's",
+        "longest sequence in tokens; fine-tuning needs the value of the pre-training",
     )
     position_offset: int = option(
         0,

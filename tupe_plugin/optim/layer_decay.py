@@ -33,9 +33,9 @@ class LayerDecayConfig(FairseqDataclass):
     layer_decay: float = option(
         1.0,
         Number(0, 1, open_below=True),
-        "times this for each layer further down: the learning rate of the heads is --lr, of the "
-        "last of n layers --lr times this squared, of the embeddings --lr times this to the power "
-        "n + 2; 1 (the default) is plain training, published are 0.8 to 0.95",
+        "factor of the learning rate for each layer further down: the rate of the heads is --lr, "
+        "of the last of n layers --lr times this squared, of the embeddings --lr times this to the "
+        "power n + 2; 1 (the default) is plain training, published are 0.8 to 0.95",
     )
     ddp_backend: Any = II("distributed_training.ddp_backend")  # noqa: RUF009
     zero_sharding: Any = II("distributed_training.zero_sharding")  # noqa: RUF009

@@ -57,7 +57,7 @@ class MfacConfig(LayerDecayConfig):
     mfac_decoupled_weight_decay: float = option(
         0.0,
         Number(0, 10_000),
-        "weights shrink by the learning rate times this, beside the step (AdamW's); "
+        "shrink the weights by the learning rate times this, apart from the step, as AdamW; "
         "--weight-decay is the authors', which enters the window",
     )
     mfac_dtype: ChoiceEnum(WINDOW_DTYPES) = field(  # type: ignore[valid-type]
@@ -82,7 +82,7 @@ class MfacConfig(LayerDecayConfig):
     weight_decay: float = option(
         0.0,
         Number(0, 10_000),
-        "times the weights, added to the gradient before it enters the window",
+        "this times the weights is added to the gradient before it enters the window",
     )
     lr: list[float] = option(II("optimization.lr"), Each(LEARNING_RATE))  # noqa: RUF009
     use_bmuf: bool = II("optimization.use_bmuf")
