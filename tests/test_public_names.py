@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,12 @@ def imports_for_type_checkers() -> dict[str, str]:
 
 
 def test_each_name_is_one_for_type_checkers_and_programs() -> None:
-    assert imports_for_type_checkers() == tupe_plugin._FILES
-    assert sorted(tupe_plugin.__all__) == sorted([*tupe_plugin._FILES, "use_with_fairseq"])
+    declared = imports_for_type_checkers()
+    assert sorted(tupe_plugin.__all__) == sorted([*declared, "use_with_fairseq"])
     assert set(tupe_plugin.__all__) <= set(dir(tupe_plugin))
-    for name in tupe_plugin.__all__:
-        assert getattr(tupe_plugin, name).__name__ == name
+    for name, module in declared.items():
+        defined = vars(importlib.import_module(f"tupe_plugin.{module}"))[name]
+        assert getattr(tupe_plugin, name) is defined
     with pytest.raises(AttributeError, match="'tupe_plugin' has no attribute 'bert'"):
         _ = tupe_plugin.bert
 

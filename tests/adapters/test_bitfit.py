@@ -15,7 +15,6 @@ from torch import nn
 from tupe_plugin.compat.trainer_parts import keep_states_of_criterions
 from tupe_plugin.core.encoder_view import names_of
 from tupe_plugin.core.layer_decay import parameter_depths
-from tupe_plugin.criterions import bitfit as adapter
 from tupe_plugin.criterions.bitfit import BitFitCriterion
 
 from .test_tupe_model import HEAD, build, sentences, small
@@ -206,7 +205,7 @@ def test_the_start_comes_back_with_a_checkpoint() -> None:
     made.load_checkpoint("checkpoint_last.pt", reset_optimizer=True)
     assert set(validated(made.get_criterion(), model).values()) == {0.0}
     # So does one that goes on from a checkpoint without a start, or with that of other terms.
-    for other in ({}, {adapter._START: {"layers.0.fc1.bias": torch.zeros(7)}}):
+    for other in ({}, {"bitfit_start": {"layers.0.fc1.bias": torch.zeros(7)}}):
         made = make_trainer(model, extra_state=other)
         made.load_checkpoint("checkpoint_last.pt", False)
         assert set(validated(made.get_criterion(), model).values()) == {0.0}
@@ -216,7 +215,7 @@ def test_the_start_is_a_copy_in_float32() -> None:
     model = with_head("--bitfit-terms", "all").half()
     trainer = make_trainer(model)
     trainer.load_checkpoint("pretrained.pt", True)
-    start = trainer.state_dict()["extra_state"][adapter._START]
+    start = trainer.state_dict()["extra_state"]["bitfit_start"]
     assert start.keys() == {
         term.key for term in names_of(model.encoder.sentence_encoder.state_dict()).biases
     }

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 from fairseq import models, options
-from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import open_dict
 from torch import nn
 from torch.nn import functional as F
 
+from tests.adapters.small_batches import dictionary
 from tests.conftest import REFERENCE_DATA
 from tests.reference_files import read
 from tests.references.relative_position import bucket
@@ -38,13 +38,6 @@ def arguments(*flags: str, arch: str = "tupe_tiny", task: str = "masked_lm") -> 
     parser = options.get_training_parser(default_task=task)
     line = ["data", "--task", task, "--criterion", task, "--arch", arch, *flags]
     return options.parse_args_and_arch(parser, line)
-
-
-def dictionary(symbols: int = VOCAB) -> Dictionary:
-    made = Dictionary()
-    for number in range(symbols - len(made)):
-        made.add_symbol(f"w{number}")
-    return made
 
 
 def build(

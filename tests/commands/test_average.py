@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.checkpoint.written import write_checkpoint
 from tupe_plugin.commands import average, main
 from tupe_plugin.compat.metric_direction import Metric
 
@@ -24,27 +25,15 @@ def weights(seed: int, *, dtype: torch.dtype = torch.float32) -> dict[str, Tenso
     return {**made, "bias": torch.full((7,), float(seed), dtype=dtype), "table": torch.arange(11)}
 
 
-def write_checkpoint(path: Path, model: Any, **parts: Any) -> Path:
-    """A checkpoint as fairseq-train writes it, after 19 updates."""
-    history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {"a": 1}, "num_updates": 19}
-    state = {
-        "args": None,
-        "cfg": {"model": OPTIONS, "task": {"data": str(path)}},
-        "model": model,
-        "criterion": None,
-        "optimizer_history": [{}, {**history, "criterion_name": "Some"}],
-        "task_state": {"some": 1},
-        "extra_state": {"train_iterator": {"epoch": 3}, "best": 1.0, "metrics": []},
-        "last_optimizer_state": {"state": {0: torch.ones(1000)}},
-    }
-    torch.save({**state, **parts}, path)
-    return path
+def write(path: Path, model: Any, **parts: Any) -> Path:
+    cfg = {"model": OPTIONS, "task": {"data": str(path)}}
+    return write_checkpoint(path, model, **{"cfg": cfg, **parts})
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> list[Path]:
     """Three models, whose bias is 0, 1 and 2."""
-    return [write_checkpoint(tmp_path / f"{seed}.pt", weights(seed)) for seed in range(3)]
+    return [write(tmp_path / f"{seed}.pt", weights(seed)) for seed in range(3)]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -115,7 +104,7 @@ def test_configuration_is_the_first_ones_and_the_run_begins_anew(
 
 def test_halves_stay_halves(tmp_path: Path) -> None:
     for seed in range(3):
-        write_checkpoint(tmp_path / f"{seed}.pt", weights(seed + 2048, dtype=torch.float16))
+        write(tmp_path / f"{seed}.pt", weights(seed + 2048, dtype=torch.float16))
     assert call(*(tmp_path / f"{seed}.pt" for seed in range(3)), "-o", tmp_path / "out.pt") == 0
     bias = read(tmp_path / "out.pt")["model"]["bias"]
     # 2048, 2048 (for 2049) and 2050: their sum is no float16, their mean is rounded once.
@@ -132,8 +121,8 @@ def test_models_from_other_starts_get_a_warning(
     assert call(*models[:2], *how) == 0
     assert "warning" not in capsys.readouterr().err
 
-    began = {"checkpoint": {"restore_file": "pretrained.pt"}, "model": OPTIONS, "task": {}}
-    write_checkpoint(models[2], {**start, "weight": -start["weight"]}, cfg=began)
+    began = {"checkpoint": {"restore_file": "pretrained.pt"}, "model": OPTIONS}
+    write(models[2], {**start, "weight": -start["weight"]}, cfg=began)
     assert call(*models, *how) == 0
     (warning,) = capsys.readouterr().err.splitlines()
     assert f"the cosine with {models[0]} (no --restore-file) is, of {models[2]}" in warning
@@ -142,9 +131,8 @@ def test_models_from_other_starts_get_a_warning(
 
 
 def test_real_numbers_among_the_options_may_differ(models: list[Path], tmp_path: Path) -> None:
-    options = {**OPTIONS, "dropout": 0.3, "bitfit_terms": "all", "_name": "tupe"}
-    other = {"model": options, "task": {}}
-    write_checkpoint(models[1], weights(1), cfg=other)
+    other = {"model": {**OPTIONS, "dropout": 0.3, "bitfit_terms": "all", "_name": "tupe"}}
+    write(models[1], weights(1), cfg=other)
     assert call(*models, "-o", tmp_path / "out.pt") == 0
 
 
@@ -249,16 +237,14 @@ def test_bad_paths(models: list[Path], tmp_path: Path, capsys) -> None:
 
 
 def test_a_mismatch_names_the_files(models: list[Path], tmp_path: Path, capsys) -> None:
-    write_checkpoint(models[1], {**weights(1), "bias": torch.ones(5)})
+    write(models[1], {**weights(1), "bias": torch.ones(5)})
     error = refuse(capsys, *models, "-o", tmp_path / "out.pt")
     assert error == f"bias is 7 in {models[0]} and 5 in {models[1]}"
 
 
 def test_models_that_compute_differently(models: list[Path], tmp_path: Path, capsys) -> None:
     """The same shapes, other heads."""
-    write_checkpoint(
-        models[2], weights(2), cfg={"model": {**OPTIONS, "encoder_attention_heads": 4}, "task": {}}
-    )
+    write(models[2], weights(2), cfg={"model": {**OPTIONS, "encoder_attention_heads": 4}})
     assert refuse(capsys, *models, "-o", tmp_path / "out.pt") == (
         f"{models[0]} was trained with --encoder-attention-heads 2, and {models[2]} with "
         "--encoder-attention-heads 4: their average would be neither"
@@ -267,7 +253,7 @@ def test_models_that_compute_differently(models: list[Path], tmp_path: Path, cap
 
 def test_files_that_hold_no_model_alone(models: list[Path], tmp_path: Path, capsys) -> None:
     """What else is no checkpoint: `tests/checkpoint/`."""
-    write_checkpoint(models[1], weights(1), criterion={"weight": torch.ones(1)})
+    write(models[1], weights(1), criterion={"weight": torch.ones(1)})
     assert "its criterion has parameters" in refuse(capsys, *models, "-o", tmp_path / "out.pt")
     models[1].write_bytes(b"")
     error = refuse(capsys, *models, "-o", tmp_path / "out.pt")

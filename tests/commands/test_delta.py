@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.adapters import small_batches as small
+from tests.checkpoint.written import write_checkpoint
 from tupe_plugin.checkpoint.read import load
 from tupe_plugin.commands import main
 from tupe_plugin.commands.delta_file import read_delta
@@ -30,7 +32,6 @@ def make(tmp_path: Path) -> Callable[..., Any]:
     """Save a random model in fairseq's form; returns the path."""
     from argparse import Namespace
 
-    from fairseq.data import Dictionary
     from fairseq.models.roberta import RobertaModel
     from omegaconf import OmegaConf
 
@@ -58,10 +59,7 @@ def make(tmp_path: Path) -> Callable[..., Any]:
             cfg = Namespace(**sizes, **common, data=str(tmp_path), save_dir=str(tmp_path))
         for key, value in settings.items():
             setattr(cfg, key, value)
-        dictionary = Dictionary()
-        for number in range(words):
-            dictionary.add_symbol(f"w{number}")
-        task = Namespace(cfg=Namespace(), source_dictionary=dictionary)
+        task = Namespace(cfg=Namespace(), source_dictionary=small.dictionary(4 + words))
         model = (RobertaModel if arch == "roberta" else TupeModel).build_model(cfg, task)
         if head is not None:
             model.register_classification_head(HEAD, num_classes=head)
@@ -73,27 +71,19 @@ def make(tmp_path: Path) -> Callable[..., Any]:
             model.load_state_dict(state)
             if change is not None:
                 change(model)
-        history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 1}
         if arch == "tupe":
             cfg = OmegaConf.to_container(OmegaConf.structured(cfg), enum_to_str=True)
             cfg["_name"] = arch
         else:
             cfg._name = arch
-        checkpoint = {
-            "model": {key: v.to(dtype).float() for key, v in model.state_dict().items()},
-            "cfg": {
-                "model": cfg,
-                "common": common,
-                "checkpoint": {"save_dir": str(tmp_path)},
-                "task": {"_name": "sentence_prediction", "data": str(tmp_path), "num_classes": 3},
-            },
-            "args": None,
-            "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1}},
-            "optimizer_history": [history],
+        settings = {
+            "model": cfg,
+            "common": common,
+            "checkpoint": {"save_dir": str(tmp_path)},
+            "task": {"_name": "sentence_prediction", "data": str(tmp_path), "num_classes": 3},
         }
-        path = tmp_path / name
-        torch.save(checkpoint, path)
-        return path
+        rounded = {key: value.to(dtype).float() for key, value in model.state_dict().items()}
+        return write_checkpoint(tmp_path / name, rounded, cfg=settings)
 
     return build
 

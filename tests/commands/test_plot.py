@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.checkpoint.written import write_checkpoint
 from tupe_plugin.commands import main
 from tupe_plugin.commands.fairseq_log import UnreadableLogError
 from tupe_plugin.commands.plot_learning_curve import draw_learning_curve, read_runs
@@ -99,21 +100,6 @@ class TestLearningCurve:
         assert "doc" in capsys.readouterr().err
 
 
-def write_checkpoint(path: Path, weights: dict, model_settings: dict) -> None:
-    """What `tupe plot` needs of a checkpoint, and what fairseq insists on."""
-    history = {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 1}
-    torch.save(
-        {
-            "model": weights,
-            "cfg": {"model": model_settings, "task": {}},
-            "args": None,
-            "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1}},
-            "optimizer_history": [history],
-        },
-        path,
-    )
-
-
 @pytest.fixture(scope="module")
 def fairseq():
     return pytest.importorskip("fairseq")
@@ -146,7 +132,8 @@ def save_checkpoint(fairseq, tmp_path: Path):
             torch.nn.init.normal_(parameter)
         path = tmp_path / "checkpoint.pt"
         model_settings = OmegaConf.to_container(OmegaConf.structured(cfg), enum_to_str=True)
-        write_checkpoint(path, model.state_dict(), {**model_settings, "_name": "tupe"})
+        cfg = {"model": {**model_settings, "_name": "tupe"}}
+        write_checkpoint(path, model.state_dict(), cfg=cfg)
         return path, model.encoder.sentence_encoder
 
     return save
@@ -192,7 +179,7 @@ class TestPositions:
         self, fairseq, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         other = tmp_path / "roberta.pt"
-        write_checkpoint(other, {}, {"_name": "roberta"})
+        write_checkpoint(other, {}, cfg={"model": {"_name": "roberta"}})
         assert call("positions", other, "-o", tmp_path / "a.png") == 1
         assert (
             "has no encoder of a known family (tupe, fairseq-transformer" in capsys.readouterr().err

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import fairseq
 import torch
 from fairseq import options
-from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimizer, build_optimizer
 from omegaconf import OmegaConf
 from torch import nn
 
+from tests.adapters.small_batches import dictionary
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 from tupe_plugin.optim.adam import FairseqAdam
 from tupe_plugin.optim.mfac import FairseqMFAC
@@ -87,9 +87,6 @@ def build_model(dtype: torch.dtype = torch.float32, **settings: Any) -> TupeMode
 
 @functools.cache
 def _built_once(**settings: Any) -> TupeModel:
-    dictionary = Dictionary()
-    for number in range(3):
-        dictionary.add_symbol(f"w{number}")
     cfg = TupeConfig(
         encoder_layers=LAYERS,
         encoder_embed_dim=10,
@@ -102,7 +99,7 @@ def _built_once(**settings: Any) -> TupeModel:
     )
     for key, value in settings.items():
         setattr(cfg, key, value)
-    task = SimpleNamespace(cfg=SimpleNamespace(), source_dictionary=dictionary)
+    task = SimpleNamespace(cfg=SimpleNamespace(), source_dictionary=dictionary(7))
     model = TupeModel.build_model(cfg, task)
     model.register_classification_head("sentence", num_classes=2)
     for param in model.parameters():
