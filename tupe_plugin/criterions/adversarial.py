@@ -19,7 +19,30 @@ from .task_loss import MaskedLMLoss, SentenceLoss
 from .whole_set_criterion import WholeSetCriterion
 
 
-class AdversarialSentencePrediction(WholeSetCriterion):
+class NoiseInTraining:
+    """What both tasks' criterions share: noise in training, and validation without."""
+
+    _step: AdversarialStep
+    training: bool
+
+    def forward(
+        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
+        if not self.training:
+            self._step.before_validation()
+            return super().forward(model, sample, reduce)  # type: ignore[misc]
+        return self._step(model, sample)
+
+    def begin(self, model: BaseFairseqModel, state: Any) -> None:
+        """Look at the model before training; see `AdversarialStep.site_in`."""
+        self._step.site_in(model)
+
+    def before_update(self, updates: int, scheduler: Any) -> None:
+        """Let the noise grow; called by the trainer before each update."""
+        self._step.before_update(updates, scheduler)
+
+
+class AdversarialSentencePrediction(NoiseInTraining, WholeSetCriterion):
     """Sentence prediction: classification, or regression with `--regression-target`."""
 
     def __init__(self, cfg: AdversarialConfig, task: Any):
@@ -27,29 +50,13 @@ class AdversarialSentencePrediction(WholeSetCriterion):
         loss = SentenceLoss(self.classification_head_name, regression=cfg.regression_target)
         self._step = AdversarialStep(cfg, loss)
 
-    def forward(
-        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
-        if not self.training:
-            self._step.before_validation()
-            return super().forward(model, sample, reduce)
-        return self._step(model, sample)
-
-    def begin(self, model: BaseFairseqModel, state: Any) -> None:
-        """Look at the model before training; see `AdversarialStep.site_in`."""
-        self._step.site_in(model)
-
-    def before_update(self, updates: int, scheduler: Any) -> None:
-        """Let the noise grow; called by the trainer before each update."""
-        self._step.before_update(updates, scheduler)
-
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         WholeSetCriterion.reduce_metrics(logging_outputs)
         log_loss_terms(logging_outputs)
 
 
-class AdversarialMaskedLM(MaskedLmLoss):
+class AdversarialMaskedLM(NoiseInTraining, MaskedLmLoss):
     """Masked language modelling; a masked token is a row of the divergences."""
 
     def __init__(self, cfg: AdversarialConfig, task: Any):
@@ -57,22 +64,6 @@ class AdversarialMaskedLM(MaskedLmLoss):
         if cfg.regression_target:
             raise ValueError("--regression-target does not go with --task masked_lm: leave it out")
         self._step = AdversarialStep(cfg, MaskedLMLoss(self.padding_idx))
-
-    def forward(
-        self, model: BaseFairseqModel, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[torch.Tensor, Any, dict[str, Any]]:
-        if not self.training:
-            self._step.before_validation()
-            return super().forward(model, sample, reduce)
-        return self._step(model, sample)
-
-    def begin(self, model: BaseFairseqModel, state: Any) -> None:
-        """Look at the model before training; see `AdversarialStep.site_in`."""
-        self._step.site_in(model)
-
-    def before_update(self, updates: int, scheduler: Any) -> None:
-        """Let the noise grow; called by the trainer before each update."""
-        self._step.before_update(updates, scheduler)
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
