@@ -167,4 +167,8 @@ class MultiheadSelfAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             scale=self.scale,
         )
-        return self.out_proj(context.transpose(1, 2).reshape(batch, seq, embed))
+        context = context.transpose(1, 2)
+        if torch.compiler.is_compiling():
+            # Its layout is this kernel's; a traced graph may run with another one.
+            context = context.clone(memory_format=torch.contiguous_format)
+        return self.out_proj(context.reshape(batch, seq, embed))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -189,7 +190,9 @@ class TupeEncoder(nn.Module):
         """
         positions = self.positions(tokens.size(1))
         padding = tokens.eq(self.padding_idx)
-        key_padding_mask = padding if padding.any() else None
+        # A graph that is traced serves every batch, so it cannot depend on what is in this one.
+        traced = torch.compiler.is_compiling()
+        key_padding_mask = padding if traced or padding.any() else None
 
         x = self.embed_tokens(tokens)
         if self.segment_embeddings is not None:

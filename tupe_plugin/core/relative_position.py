@@ -119,8 +119,7 @@ class RelativePositionBias(nn.Module):
         """Bias for a sequence of ``length`` tokens: ``(heads, length, length)``."""
         middle = self.max_positions - 1  # where the offset is 0
         by_offset = self.bias(self.buckets[middle - length + 1 : middle + length]).t()
-        # (heads, 2 length - 1) -> Toeplitz: row i is the window that starts at offset -i.
-        bias = by_offset.unfold(1, length, 1).flip(1)
+        bias = _toeplitz(by_offset, length)
         if self.untied_cls is None:
             return bias
         to_others, from_others = self.untied_cls
@@ -131,3 +130,11 @@ class RelativePositionBias(nn.Module):
 def untied_cls_bins(num_bins: int) -> tuple[int, int]:
     """Table rows of the untied [CLS]: (the bin which the T5 rule never returns, one row more)."""
     return num_bins // 2, num_bins
+
+
+def _toeplitz(by_offset: Tensor, length: int) -> Tensor:
+    """``(heads, 2 length - 1)`` -> ``(heads, length, length)``: row i starts at offset -i."""
+    if torch.compiler.is_compiling():  # `unfold` would fix the length of a traced graph
+        place = torch.arange(length, device=by_offset.device)
+        return by_offset[:, place - place.unsqueeze(1) + (length - 1)]
+    return by_offset.unfold(1, length, 1).flip(1)

@@ -31,6 +31,13 @@ def reset_cls(bias: Tensor, *, cls_to_others: Tensor, others_to_cls: Tensor) -> 
         ``(heads, query, key)``, a new tensor; gradients reach all three arguments.
     """
     heads, queries, keys = bias.shape
+    if torch.compiler.is_compiling():  # the parts below would bar a traced graph from length 2
+        to_others, from_others = (
+            scalars.to(bias.dtype).view(heads, 1, 1) for scalars in (cls_to_others, others_to_cls)
+        )
+        query, key = (torch.arange(size, device=bias.device) for size in (queries, keys))
+        bias = torch.where(key == 0, from_others, bias)
+        return torch.where(query.unsqueeze(1) == 0, to_others, bias)
     column = others_to_cls.view(heads, 1, 1).expand(heads, queries - 1, 1)
     row = cls_to_others.view(heads, 1, 1).expand(heads, 1, keys)
     words = torch.cat([column.to(bias.dtype), bias[:, 1:, 1:]], dim=2)
