@@ -69,7 +69,8 @@ def test_a_folder_in_the_place_of_a_checkpoint(option, last_line, corpus, tmp_pa
     (tmp_path / "bert" / "config.json").write_text("{}")
     job = fine_tuning(corpus.classification, tmp_path / "save", option, tmp_path / "bert")
     line = last_line([*job, "--max-epoch", 1])
-    assert f"{tmp_path / 'bert'} is a folder of Hugging Face's transformers: fairseq reads" in line
+    assert f"{tmp_path / 'bert'} is a folder of Hugging Face's transformers: make" in line
+    assert f"`tupe import {tmp_path / 'bert'} -o OUT`, and give OUT/checkpoint.pt" in line
 
 
 def test_a_last_checkpoint_that_is_a_link_to_nothing(last_line, corpus, tmp_path):

@@ -87,11 +87,31 @@ def read_encoder_checkpoint(path: Path) -> EncoderCheckpoint:
     parts = ["model", "task", "criterion"]
     if tupe_2021.is_authors_format(weights):
         weights, parts = tupe_2021.from_authors(weights), ["model"]
+    return _checked(path, weights, {part: settings_of(state, part) for part in parts})
+
+
+def check_encoder(weights: dict[str, Tensor], model: dict[str, Any], path: Path) -> None:
+    """Hold weights against the settings of their model.
+
+    Raises:
+        UnusableCheckpointError: there is no encoder of a known family, or it is of other sizes.
+    """
+    checkpoint = _checked(path, weights, {"model": model})
+    width = _ffn_embed_dim(checkpoint)
+    if model["encoder_ffn_embed_dim"] != width:
+        raise UnusableCheckpointError(
+            f"{path}: intermediate_size is {model['encoder_ffn_embed_dim']}, and its weights are "
+            f"of {width}"
+        )
+
+
+def _checked(
+    path: Path, weights: dict[str, Tensor], config: dict[str, dict[str, Any]]
+) -> EncoderCheckpoint:
     try:
         names = names_of(weights, what=str(path))
     except UnknownEncoderError as error:
         raise UnusableCheckpointError(str(error)) from error
-    config = {part: settings_of(state, part) for part in parts}
     checkpoint = EncoderCheckpoint(path, without_unused(weights), config, names)
     _check_sizes(checkpoint)
     if names.family is TUPE:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from .errors import ForeignFileError, MissingCheckpointError
 
 _CONVERT = "fairseq reads the checkpoints that fairseq-train writes (checkpoint_best.pt ...)"
+_IMPORT = "`tupe import FOLDER -o OUT` makes a checkpoint of a BERT, RoBERTa or MPNet"
 _DOWNLOAD = "download the file itself"
 _MAGIC = (  # first bytes, what they begin, what to do
     (b"\x1f\x8b", "compressed with gzip", "unpack it and give the *.pt file in it"),
@@ -51,7 +52,10 @@ def refuse_what_is_no_file(path: str | os.PathLike[str]) -> None:
         best = next((name for name in ours if name.startswith("checkpoint_best")), ours[0])
         raise ForeignFileError(f"{path} is a folder: give a file in it, such as {path / best}")
     if "config.json" in inside:
-        raise ForeignFileError(f"{path} is a folder of Hugging Face's transformers: {_CONVERT}")
+        raise ForeignFileError(
+            f"{path} is a folder of Hugging Face's transformers: make a checkpoint of it by "
+            f"`tupe import {path} -o OUT`, and give OUT/checkpoint.pt"
+        )
     raise ForeignFileError(f"{path} is a folder without a *.pt file: give the path of a checkpoint")
 
 
@@ -89,7 +93,7 @@ def _safetensors(file: BinaryIO, head: bytes) -> tuple[str, str] | None:
     metadata = header.get("__metadata__")
     if isinstance(metadata, dict) and str(metadata.get("format", "")).startswith("tupe-delta"):
         return "a delta of BitFit", "make the checkpoint: `tupe delta apply BASE DELTA -o OUT.pt`"
-    return "a safetensors file, which holds weights and no settings of fairseq", _CONVERT
+    return "a safetensors file, which holds weights and no settings of fairseq", _IMPORT
 
 
 def zip_kind(archive: zipfile.ZipFile) -> tuple[str, str] | None:

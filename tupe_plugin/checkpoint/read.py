@@ -67,6 +67,19 @@ def read_lazily(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
+def check_readable(path: str | os.PathLike[str]) -> None:
+    """Find out whether `read_checkpoint` would take the file, without having it in memory.
+
+    Raises:
+        CheckpointError, OSError: as above.
+    """
+    with _opened(path) as (file, _):
+        _check_container(file, path)
+    state = read_lazily(path)
+    _check_tensors(state, path)
+    check_contents(state, path)
+
+
 def load(source: str | os.PathLike[str] | BinaryIO, map_location: Any = None) -> Any:
     """`torch.load` of tensors, plain containers and `ALLOWED_CLASSES`, from a path or a file.
 

@@ -1,9 +1,10 @@
-"""A file that is there whole or not at all, whatever happens while it is written."""
+"""A file or a folder that is there whole or not at all, whatever happens while it is written."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to write into; it becomes `path` when all is written, and goes when not.
+
+    Raises:
+        FileExistsError: there is something at `path`; it is left as it is.
+        OSError: as raised in the block.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} exists already; give the name of a new folder")
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .read import read_checkpoint
+from .read import check_readable
 from .whole_file import whole_file
 
 
@@ -60,4 +60,4 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     with whole_file(path) as unfinished:
         torch.save(state, unfinished)
-        read_checkpoint(unfinished)
+        check_readable(unfinished)

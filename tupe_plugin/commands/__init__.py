@@ -22,6 +22,10 @@ COMMANDS = {  # name -> (module of this package, one line of help)
     ),
     "encode": ("encode", "write the features of raw sentences"),
     "fill-mask": ("fill_mask", "write what a pre-trained model puts in the place of <mask>"),
+    "import": (
+        "import_model",
+        "make a checkpoint of a BERT, RoBERTa or MPNet of Hugging Face's transformers",
+    ),
     "average": ("average", "average fine-tuned models: all of them, or a greedy selection"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (

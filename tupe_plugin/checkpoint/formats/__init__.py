@@ -1,1 +1,18 @@
-"""One file for each form of checkpoint with names of its own: how to tell it, and ours for them."""
+"""One file for each family of checkpoints with names of its own.
+
+    tupe_2021.py        files of the TUPE authors
+    fairseq_roberta.py  `--arch roberta` of fairseq, its files of 2019 among them
+    bert.py roberta.py mpnet.py     folders of Hugging Face's transformers
+
+Each is a table: how to tell it, names of parameters, configuration, rows of the vocabulary.
+"""
+
+from .bert import BERT
+from .hugging_face import HuggingFaceFamily
+from .mpnet import MPNET
+from .roberta import ROBERTA
+
+HUGGING_FACE: dict[str, HuggingFaceFamily] = {
+    family.model_type: family for family in (BERT, ROBERTA, MPNET)
+}
+"""By the `model_type` of their config.json."""

@@ -1,0 +1,182 @@
+"""Folders of transformers: every way to store the weights; what is wrong with one, in a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.checkpoint.huggingface_models import save_model
+from tupe_plugin.checkpoint.errors import CheckpointError, UnsafeCheckpointError
+from tupe_plugin.checkpoint.imported import import_model
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("theirs") / "bert", "BertForPreTraining").folder
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "bert"))
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def as_shards(folder: Path) -> None:
+    weights = weights_of(folder)
+    names = sorted(weights)
+    places = {name: f"shard-{place % 3}.safetensors" for place, name in enumerate(names)}
+    for shard in set(places.values()):
+        save_file({name: weights[name] for name in names if places[name] == shard}, folder / shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    (folder / "model.safetensors").unlink()
+
+
+def as_bin(folder: Path) -> None:
+    """As of BERT's first files: old names of the norms, buffers, the tied matrix a second time."""
+    weights = weights_of(folder)
+    old = {
+        key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): value
+        for key, value in weights.items()
+    }
+    old["bert.embeddings.position_ids"] = torch.arange(13)
+    old["cls.predictions.decoder.weight"] = weights["bert.embeddings.word_embeddings.weight"]
+    torch.save(old, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("store", [as_shards, as_bin])
+def test_all_ways_to_store_the_weights_are_one(store: Callable[[Path], None], folder: Path) -> None:
+    expected = import_model(folder / "model.safetensors").state["model"]
+    store(folder)
+    found = import_model(folder).state["model"]
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+class RunsCode:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, ("touch ran",))
+
+
+def setting(name: str, value: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+
+    return change
+
+
+def weight(name: str, value: torch.Tensor) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        save_file(weights_of(folder) | {name: value}, folder / "model.safetensors")
+
+    return change
+
+
+def written(name: str, content: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(content) and None
+
+
+def tokenizer(**changes: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+def escaping_shard(folder: Path) -> None:
+    as_shards(folder)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("shard-1", "../shard-1"))
+
+
+def lost_shard(folder: Path) -> None:
+    as_shards(folder)
+    (folder / "shard-2.safetensors").unlink()
+
+
+def half(folder: Path) -> None:
+    os.truncate(folder / "model.safetensors", 3_000)
+
+
+def with_code(folder: Path) -> None:
+    torch.save({"bert.x": RunsCode()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+EMBEDDING = "bert.embeddings.word_embeddings.weight"
+NOT_BERT = {"type": "BertNormalizer", "lowercase": True, "strip_accents": False}
+WRONG = [
+    (setting("model_type", "gpt2"), "model_type is 'gpt2'; read are bert, roberta, mpnet"),
+    (setting("hidden_size", "x"), "hidden_size should be a whole number from 1 to 1,000,000"),
+    (setting("hidden_size", 12), "is (19, 15), and by its settings (..., 12)"),
+    (setting("intermediate_size", 12), "intermediate_size is 12, and its weights are of 11"),
+    (setting("num_hidden_layers", 10**6), "say 1000000 layers, and there are weights of 2"),
+    (setting("layer_norm_eps", None), None),
+    (setting("layer_norm_eps", "tiny"), "layer_norm_eps should be a number from 0 to 1"),
+    (setting("hidden_act", "swish"), "hidden_act is 'swish'; known are gelu"),
+    (setting("position_embedding_type", "relative_key"), "where it is 'absolute'"),
+    (setting("is_decoder", True), "is_decoder is True; models are read where it is False"),
+    (written("config.json", "["), "is no JSON file"),
+    (written("config.json", "[" * 100_000), "is no JSON file"),
+    (written("config.json", "[]"), "should hold named values"),
+    (weight("bert.extra", torch.zeros(2)), "holds bert.extra, for which this model has no place"),
+    (weight(EMBEDDING, torch.zeros(4)), "has no embeddings.word_embeddings.weight, a matrix"),
+    (weight(EMBEDDING, torch.full((19, 15), torch.nan)), "are not finite"),
+    (weight(EMBEDDING, torch.zeros(9, 15)), "has 17 tokens, and the model rows for 9"),
+    (weight("cls.predictions.bias", torch.zeros(7)), "has 7 rows, and the vocabulary 19"),
+    (
+        weight("cls.predictions.decoder.weight", torch.zeros(19, 15)),
+        "is not bert.embeddings.word_embeddings.weight; the masked-LM head must share it",
+    ),
+    (half, "is no safetensors file, or an incomplete one"),
+    (escaping_shard, "names '../shard-1.safetensors', which is no file beside it"),
+    (lost_shard, "no such checkpoint: "),
+    (with_code, "which is neither a tensor nor plain data"),
+    (lambda folder: (folder / "model.safetensors").unlink(), "has neither model.safetensors nor"),
+    (lambda folder: (folder / "tokenizer.json").unlink(), "has no vocabulary: neither tokenizer"),
+    (tokenizer(model={"type": "Unigram", "vocab": {}}), "a tokenizer of kind 'Unigram'"),
+    (tokenizer(model={"type": "WordPiece", "vocab": {"a": 0}}), "the tokenizer has no [CLS]"),
+    (tokenizer(model={"type": "WordPiece", "vocab": {"a": 9}}), "'a' has the id 9; 1 tokens shou"),
+    (tokenizer(normalizer=NOT_BERT), "text is not treated as in BERT"),
+    (lambda folder: (folder / "config.json").unlink(), "without a *.pt file"),
+]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"), WRONG, ids=[str(message)[:30] for _, message in WRONG]
+)
+def test_what_is_wrong_is_said_in_one_line(
+    damage: Callable[[Path], None],
+    message: str | None,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    damage(folder)
+    if message is None:  # its default
+        assert import_model(folder).options["layer_norm_eps"] == 1e-12
+        return
+    with pytest.raises(CheckpointError) as refusal:
+        import_model(folder)
+    assert message in str(refusal.value)
+    assert str(folder) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert not (folder / "ran").exists()
+    assert isinstance(refusal.value, UnsafeCheckpointError) == (damage is with_code)

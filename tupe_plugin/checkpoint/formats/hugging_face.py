@@ -1,0 +1,286 @@
+"""What the families of Hugging Face's transformers have in common; each file beside has a table.
+
+| a family's table | both ways                                                        |
+|------------------|------------------------------------------------------------------|
+| ``model_type``   | how its folder is told: the entry of that name in `config.json`  |
+| ``keys``         | names of parameters                                              |
+| ``settings``, ``fixed`` | `config.json` and the options of `--arch tupe_*`          |
+| ``specials``     | fairseq's special symbols, which have the first rows and the last |
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UnusableCheckpointError
+from .key_table import KeyTable
+
+ENCODER = "encoder.sentence_encoder."
+LM_HEAD = "encoder.lm_head."
+HEAD = "classification_heads.sentence_classification_head."
+POOLER = "pooler."
+CARRIED = "unused."
+"""What fairseq has no use for; it stays in the file, so that an export has it again."""
+
+FAIRSEQ_SYMBOLS = ("<s>", "<pad>", "</s>", "<unk>")
+MASK = "<mask>"
+
+_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new"}
+"""fairseq's name -> theirs."""
+_OTHER_NAMES = {"gelu_pytorch_tanh": "gelu_accurate", "gelu_fast": "gelu_accurate"}
+_PLAIN = {
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+    "position_embedding_type": "absolute",
+    "quantization_config": None,
+    "pruned_heads": {},
+}
+"""Settings of theirs that may have no other value."""
+_SIZES = {
+    "num_hidden_layers": "encoder_layers",
+    "hidden_size": "encoder_embed_dim",
+    "intermediate_size": "encoder_ffn_embed_dim",
+    "num_attention_heads": "encoder_attention_heads",
+}
+_REALS = {
+    "layer_norm_eps": ("layer_norm_eps", 1e-12),
+    "hidden_dropout_prob": ("dropout", 0.1),
+    "attention_probs_dropout_prob": ("attention_dropout", 0.1),
+}
+
+
+@dataclass(frozen=True)
+class HuggingFaceFamily:
+    """The table of one family."""
+
+    model_type: str
+    class_name: str
+    """Of their bare model, without "Model" at its end."""
+    keys: KeyTable
+    specials: Mapping[str, str]
+    """fairseq's symbol -> theirs; what is in a sequence before, between and behind the texts."""
+    fixed: Mapping[str, Any]
+    """Options of ours that are the same in every model of the family."""
+    sizes: Mapping[str, str] = field(default_factory=dict)
+    """More sizes than those of every encoder: their name -> ours."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of theirs with one value."""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Second names of parameters, which some files hold: name -> the first one."""
+    head_is_pooler: bool = False
+    """Whether the dense layer of a classifier is the pre-trained pooler."""
+    separators: int = 1
+    """Between the texts of a pair."""
+
+    # ---- configuration
+
+    def options(self, config: Mapping[str, Any], path: object) -> dict[str, Any]:
+        """The options of `--arch tupe_*` for their configuration.
+
+        Raises:
+            UnusableCheckpointError: something is missing, or such a model is not read.
+        """
+        for name, only in {**_PLAIN, **self.constants}.items():
+            value = config.get(name)
+            if value is not None and value != only:
+                raise UnusableCheckpointError(
+                    f"{path}: {name} is {value!r}; models are read where it is {only!r}"
+                )
+        options: dict[str, Any] = {
+            ours: _whole(config, name, path) for name, ours in self._all_sizes.items()
+        }
+        options["max_positions"] -= self.fixed.get("position_offset", 0)
+        for name, (ours, default) in _REALS.items():
+            options[ours] = _real(config, name, default, path)
+        act = config.get("hidden_act", "gelu")
+        known = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | _OTHER_NAMES
+        if not isinstance(act, str) or act not in known:
+            raise UnusableCheckpointError(
+                f"{path}: hidden_act is {act!r}; known are {', '.join(known)}"
+            )
+        dropout = _real(config, "classifier_dropout", options["dropout"], path)
+        options |= {"activation_fn": known[act], "pooler_dropout": dropout}
+        if "pooler_input_dropout" in self.fixed:
+            options["pooler_input_dropout"] = dropout
+        return {**self.fixed, **options}
+
+    def config(self, options: Mapping[str, Any], path: object) -> dict[str, Any]:
+        """Their configuration for options of ours.
+
+        Raises:
+            UnusableCheckpointError: no model of the family is like that.
+        """
+        for name, only in self.fixed.items():
+            value = options.get(name, only)
+            if value != only and name not in ("pooler_input_dropout", *self._all_sizes.values()):
+                raise UnusableCheckpointError(
+                    f"{path}: {name} is {value!r}, and in {self.class_name}Model {only!r}"
+                )
+        config = {name: int(options[ours]) for name, ours in self._all_sizes.items()}
+        config["max_position_embeddings"] += self.fixed.get("position_offset", 0)
+        activation = str(options.get("activation_fn", "gelu"))
+        if activation not in _ACTIVATIONS:
+            raise UnusableCheckpointError(
+                f"{path}: activation_fn is {activation}, which is not among transformers' "
+                f"(known are {', '.join(_ACTIVATIONS)})"
+            )
+        reals = {
+            name: float(options.get(ours, default)) for name, (ours, default) in _REALS.items()
+        }
+        return {
+            "model_type": self.model_type,
+            **config,
+            **reals,
+            "hidden_act": _ACTIVATIONS[activation],
+            "classifier_dropout": float(options.get("pooler_dropout", 0.1)),
+            **self.constants,
+        }
+
+    @property
+    def _all_sizes(self) -> dict[str, str]:
+        return {**_SIZES, "max_position_embeddings": "max_positions", **self.sizes}
+
+    # ---- parameters
+
+    def to_ours(
+        self, state: dict[str, Tensor], *, rows: list[int], path: object
+    ) -> dict[str, Tensor]:
+        """Their parameters as a checkpoint of `--arch tupe_*` holds them; empties `state`.
+
+        Args:
+            state: theirs, with or without the prefix of the bare model.
+            rows: of each of our symbols, its row in their vocabulary.
+            path: for errors.
+
+        Raises:
+            UnusableCheckpointError: there are others than those of the family.
+        """
+        _give_todays_names(state, f"{self.model_type}.")
+        for second, first in self.tied.items():
+            value = state.pop(second, None)
+            if value is not None and first in state and not torch.equal(value, state[first]):
+                raise UnusableCheckpointError(
+                    f"{path}: {second} is not {first}; the masked-LM head must share it"
+                )
+        ours = self.keys.to_ours(state, path)
+        if self.head_is_pooler and f"{HEAD}out_proj.weight" in ours:
+            _rename(ours, POOLER, HEAD)
+        _take_rows(ours, torch.tensor(rows), path)
+        if f"{LM_HEAD}bias" in ours:
+            ours[f"{LM_HEAD}weight"] = ours[f"{ENCODER}embed_tokens.weight"]
+        return ours
+
+    def to_theirs(
+        self, state: Mapping[str, Tensor], *, rows: list[int], path: object
+    ) -> tuple[dict[str, Tensor], str]:
+        """Parameters of `--arch tupe_*` as theirs, and the class of the model that has them.
+
+        Raises:
+            UnusableCheckpointError: there are others than those of the family.
+        """
+        ours = {key: value for key, value in state.items() if key != f"{LM_HEAD}weight"}
+        kind = "Model"
+        if f"{HEAD}out_proj.weight" in ours:
+            kind = "ForSequenceClassification"
+            ours = {k: v for k, v in ours.items() if not k.startswith((LM_HEAD, POOLER, CARRIED))}
+            if self.head_is_pooler:
+                _rename(ours, f"{HEAD}dense.", f"{POOLER}dense.")
+        elif f"{LM_HEAD}bias" in ours:
+            kind = "ForPreTraining" if f"{CARRIED}next_sentence.weight" in ours else "ForMaskedLM"
+        back = torch.empty(len(rows), dtype=torch.long)
+        back[torch.tensor(rows)] = torch.arange(len(rows))
+        _take_rows(ours, back, path)
+        theirs = self.keys.to_theirs(ours, path)
+        if kind == "Model":
+            _rename(theirs, f"{self.model_type}.", "")
+        return theirs, self.class_name + kind
+
+    # ---- vocabulary
+
+    def symbols(self, tokens: list[str], rows: int, path: object) -> tuple[list[str], list[int]]:
+        """What the dictionary of fairseq lists, and where each symbol's row is in their vocabulary.
+
+        fairseq has four symbols of its own in front, and its tasks add the mask at the end.
+
+        Args:
+            tokens: theirs, in the order of their ids.
+            rows: of their embedding; those without a token become `madeupword0000` ...
+            path: for errors.
+
+        Raises:
+            UnusableCheckpointError: a special symbol is missing, or there are too many tokens.
+        """
+        if len(tokens) > rows:
+            raise UnusableCheckpointError(
+                f"{path}: the tokenizer has {len(tokens):,} tokens, and the model rows for {rows:,}"
+            )
+        ids = {token: row for row, token in enumerate(tokens)}
+        missing = [token for token in self.specials.values() if token not in ids]
+        if missing:
+            raise UnusableCheckpointError(f"{path}: the tokenizer has no {missing[0]}")
+        made_up = (f"madeupword{number:04d}" for number in itertools.count())
+        free = (name for name in made_up if name not in ids)
+        named = [*tokens, *itertools.islice(free, rows - len(tokens))]
+        special = {ids[token] for token in self.specials.values()}
+        units = [row for row in range(rows) if row not in special]
+        taken = {*FAIRSEQ_SYMBOLS, MASK}
+        names = [f"[other:{named[row]}]" if named[row] in taken else named[row] for row in units]
+        first = [ids[self.specials[symbol]] for symbol in FAIRSEQ_SYMBOLS]
+        return names, [*first, *units, ids[self.specials[MASK]]]
+
+
+def _give_todays_names(state: dict[str, Tensor], prefix: str) -> None:
+    """Names of BERT's first files, of bare models, and of buffers that are no parameters."""
+    bare = not any(key.startswith(prefix) for key in state)
+    for key in list(state):
+        name = key.replace("LayerNorm.gamma", "LayerNorm.weight")
+        name = name.replace("LayerNorm.beta", "LayerNorm.bias")
+        if bare and name.startswith(("embeddings.", "encoder.", "pooler.")):
+            name = prefix + name
+        value = state.pop(key)
+        if not name.endswith("embeddings.position_ids"):
+            state[name] = value
+
+
+def _rename(state: dict[str, Tensor], start: str, other: str) -> None:
+    for key in [key for key in state if key.startswith(start)]:
+        state[other + key[len(start) :]] = state.pop(key)
+
+
+def _take_rows(state: dict[str, Tensor], rows: Tensor, path: object) -> None:
+    in_order = torch.equal(rows, torch.arange(len(rows)))
+    for key in (f"{ENCODER}embed_tokens.weight", f"{LM_HEAD}bias"):
+        if key not in state:
+            continue
+        if len(state[key]) != len(rows):
+            raise UnusableCheckpointError(
+                f"{path}: {key} has {len(state[key]):,} rows, and the vocabulary {len(rows):,}"
+            )
+        if not in_order:
+            state[key] = state[key][rows]
+
+
+def _whole(config: Mapping[str, Any], name: str, path: object) -> int:
+    value = config.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
+        raise UnusableCheckpointError(
+            f"{path}: {name} should be a whole number from 1 to 1,000,000, and is {value!r}"
+        )
+    return value
+
+
+def _real(config: Mapping[str, Any], name: str, default: float, path: object) -> float:
+    value = config.get(name)
+    value = default if value is None else value
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise UnusableCheckpointError(
+            f"{path}: {name} should be a number from 0 to 1, and is {value!r}"
+        )
+    return float(value)

@@ -1,0 +1,57 @@
+"""MPNet of Hugging Face's transformers: BERT with T5's relative positions in every layer."""
+
+from __future__ import annotations
+
+from .hugging_face import CARRIED, ENCODER, HuggingFaceFamily
+from .key_table import KeyTable
+from .roberta import ROBERTA_HEADS
+
+_LAYER, _OURS = "mpnet.encoder.layer.#.", f"{ENCODER}layers.#."
+
+MPNET = HuggingFaceFamily(
+    model_type="mpnet",
+    class_name="MPNet",
+    keys=KeyTable(
+        (
+            ("mpnet.embeddings.word_embeddings.weight", f"{ENCODER}embed_tokens.weight"),
+            ("mpnet.embeddings.position_embeddings.weight", f"{ENCODER}positions.learned.weight"),
+            ("mpnet.embeddings.LayerNorm.*", f"{ENCODER}embedding_layer_norm.*"),
+            (
+                "mpnet.encoder.relative_attention_bias.weight",
+                f"{ENCODER}positions.relative.bias.weight",
+            ),
+            (f"{_LAYER}attention.attn.{{q,k,v}}.*", f"{_OURS}self_attn.in_proj_*"),
+            (f"{_LAYER}attention.attn.o.*", f"{_OURS}self_attn.out_proj.*"),
+            (f"{_LAYER}attention.LayerNorm.*", f"{_OURS}self_attn_layer_norm.*"),
+            (f"{_LAYER}intermediate.dense.*", f"{_OURS}fc1.*"),
+            (f"{_LAYER}output.dense.*", f"{_OURS}fc2.*"),
+            (f"{_LAYER}output.LayerNorm.*", f"{_OURS}final_layer_norm.*"),
+            ("mpnet.pooler.dense.*", f"{CARRIED}pooler.dense.*"),  # its classifier has another
+            *ROBERTA_HEADS,
+        )
+    ),
+    tied={
+        "lm_head.decoder.weight": "mpnet.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    },
+    specials={
+        "<s>": "<s>",
+        "<pad>": "<pad>",
+        "</s>": "</s>",
+        "<unk>": "[UNK]",
+        "<mask>": "<mask>",
+    },
+    fixed={
+        "position_scheme": "bert-r",
+        "position_offset": 2,
+        "num_segments": 0,
+        "max_rel_pos": 128,
+        "embedding_normalize": True,
+        "encoder_normalize_before": False,
+        "pooler_activation_fn": "tanh",
+        "pooler_input_dropout": 0.1,
+    },
+    sizes={"relative_attention_num_buckets": "rel_pos_bins"},
+    constants={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
+    separators=2,
+)

@@ -1,0 +1,51 @@
+"""RoBERTa of Hugging Face's transformers: BERT's layers, positions from 2 on, heads of its own."""
+
+from __future__ import annotations
+
+from .bert import bert_layers
+from .hugging_face import CARRIED, HEAD, LM_HEAD, HuggingFaceFamily
+from .key_table import KeyTable
+
+ROBERTA_HEADS = (
+    ("lm_head.dense.*", f"{LM_HEAD}dense.*"),
+    ("lm_head.layer_norm.*", f"{LM_HEAD}layer_norm.*"),
+    ("lm_head.bias", f"{LM_HEAD}bias"),
+    ("classifier.dense.*", f"{HEAD}dense.*"),
+    ("classifier.out_proj.*", f"{HEAD}out_proj.*"),
+)
+"""MPNet has the same."""
+
+ROBERTA = HuggingFaceFamily(
+    model_type="roberta",
+    class_name="Roberta",
+    keys=KeyTable(
+        (
+            *bert_layers("roberta."),
+            ("roberta.pooler.dense.*", f"{CARRIED}pooler.dense.*"),  # its pre-training has none
+            *ROBERTA_HEADS,
+        )
+    ),
+    tied={
+        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    },
+    specials={
+        "<s>": "<s>",
+        "<pad>": "<pad>",
+        "</s>": "</s>",
+        "<unk>": "<unk>",
+        "<mask>": "<mask>",
+    },
+    fixed={
+        "position_scheme": "bert-a",
+        "position_offset": 2,
+        "num_segments": 1,
+        "embedding_normalize": True,
+        "encoder_normalize_before": False,
+        "pooler_activation_fn": "tanh",
+        "pooler_input_dropout": 0.1,
+    },
+    # Its tokenizer gives both texts of a pair the type 0.
+    constants={"type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
+    separators=2,
+)

@@ -1,0 +1,96 @@
+"""A model of Hugging Face's transformers as a checkpoint of `--arch tupe_*`, and what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .contents import check_finite
+from .encoder_checkpoint import check_encoder
+from .errors import UnusableCheckpointError, in_one_line
+from .formats import HUGGING_FACE, HuggingFaceFamily
+from .formats.hugging_face import HEAD
+from .model_folder import CONFIG, folder_of, read_object, read_weights
+from .tokenizer_files import Vocabulary, read_vocabulary_of
+from .write import at_the_beginning
+
+ARCH = "tupe_base"
+"""Its sizes are all overridden; it stands for the model, as an architecture must be named."""
+_WORD_EMBEDDING = "embeddings.word_embeddings.weight"
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """Everything that fine-tuning or further pre-training needs."""
+
+    family: HuggingFaceFamily
+    options: dict[str, Any]
+    """Of `--arch tupe_*`."""
+    state: dict[str, Any]
+    """The checkpoint."""
+    vocabulary: Vocabulary
+    """Theirs."""
+    symbols: list[str]
+    """What `dict.txt` lists."""
+    classes: list[str] | None
+    """Names of the classifier's outputs, if there is one."""
+
+
+def import_model(source: Path) -> ImportedModel:
+    """Read a folder of transformers, or the file of weights in it.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or such a model is not read.
+        OSError: a file cannot be read.
+    """
+    folder = folder_of(source)
+    config = read_object(folder / CONFIG)
+    kind = config.get("model_type")
+    if kind not in HUGGING_FACE:
+        raise UnusableCheckpointError(
+            f"{folder / CONFIG}: model_type is {kind!r}; read are {', '.join(HUGGING_FACE)}"
+        )
+    family = HUGGING_FACE[kind]
+    options = family.options(config, folder / CONFIG)
+    vocabulary = read_vocabulary_of(folder)
+    theirs = read_weights(source)
+    embedding = next((key for key in theirs if key.endswith(_WORD_EMBEDDING)), None)
+    if embedding is None or theirs[embedding].dim() != 2:
+        raise UnusableCheckpointError(f"{source} has no {_WORD_EMBEDDING}, a matrix")
+    symbols, rows = family.symbols(vocabulary.tokens, len(theirs[embedding]), folder)
+    try:
+        weights = family.to_ours(theirs, rows=rows, path=source)
+    except (IndexError, RuntimeError) as error:
+        raise UnusableCheckpointError(
+            f"{source}: parts of it have sizes that do not go together ({in_one_line(error)})"
+        ) from error
+    check_finite(weights, source)
+    check_encoder(weights, options, source)
+    return ImportedModel(
+        family=family,
+        options=options,
+        state=at_the_beginning(weights, cfg=_settings(options)),
+        vocabulary=vocabulary,
+        symbols=symbols,
+        classes=_classes(config, len(weights[f"{HEAD}out_proj.bias"]))
+        if f"{HEAD}out_proj.bias" in weights
+        else None,
+    )
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """fairseq's, as of a pre-training; whoever loads the model says where its `dict.txt` is."""
+    length = options["max_positions"]
+    return {
+        "model": {"_name": ARCH, **options},
+        "task": {"_name": "masked_lm", "data": ".", "tokens_per_sample": length},
+        "criterion": {"_name": "masked_lm"},
+    }
+
+
+def _classes(config: Mapping[str, Any], number: int) -> list[str]:
+    names = config.get("id2label")
+    names = names if isinstance(names, dict) else {}
+    return [str(names.get(str(place), f"LABEL_{place}")) for place in range(number)]

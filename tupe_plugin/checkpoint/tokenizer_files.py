@@ -1,0 +1,170 @@
+"""The vocabulary in a folder of Hugging Face's transformers: WordPiece, or the BPE of GPT-2.
+
+    tokenizer.json                        both, or
+    vocab.txt, tokenizer_config.json      WordPiece
+    vocab.json, merges.txt                GPT-2's BPE
+
+A tokenizer that cuts text in another way than preprocess/ is refused: other units would follow, in
+silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import UnusableCheckpointError
+from .model_folder import read_object
+
+_WORDPIECE, _BPE = "WordPiece", "BPE"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a text is cut into."""
+
+    tokens: list[str]
+    """In the order of their ids."""
+    lowercase: bool = True
+    """WordPiece: in lower case and without accents."""
+    merges: list[tuple[str, str]] | None = None
+    """Of GPT-2's BPE; None: WordPiece."""
+
+
+def read_vocabulary_of(folder: Path) -> Vocabulary:
+    """Find and read it.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it cuts text in a way that is not ours.
+        OSError: a file cannot be read.
+    """
+    if (folder / "tokenizer.json").is_file():
+        return _of_tokenizer_json(folder / "tokenizer.json")
+    if (folder / "vocab.txt").is_file():
+        return _of_vocab_txt(folder)
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return _of_vocab_json(folder)
+    raise UnusableCheckpointError(
+        f"{folder} has no vocabulary: neither tokenizer.json, nor vocab.txt, nor vocab.json with "
+        "merges.txt"
+    )
+
+
+def gpt2_symbols() -> list[str]:
+    """GPT-2's characters for the 256 bytes, in the order of its ids."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    return [*map(chr, shown), *(chr(0x100 + place) for place in range(256 - len(shown)))]
+
+
+def gpt2_encoder(merges: list[tuple[str, str]]) -> dict[str, int]:
+    """GPT-2's `encoder.json`: the bytes, then what each merge makes, then the end of a text."""
+    units = [*gpt2_symbols(), *dict.fromkeys(left + right for left, right in merges)]
+    return {unit: number for number, unit in enumerate([*units, "<|endoftext|>"])}
+
+
+def _of_tokenizer_json(path: Path) -> Vocabulary:
+    whole = read_object(path)
+    model = _part(whole, "model", path)
+    kind = model.get("type", _BPE if "merges" in model else _WORDPIECE)
+    vocabulary = dict(_part(model, "vocab", path))
+    added = whole.get("added_tokens") or []
+    for token in added if isinstance(added, list) else []:
+        if isinstance(token, dict) and isinstance(token.get("content"), str):
+            vocabulary.setdefault(token["content"], token.get("id"))
+    tokens = _in_order(vocabulary, path)
+    if kind == _WORDPIECE:
+        if model.get("continuing_subword_prefix", "##") != "##":
+            raise UnusableCheckpointError(f"{path}: units inside of words do not begin with ##")
+        return Vocabulary(tokens, _lowercase(_part(whole, "normalizer", path), path))
+    if kind == _BPE:
+        _check_byte_level(whole, path)
+        merges = model.get("merges")
+        pairs = [_pair(merge, path) for merge in merges] if isinstance(merges, list) else []
+        return Vocabulary(tokens, merges=pairs)
+    raise UnusableCheckpointError(
+        f"{path} is a tokenizer of kind {kind!r}; WordPiece and GPT-2's BPE are read"
+    )
+
+
+def _of_vocab_txt(folder: Path) -> Vocabulary:
+    path = folder / "vocab.txt"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UnusableCheckpointError(f"{path} is no text in UTF-8") from error
+    tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    if len(set(tokens)) < len(tokens):
+        twice = next(token for place, token in enumerate(tokens) if token in tokens[:place])
+        raise UnusableCheckpointError(f"{path} has {twice!r} twice")
+    settings = folder / "tokenizer_config.json"
+    config = read_object(settings) if settings.is_file() else {}
+    lowercase = {
+        "lowercase": config.get("do_lower_case", True),
+        "strip_accents": config.get("strip_accents"),
+        "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+    }
+    return Vocabulary(tokens, _lowercase({"type": "BertNormalizer", **lowercase}, settings))
+
+
+def _of_vocab_json(folder: Path) -> Vocabulary:
+    path = folder / "merges.txt"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    merges = [_pair(line, path) for line in lines if line and not line.startswith("#version")]
+    return Vocabulary(_in_order(read_object(folder / "vocab.json"), path), merges=merges)
+
+
+def _lowercase(normalizer: Mapping[str, Any], path: Path) -> bool:
+    """Whether BERT's text treatment makes lower case; one that is not BERT's is refused."""
+    lowercase = bool(normalizer.get("lowercase", True))
+    accents = normalizer.get("strip_accents")
+    if (
+        normalizer.get("type") != "BertNormalizer"
+        or accents not in (None, lowercase)
+        or not normalizer.get("handle_chinese_chars", True)
+        or not normalizer.get("clean_text", True)
+    ):
+        raise UnusableCheckpointError(
+            f"{path}: text is not treated as in BERT (lower case and accents go together, Chinese "
+            "characters stand alone), so that preprocess/ would give other units"
+        )
+    return lowercase
+
+
+def _check_byte_level(whole: Mapping[str, Any], path: Path) -> None:
+    before = _part(whole, "pre_tokenizer", path)
+    plain = before.get("type") == "ByteLevel" and not before.get("add_prefix_space")
+    if not plain or whole.get("normalizer"):
+        raise UnusableCheckpointError(
+            f"{path}: text is not treated as in GPT-2 (bytes, no space in front), so that "
+            "preprocess/ would give other units"
+        )
+
+
+def _in_order(vocabulary: Mapping[Any, Any], path: Path) -> list[str]:
+    """Tokens by their ids, which must be 0, 1, 2 ..."""
+    tokens = [""] * len(vocabulary)
+    for token, number in vocabulary.items():
+        fits = isinstance(number, int) and 0 <= number < len(tokens) and isinstance(token, str)
+        if not fits or not token or tokens[number]:
+            raise UnusableCheckpointError(
+                f"{path}: {token!r} has the id {number!r}; {len(tokens):,} tokens should have the "
+                f"ids from 0 to {len(tokens) - 1:,}"
+            )
+        tokens[number] = token
+    return tokens
+
+
+def _pair(merge: Any, path: Path) -> tuple[str, str]:
+    parts = merge.split(" ") if isinstance(merge, str) else merge
+    if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
+        raise UnusableCheckpointError(f"{path}: {merge!r} is no merge of two units")
+    return parts[0], parts[1]
+
+
+def _part(value: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    part = value.get(name)
+    if not isinstance(part, dict):
+        raise UnusableCheckpointError(f"{path} has no {name}")
+    return part
