@@ -18,7 +18,7 @@ from ..core.position_scheme import scheme_of
 from ..core.views.tupe import TUPE
 from .buildable import LARGEST
 from .errors import UnusableCheckpointError, in_one_line
-from .formats import tupe_2021
+from .formats import fairseq_roberta, tupe_2021
 from .read import read_checkpoint
 from .settings import SIZES, settings_of
 
@@ -87,6 +87,8 @@ def read_encoder_checkpoint(path: Path) -> EncoderCheckpoint:
     parts = ["model", "task", "criterion"]
     if tupe_2021.is_authors_format(weights):
         weights, parts = tupe_2021.from_authors(weights), ["model"]
+    elif fairseq_roberta.is_roberta(weights):
+        weights = fairseq_roberta.todays_names(weights)
     return _checked(path, weights, {part: settings_of(state, part) for part in parts})
 
 

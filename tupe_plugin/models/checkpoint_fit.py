@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from ..checkpoint.formats import tupe_2021
+from ..checkpoint.formats import fairseq_roberta, tupe_2021
 from ..core.encoder_view import names_of
 from ..core.heads import ClassificationHead
 from ..core.position_scheme import scheme_of
@@ -51,11 +51,15 @@ _SIZED_BY_AN_OPTION = (
 
 
 def rename_in_place(state_dict: dict[str, Tensor]) -> None:
-    """Give a checkpoint of the TUPE authors our names; another stays as it is."""
+    """Give a checkpoint of the TUPE authors, or of fairseq's RoBERTa, our names."""
     if tupe_2021.is_authors_format(state_dict):
         renamed = tupe_2021.from_authors(state_dict)
-        state_dict.clear()
-        state_dict.update(renamed)
+    elif fairseq_roberta.is_roberta(state_dict):
+        renamed = fairseq_roberta.to_ours(state_dict, "the checkpoint")
+    else:
+        return
+    state_dict.clear()
+    state_dict.update(renamed)
 
 
 def check_sizes(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from .fairseq_roberta import is_roberta
+
 T = TypeVar("T")
 
 _ENCODER = "sentence_encoder."
@@ -31,8 +33,10 @@ KEY_TABLE: tuple[tuple[str, str], ...] = tuple(
 
 
 def is_authors_format(state_dict: Mapping[str, object]) -> bool:
-    """True if the keys are those of the authors' checkpoints."""
-    return any(key.startswith(f"decoder.{_ENCODER}") for key in state_dict)
+    """True if the keys are those of the authors' checkpoints; RoBERTa's of 2019 look alike."""
+    return not is_roberta(state_dict) and any(
+        key.startswith(f"decoder.{_ENCODER}") for key in state_dict
+    )
 
 
 def from_authors(state_dict: Mapping[str, T]) -> dict[str, T]:

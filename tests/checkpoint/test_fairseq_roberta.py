@@ -1,0 +1,86 @@
+"""fairseq's own RoBERTa: files of today and of 2019, read as what they are and into our encoder."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.roberta.model import base_architecture
+from torch import Tensor
+
+from tests.adapters import small_batches as small
+from tests.core.random_parameters import randomized
+from tupe_plugin.checkpoint.encoder_checkpoint import read_encoder_checkpoint
+from tupe_plugin.checkpoint.formats import tupe_2021
+from tupe_plugin.checkpoint.formats.fairseq_roberta import OPTIONS
+from tupe_plugin.checkpoint.write import at_the_beginning
+from tupe_plugin.models.tupe import TupeConfig, TupeModel
+
+SIZES = {
+    "encoder_layers": 2,
+    "encoder_embed_dim": 12,
+    "encoder_ffn_embed_dim": 20,
+    "encoder_attention_heads": 3,
+    "max_positions": 13,
+}
+
+
+def roberta() -> tuple[RobertaModel, Namespace]:
+    args = Namespace(**SIZES, arch="roberta", tokens_per_sample=13)
+    base_architecture(args)
+    model = RobertaModel.build_model(args, small.task())
+    model.register_classification_head(small.HEAD, num_classes=3)
+    return randomized(model, std=0.3).eval(), args
+
+
+def of_2019(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As in `roberta.base/model.pt`: `decoder.`, packed projections, another name of the norm."""
+    old: dict[str, Tensor] = {}
+    for key, value in state.items():
+        key = key.replace("encoder.", "decoder.", 1).replace(
+            "layernorm_embedding", "emb_layer_norm"
+        )
+        if key.endswith(("in_proj_weight", "in_proj_bias", "fc1_weight", "fc1_bias")):
+            continue
+        if any(f".{part}_proj." in key for part in "kv"):
+            continue
+        if ".q_proj." in key:
+            others = [
+                state[key.replace("decoder.", "encoder.", 1).replace("q_", f"{p}_")] for p in "kv"
+            ]
+            value = torch.cat([value, *others])
+            key = key.replace("q_proj.", "in_proj_")
+        old[key] = value
+    return {key: value for key, value in old.items() if "_proj_" not in key or "self_attn" in key}
+
+
+@pytest.mark.parametrize("age", ["today", "2019"])
+def test_it_is_read_as_what_it_is(age: str, tmp_path: Path) -> None:
+    """Before, files of 2019 were taken for those of the TUPE authors."""
+    model, args = roberta()
+    state = model.state_dict()
+    named = of_2019(state) if age == "2019" else state
+    assert not tupe_2021.is_authors_format(named)
+    torch.save(at_the_beginning(named, cfg=None, args=args), tmp_path / "model.pt")
+    checkpoint = read_encoder_checkpoint(tmp_path / "model.pt")
+    assert checkpoint.names.family.name == "fairseq-transformer"
+    for term in checkpoint.names.biases:
+        expected = state[f"encoder.sentence_encoder.{term.key}"]
+        assert torch.equal(checkpoint.encoder[term.key], expected)
+
+    ours = TupeModel.build_model(
+        TupeConfig(**SIZES, **OPTIONS, load_checkpoint_heads=True), small.task()
+    ).double()
+    ours.load_state_dict(dict(named))
+    ours.double().eval()
+    tokens = small.tokens()
+    with torch.no_grad():
+        for head in (None, small.HEAD):
+            expected, found = (
+                one(tokens, classification_head_name=head)[0] for one in (model, ours)
+            )
+            words = tokens.ne(small.PAD) if head is None else slice(None)
+            torch.testing.assert_close(found[words], expected[words], rtol=1e-6, atol=1e-6)
