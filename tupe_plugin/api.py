@@ -125,18 +125,18 @@ class TupeModel:
         """The units of a sentence; those that the dictionary lacks are `<unk>` to the model."""
         return self._encoder.units(sentence)
 
-    def token_ids(self, rows: Row | Iterable[Row]) -> list[Tensor]:
+    def token_ids(self, rows: str | Iterable[Row]) -> list[Tensor]:
         """What the model reads for each row: the ids that the same row has in its data."""
         return self._encoder(checked_rows(rows))
 
-    def tokens(self, rows: Row | Iterable[Row]) -> list[list[str]]:
+    def tokens(self, rows: str | Iterable[Row]) -> list[list[str]]:
         """The same by name: what `encode` gives the features of, one after the other."""
         symbols = self._loaded.task.source_dictionary.symbols
         return [[symbols[number] for number in ids.tolist()] for ids in self.token_ids(rows)]
 
     @torch.no_grad()
     def encode(
-        self, rows: Row | Iterable[Row], *, pooling: str | None = "mean", batch_size: int = 32
+        self, rows: str | Iterable[Row], *, pooling: str | None = "mean", batch_size: int = 32
     ) -> Tensor | list[Tensor]:
         """Features of the last layer, in float32, on the CPU.
 
@@ -166,7 +166,7 @@ class TupeModel:
         return torch.stack(in_order) if in_order and pooling is not None else in_order
 
     def predict(
-        self, rows: Row | Iterable[Row], *, batch_size: int = 32
+        self, rows: str | Iterable[Row], *, batch_size: int = 32
     ) -> list[Prediction] | list[float]:
         """Classes of rows, or values, of a model fine-tuned for sentence prediction.
 
@@ -184,7 +184,7 @@ class TupeModel:
             for row in outputs
         ]
 
-    def scores(self, rows: Row | Iterable[Row], *, batch_size: int = 32) -> np.ndarray:
+    def scores(self, rows: str | Iterable[Row], *, batch_size: int = 32) -> np.ndarray:
         """The same as an array: probabilities `(rows, classes)`, or values `(rows, 1)`."""
         predictor, checked = self._predictor(), checked_rows(rows)
         self._check_pairs(checked)
@@ -199,7 +199,7 @@ class TupeModel:
 
     @torch.no_grad()
     def fill_mask(
-        self, sentences: Row | Iterable[Row], *, top: int = 5, batch_size: int = 32
+        self, sentences: str | Iterable[Row], *, top: int = 5, batch_size: int = 32
     ) -> list[list[Filling]]:
         """What may stand for `<mask>`, most probable first, of a pre-trained model.
 

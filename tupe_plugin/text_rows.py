@@ -26,12 +26,14 @@ class TextError(ValueError):
     """Sentences that the model cannot be asked about; the message names the row and says why."""
 
 
-def checked_rows(rows: Row | Iterable[Row]) -> list[tuple[str, ...]]:
+def checked_rows(rows: str | Iterable[Row]) -> list[tuple[str, ...]]:
     """Each row as a tuple of one sentence or two; a lone string is one row.
 
     Raises:
-        TextError: a row is something else.
+        TextError: a row is something else, or it is not clear what is meant.
     """
+    if isinstance(rows, tuple) and len(rows) == 2 and all(isinstance(row, str) for row in rows):
+        raise TextError("give [(a, b)] for a pair of sentences, and [a, b] for two rows")
     checked: list[tuple[str, ...]] = []
     for number, row in enumerate([rows] if isinstance(rows, str) else rows, start=1):
         sentences = (row,) if isinstance(row, str) else row

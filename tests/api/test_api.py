@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fairseq import models
 
 from tupe_plugin import TupeModel
 from tupe_plugin.commands.model_on_data import load_split
@@ -58,6 +59,9 @@ def test_rows_are_treated_as_the_data(tmp_path: Path, kind: str, arch: str) -> N
     wanted = [dataset[row]["net_input.src_tokens"].tolist() for row in range(len(dataset))]
 
     model = TupeModel.from_pretrained(checkpoint.parent, device="cpu")
+    if arch == "tupe":
+        hub = models.ARCH_MODEL_REGISTRY["tupe_tiny"].from_pretrained(str(checkpoint.parent))
+        assert hub.token_ids(PAIRS[:1])[0].tolist() == wanted[0]
     assert [ids.tolist() for ids in model.token_ids(PAIRS)] == wanted
     assert max(map(len, wanted)) == LONGEST  # one was cut
     scores = predictor.predict("valid", batch_size=3).outputs
@@ -145,6 +149,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
         (lambda: masked_lm.fill_mask("a " * 40 + "<mask>"), "row 1: its <mask> comes after the 24"),
         (lambda: masked_lm.fill_mask("<mask>", top=0), "top=0: give a whole number from 1"),
         (lambda: classifier.predict([("a", "b")]), "row 1 is a pair: .* rows of one sentence"),
+        (lambda: classifier.predict(("a", "b")), r"give \[\(a, b\)\] for a pair of sentences, and"),
         (lambda: classifier.predict(["a", None]), "row 2: give a sentence, or a pair .*, not None"),
         (lambda: classifier.encode("a", pooling="max"), "pooling='max': give mean, cls or None"),
         (lambda: classifier.encode("a", batch_size=0), "batch_size=0: give a whole number from 1"),

@@ -15,7 +15,7 @@ from tests.forked_commands import python_with_forked_preprocessing
 
 from .document_blocks import Command, run_blocks
 from .example_scripts import SEARCH_PATH
-from .toy_size import GIVEN, PYTHON, sized
+from .toy_size import GIVEN, GIVEN_TO_PYTHON, PYTHON, sized
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
@@ -72,6 +72,9 @@ class Workplace:
         """Run a block in Python; it sees what the ones before it have defined, and `tokens`."""
         for ours, toy in PYTHON.items():
             source = source.replace(ours, toy)
+        for name, write in GIVEN_TO_PYTHON.items():
+            if f'"{name}/' in source and not (self.folder / name).exists():
+                write(self.folder / name)
         exec(compile(source, "block", "exec"), self._names)
 
 
@@ -79,6 +82,7 @@ class Workplace:
 def workplace(
     tmp_path: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> Workplace:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", SEARCH_PATH)
     monkeypatch.setenv("PYTHON", str(python_with_forked_preprocessing()))
     return Workplace(tmp_path, run_command)

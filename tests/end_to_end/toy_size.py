@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.api.trained_models import fine_tuned, pre_trained, write_corpus, write_task
 from tupe_plugin.commands.glue_tasks import load_tasks
 
 REPLACED = {  # (program, option) -> the value in place of the documented one
@@ -114,9 +115,20 @@ def _bert(folder: Path) -> None:
     (folder / "vocab.txt").write_text("".join(f"{unit}\n" for unit in _UNITS), "utf-8")
 
 
+def _sentences(path: Path) -> None:
+    path.write_text("".join(f"{_sentence()}\n" for _ in range(5)), "utf-8")
+
+
+def _runs(folder: Path) -> None:
+    data = write_task(folder / "data", kind="bpe", pairs=False)
+    fine_tuned(folder / "cola" / "checkpoint_best.pt", data)
+    pre_trained(folder / "books" / "checkpoint_best.pt", write_corpus(folder, data))
+
+
 GIVEN: dict[str, Callable[[Path], None]] = {  # name in the documents -> writes it
     "books.txt": _text,
     "some.txt": _text,
+    "sentences.txt": _sentences,
     "books": _folder_of_texts,
     "enwiki-pages-articles.xml.bz2": _dump,
     "dump.xml.bz2": _dump,
@@ -125,3 +137,4 @@ GIVEN: dict[str, Callable[[Path], None]] = {  # name in the documents -> writes 
     "CLUE": _clue,
     "bert-base-chinese": _bert,
 }
+GIVEN_TO_PYTHON = {"runs": _runs}  # where no command before has made them

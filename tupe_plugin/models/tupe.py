@@ -6,6 +6,7 @@ The equations are in ``tupe_plugin/core/encoder.py`` and the files which it name
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -81,6 +82,24 @@ class TupeModel(FairseqEncoderModel):
 
     check_options = staticmethod(check_tupe_options)
     why_not_fit = staticmethod(why_not_fit)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_name_or_path: str,
+        checkpoint_file: str | None = None,
+        data_name_or_path: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`tupe_plugin.TupeModel.from_pretrained`, under the arguments of fairseq's own models.
+
+        fairseq's `GeneratorHubInterface` is for models that generate text, and knows nothing of
+        what ours goes through.
+        """
+        from ..api import TupeModel as WithText
+
+        path = os.path.join(model_name_or_path, checkpoint_file or "")
+        return WithText.from_pretrained(path, data=data_name_or_path, **kwargs)
 
     def forward(
         self,
