@@ -24,7 +24,8 @@ a task of your own, in GLUE_DIR/TASK (splits train, valid, test):
   --regression            labels are numbers
 
 the pre-training's text treatment, units and dictionary, one of:
-  --data-bin DIR          a folder that pretrain.sh made: DIR/cleaning.txt, bpe.codes (or vocab.txt)
+  --data-bin DIR          a folder that pretrain.sh or `tupe import` made: DIR/cleaning.txt, bpe.codes
+                          (or vocab.txt, or encoder.json and vocab.bpe)
                           and dict.txt are used
   --bpe-codes FILE --dict FILE
                           the two files themselves; with --authors-dict FILE for a dictionary of
@@ -102,6 +103,8 @@ if [ -n "$data_bin" ]; then
   if [ -e "$data_bin/vocab.txt" ]; then
     tokenizer=wordpiece vocab=$data_bin/vocab.txt
     ! grep -qs '"cased": "yes"' "$data_bin/manifest.json" || cased=--cased
+  elif [ -e "$data_bin/encoder.json" ]; then
+    tokenizer=gpt2 vocab=$data_bin/encoder.json bpe_codes=$data_bin/vocab.bpe
   else
     bpe_codes=${bpe_codes:-$data_bin/bpe.codes}
   fi
@@ -110,7 +113,7 @@ fi
 if [ "$tokenizer" = wordpiece ]; then
   [ -n "$vocab" ] || usage_error "--tokenizer wordpiece needs --vocab FILE, a BERT vocab.txt"
   [ -z "$bpe_codes$authors_dict" ] || usage_error "WordPiece takes its units from --vocab, not from BPE codes"
-else
+elif [ "$tokenizer" != gpt2 ]; then
   [ -z "$vocab$cased" ] || usage_error "--vocab and --cased are for --tokenizer wordpiece"
   [ -n "$bpe_codes" ] && [ -n "$dict$authors_dict" ] || usage_error "give --data-bin, or --bpe-codes and --dict"
   units=,apply_bpe
@@ -213,8 +216,12 @@ make_task_bin() {
   cp "$work"/rows/*.index "$folder/index" 2>/dev/null || rmdir "$folder/index"
   # What another sentence must go through to look the same, as pretrain.sh records it.
   printf '%s\n' "$CLEANING" >"$folder/cleaning.txt"
-  [ -z "$bpe_codes" ] || cp "$bpe_codes" "$folder/bpe.codes"
-  [ -z "$vocab" ] || cp "$vocab" "$folder/vocab.txt"
+  if [ "$tokenizer" = gpt2 ]; then
+    cp "$vocab" "$bpe_codes" "$folder"
+  else
+    [ -z "$bpe_codes" ] || cp "$bpe_codes" "$folder/bpe.codes"
+    [ -z "$vocab" ] || cp "$vocab" "$folder/vocab.txt"
+  fi
   [ -z "$cased" ] || printf '{"options": {"cased": "yes"}}\n' >"$folder/manifest.json"
 }
 step "$out/$task-bin" make_task_bin {}

@@ -38,8 +38,12 @@ class ImportedModel:
     """Names of the classifier's outputs, if there is one."""
 
 
-def import_model(source: Path) -> ImportedModel:
+def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     """Read a folder of transformers, or the file of weights in it.
+
+    Args:
+        source: the folder or the file.
+        data: where `dict.txt` and what cuts text into its units will be.
 
     Raises:
         CheckpointError: a file is missing or damaged, or such a model is not read.
@@ -71,7 +75,7 @@ def import_model(source: Path) -> ImportedModel:
     return ImportedModel(
         family=family,
         options=options,
-        state=at_the_beginning(weights, cfg=_settings(options)),
+        state=at_the_beginning(weights, cfg=_settings(options, data)),
         vocabulary=vocabulary,
         symbols=symbols,
         classes=_classes(config, len(weights[f"{HEAD}out_proj.bias"]))
@@ -80,12 +84,12 @@ def import_model(source: Path) -> ImportedModel:
     )
 
 
-def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    """fairseq's, as of a pre-training; whoever loads the model says where its `dict.txt` is."""
+def _settings(options: dict[str, Any], data: Path) -> dict[str, Any]:
+    """fairseq's, as of a pre-training."""
     length = options["max_positions"]
     return {
         "model": {"_name": ARCH, **options},
-        "task": {"_name": "masked_lm", "data": ".", "tokens_per_sample": length},
+        "task": {"_name": "masked_lm", "data": str(data), "tokens_per_sample": length},
         "criterion": {"_name": "masked_lm"},
     }
 

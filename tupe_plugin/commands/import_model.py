@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from ..checkpoint.whole_file import whole_folder
 
     with whole_folder(args.output) as folder:
-        model = import_model(args.source)
+        model = import_model(args.source, data=args.output.absolute())
         write_imported(model, folder)
     options = model.options
     print(

@@ -84,6 +84,13 @@ def _apply_wordpiece(files: UnitFiles) -> LineStep:
     return _each_line(units.WordPieceEncoder(vocabulary, lowercase=not files.cased))
 
 
+def _apply_gpt2_bpe(files: UnitFiles) -> LineStep:
+    if files.vocab is None or files.bpe_codes is None:
+        raise ValueError("apply_gpt2_bpe needs --vocab encoder.json and --bpe-codes vocab.bpe")
+    units = _module("units", "apply_gpt2_bpe")
+    return _each_line(units.GPT2Encoder(files.vocab, files.bpe_codes))
+
+
 LINE_STEPS: dict[str, Callable[[UnitFiles], LineStep]] = {
     "replace_addresses": _text("replace_addresses"),
     "clean_punctuation": _text("clean_punctuation"),
@@ -97,4 +104,5 @@ LINE_STEPS: dict[str, Callable[[UnitFiles], LineStep]] = {
     "lowercase_text": _text("lowercase_text"),
     "apply_bpe": _apply_bpe,
     "apply_wordpiece": _apply_wordpiece,
+    "apply_gpt2_bpe": _apply_gpt2_bpe,
 }

@@ -1,7 +1,8 @@
 """What a raw sentence goes through to look like the text that a model was trained on.
 
 FOLDER/cleaning.txt                 names of steps, as pretrain.sh and glue.sh record them
-FOLDER/bpe.codes, or vocab.txt      what words are cut into units by
+FOLDER/bpe.codes, or vocab.txt, or encoder.json and vocab.bpe
+                                    what words are cut into units by
 FOLDER/manifest.json                options; "cased": "yes" belongs to vocab.txt
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from .line_steps import LineStep, UnitFiles, build_line_steps
 
 STEPS, CODES, VOCABULARY, MANIFEST = "cleaning.txt", "bpe.codes", "vocab.txt", "manifest.json"
+GPT2_ENCODER, GPT2_MERGES = "encoder.json", "vocab.bpe"
 MASK = "<mask>"
 _STAND_IN = "</s>"  # a word that no step cuts and no sentence has
 _KEEPS_STAND_INS = "apply_bpe"
@@ -48,8 +50,9 @@ class TextTreatment:
                 if units.count(_STAND_IN) == sentence.count(MASK):  # not glued to a word
                     break
             return " ".join(MASK if unit == _STAND_IN else unit for unit in units)
-        # WordPiece cuts at a mask, as BERT does.
-        return f" {MASK} ".join(self(sentence.split(MASK)))
+        # WordPiece cuts at a mask, as BERT does; GPT-2's BPE too, where RoBERTa has no space.
+        *before, last = sentence.split(MASK)
+        return f" {MASK} ".join(self([*(part.rstrip() for part in before), last]))
 
 
 def read_treatment(folder: Path) -> TextTreatment | None:
@@ -67,6 +70,8 @@ def read_treatment(folder: Path) -> TextTreatment | None:
     names = [name for name in _text(path).strip().split(",") if name]
     if vocabulary.is_file():
         files = UnitFiles(vocab=vocabulary, cased=_options(folder).get("cased") == "yes")
+    elif (folder / GPT2_ENCODER).is_file():
+        files = UnitFiles(bpe_codes=folder / GPT2_MERGES, vocab=folder / GPT2_ENCODER)
     elif codes.is_file():
         files = UnitFiles(bpe_codes=codes)
         names.append("apply_bpe")
