@@ -19,7 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from preprocess.filters.read_glue import read_table
+from preprocess.filters.write_examples import Example
 from tests.forked_commands import python_with_forked_preprocessing
+from tupe_plugin.commands.glue_tasks import load_task
+from tupe_plugin.data.treatment import read_treatment
 
 ROOT = Path(__file__).parents[2]
 MERGES = 100
@@ -416,6 +420,26 @@ def test_the_data_load_as_sentence_prediction(glue_bins):
             assert batch["net_input"]["src_tokens"].shape[0] == len(data) > 0
             if not config.regression_target:
                 assert 0 <= int(batch["target"].min()) <= int(batch["target"].max()) < classes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["CoLA", "QQP", "MNLI"])
+def test_a_raw_row_becomes_what_it_is_in_the_data(glue_bins, glue_dir, name):
+    """By the record in TASK-bin alone."""
+    from fairseq.data import Dictionary, data_utils
+
+    data = glue_bins[0] / f"{name}-bin"
+    treatment = read_treatment(data)
+    words = Dictionary.load(str(data / "input0" / "dict.txt"))
+    task = load_task(name)
+    tables = [(file, file.find(glue_dir / name)) for file in task.files]
+    for file, path in ((file, path) for file, path in tables if path.exists()):
+        examples = [row for row in read_table(path, file, task) if isinstance(row, Example)]
+        for place, column in enumerate(zip(*(row.inputs for row in examples), strict=True)):
+            prefix = str(data / f"input{place}" / file.split)
+            wanted = [ids.tolist() for ids in data_utils.load_indexed_dataset(prefix, words)]
+            units = treatment(list(column))
+            assert [[*map(words.index, line.split()), words.eos()] for line in units] == wanted
 
 
 @pytest.mark.slow
