@@ -8,6 +8,7 @@ the command line, Hugging Face's through the public names of the package.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -232,11 +233,30 @@ def our_criterion(strategy: str) -> Any:
     return small.criterion("adversarial", **named)
 
 
+def make_passes_differ(model: nn.Module) -> None:
+    """As dropout would, whose masks no two implementations share: other words in each pass.
+
+    One pass over the doubled batch has those of both.
+    """
+    generator = torch.Generator().manual_seed(4)
+    shape = (2, small.BATCH, small.SEQ, EMBED)
+    both = torch.randn(shape, generator=generator, dtype=torch.float64) / 3
+    one_by_one = itertools.cycle(both)
+
+    def change(_: nn.Module, args: Any, words: Tensor) -> Tensor:
+        return words + (next(one_by_one) if len(words) == small.BATCH else both.flatten(0, 1))
+
+    tupe_plugin.view_of(model).word_embedding.register_forward_hook(change)
+
+
 def backward(pair: Pair, strategy: str) -> tuple[nn.Module, nn.Module]:
     """Both models after the backward of one step; the losses are held against each other here."""
     ours, theirs = models(pair, TERMS if strategy == "bitfit" else None)
     if strategy == "bitfit":
         tupe_plugin.train_only_biases(theirs, TERMS)
+    if strategy == "rdrop":
+        make_passes_differ(ours)
+        make_passes_differ(theirs)
     torch.manual_seed(3)
     loss, size, _ = our_criterion(strategy)(ours, small.sentences())
     (loss / size).backward()

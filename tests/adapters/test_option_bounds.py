@@ -214,17 +214,23 @@ OF_EVERY_JOB = {
 }
 
 
-@pytest.mark.parametrize("name", OF_EVERY_JOB)
-def test_options_of_every_job_have_bounds(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param(name, value, marks=pytest.mark.slow if place else ())  # each parses a job
+        for name, values in OF_EVERY_JOB.items()
+        for place, value in enumerate(values)
+    ],
+)
+def test_options_of_every_job_have_bounds(name: str, value: str, capsys) -> None:
     fixed = ["--optimizer", "adam", "--lr-scheduler", "fixed", "--criterion", "sentence_prediction"]
-    for value in OF_EVERY_JOB[name]:
-        with pytest.raises(SystemExit) as ended:
-            distributed_utils.call_main(from_command_line(*fixed, f"{name}={value}"), print)
-        code = ended.value.code
-        line = code if isinstance(code, str) else capsys.readouterr().err.splitlines()[-1]
-        assert name in line, value
-        assert " give " in line, value
-        assert "\n" not in line
+    with pytest.raises(SystemExit) as ended:
+        distributed_utils.call_main(from_command_line(*fixed, f"{name}={value}"), print)
+    code = ended.value.code
+    line = code if isinstance(code, str) else capsys.readouterr().err.splitlines()[-1]
+    assert name in line
+    assert " give " in line
+    assert "\n" not in line
 
 
 def test_a_criterion_of_another_task_is_named() -> None:

@@ -163,7 +163,7 @@ def padded(sample: dict[str, Any], extra: int) -> dict[str, Any]:
 
 
 def logged(made: Any, log: dict[str, Any]) -> dict[str, float]:
-    with metrics.aggregate() as meters:
+    with metrics.aggregate(new_root=True) as meters:
         made.reduce_metrics([log])
     return meters.get_smoothed_values()
 
