@@ -218,6 +218,7 @@ make_task_bin() {
   printf '%s\n' "$CLEANING" >"$folder/cleaning.txt"
   if [ "$tokenizer" = gpt2 ]; then
     cp "$vocab" "$bpe_codes" "$folder"
+    [ ! -e "$data_bin/vocab.json" ] || cp "$data_bin/vocab.json" "$folder" # the order of an export
   else
     [ -z "$bpe_codes" ] || cp "$bpe_codes" "$folder/bpe.codes"
     [ -z "$vocab" ] || cp "$vocab" "$folder/vocab.txt"

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 from fairseq.data import Dictionary
+from safetensors.torch import load_file
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from tests.checkpoint.huggingface_models import CLASSES, POSITIONS, SPECIALS, Saved, save_model
 from tupe_plugin.checkpoint.read import read_checkpoint
@@ -21,6 +23,8 @@ pytestmark = pytest.mark.slow
 
 PAD, SEP = 1, 2
 HEAD = "sentence_classification_head"
+NOT_KEPT = {"classifier_dropout", "id2label", "label2id"}
+"""Said in full; and white space in a label becomes `_`."""
 CLASSES_OF_MODELS = [
     *("BertForPreTraining", "BertForMaskedLM", "BertForSequenceClassification", "BertModel"),
     *("RobertaForMaskedLM", "RobertaForSequenceClassification", "RobertaModel"),
@@ -116,6 +120,28 @@ def test_an_imported_model_equals_the_one_of_transformers(name: str, tmp_path: P
             )
             pooled = model.classification_heads[HEAD].dense(features[:, 0]).tanh()
             close(pooled, theirs.pooler_output)
+
+
+@pytest.mark.parametrize("name", CLASSES_OF_MODELS)
+def test_a_round_trip_changes_no_bit(name: str, tmp_path: Path) -> None:
+    saved = save_model(tmp_path / "theirs", name)
+    assert tupe(["import", str(saved.folder), "-o", str(tmp_path / "ours")]) == 0
+    checkpoint = str(tmp_path / "ours" / "checkpoint.pt")
+    assert tupe(["export", checkpoint, "-o", str(tmp_path / "back")]) == 0
+    before, after = (
+        load_file(tmp_path / place / "model.safetensors") for place in ("theirs", "back")
+    )
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    configs = [
+        json.loads((tmp_path / place / "config.json").read_text()) for place in ("theirs", "back")
+    ]
+    for key in configs[0].keys() & configs[1].keys() - NOT_KEPT:
+        assert configs[0][key] == configs[1][key], key
+    vocabulary = AutoTokenizer.from_pretrained(tmp_path / "back").get_vocab()
+    assert {token: vocabulary[token] for token in saved.tokens} == {
+        token: number for number, token in enumerate(saved.tokens)
+    }
 
 
 def close(one: Tensor, other: Tensor) -> None:

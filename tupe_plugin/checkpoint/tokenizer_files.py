@@ -52,6 +52,28 @@ def read_vocabulary_of(folder: Path) -> Vocabulary:
     )
 
 
+def read_units(data: Path) -> Vocabulary | None:
+    """What the text of a folder of data was cut into; None: neither WordPiece nor GPT-2's BPE.
+
+    The tokens of an imported model are in its own order.
+
+    Raises:
+        CheckpointError: a file is damaged.
+    """
+    if (data / "vocab.txt").is_file():
+        tokens = _of_vocab_txt(data).tokens
+        manifest = data / "manifest.json"
+        options = read_object(manifest).get("options") if manifest.is_file() else None
+        cased = isinstance(options, dict) and options.get("cased") == "yes"
+        return Vocabulary(tokens, lowercase=not cased)
+    if (data / "encoder.json").is_file():
+        path = data / "vocab.bpe"
+        order = data / "vocab.json"
+        own = order if order.is_file() else data / "encoder.json"
+        return Vocabulary(_in_order(read_object(own), own), merges=_merges(path))
+    return None
+
+
 def gpt2_symbols() -> list[str]:
     """GPT-2's characters for the 256 bytes, in the order of its ids."""
     shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -109,10 +131,16 @@ def _of_vocab_txt(folder: Path) -> Vocabulary:
 
 
 def _of_vocab_json(folder: Path) -> Vocabulary:
-    path = folder / "merges.txt"
-    lines = path.read_text(encoding="utf-8").split("\n")
-    merges = [_pair(line, path) for line in lines if line and not line.startswith("#version")]
-    return Vocabulary(_in_order(read_object(folder / "vocab.json"), path), merges=merges)
+    path = folder / "vocab.json"
+    return Vocabulary(_in_order(read_object(path), path), merges=_merges(folder / "merges.txt"))
+
+
+def _merges(path: Path) -> list[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UnusableCheckpointError(f"{path} is no text in UTF-8") from error
+    return [_pair(line, path) for line in lines if line and not line.startswith("#version")]
 
 
 def _lowercase(normalizer: Mapping[str, Any], path: Path) -> bool:

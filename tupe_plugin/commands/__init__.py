@@ -26,6 +26,10 @@ COMMANDS = {  # name -> (module of this package, one line of help)
         "import_model",
         "make a checkpoint of a BERT, RoBERTa or MPNet of Hugging Face's transformers",
     ),
+    "export": (
+        "export_model",
+        "make a stock model of Hugging Face's transformers of a checkpoint",
+    ),
     "average": ("average", "average fine-tuned models: all of them, or a greedy selection"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),
     "convert-checkpoint": (

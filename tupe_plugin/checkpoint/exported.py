@@ -1,0 +1,180 @@
+"""A checkpoint of fairseq as a stock model of Hugging Face's transformers.
+
+| checkpoint                                    | becomes    |
+|-----------------------------------------------|------------|
+| `--arch tupe_*`, BERT-A                       | BERT       |
+| the same with `--position-offset 2`, fairseq's `--arch roberta` | RoBERTa |
+| `--arch tupe_*`, BERT-R                       | MPNet      |
+
+What a stock model has and the checkpoint lacks is added as zeros, which change no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.position_scheme import scheme_of
+from ..core.views.tupe import TUPE
+from .encoder_checkpoint import HEADS, EncoderCheckpoint, read_encoder_checkpoint
+from .errors import UnusableCheckpointError
+from .formats import HUGGING_FACE, HuggingFaceFamily, fairseq_roberta
+from .formats.hugging_face import ENCODER, FAIRSEQ_SYMBOLS, HEAD, MASK
+from .tokenizer_files import Vocabulary
+
+_BEFORE_THERE_WERE_OPTIONS = {
+    "position_offset": 0,
+    "num_segments": 0,
+    "layer_norm_eps": 1e-5,
+    "pooler_input_dropout": 0.0,
+    "pooler_activation_fn": "tanh",
+    "embedding_normalize": False,
+    "encoder_normalize_before": False,
+    "rel_pos_bins": 32,
+    "max_rel_pos": 128,
+}
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What a folder of transformers holds."""
+
+    family: HuggingFaceFamily
+    class_name: str
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+    tokens: list[str] | None
+    """In the order of their ids; None: they are not known."""
+
+
+def export_model(
+    path: Path, *, vocabulary: Vocabulary | None, units: list[str], classes: list[str] | None
+) -> ExportedModel:
+    """Read a checkpoint and translate it.
+
+    Args:
+        path: of the checkpoint.
+        vocabulary: what its text was cut into, in the order of another model, if it came from one.
+        units: what its `dict.txt` lists, under the names of the vocabulary.
+        classes: names of the classifier's outputs.
+
+    Raises:
+        CheckpointError: no such model can be made of it.
+    """
+    checkpoint = read_encoder_checkpoint(path)
+    weights, options = _of_tupe(checkpoint)
+    family = _family(options, path)
+    _fill_up(weights, options, family)
+    config = family.config(options, path)
+    number = len(weights[f"{ENCODER}embed_tokens.weight"])
+    tokens, rows = _rows(family, vocabulary, units, number, path)
+    theirs, class_name = family.to_theirs(weights, rows=rows, path=path)
+    config |= {"architectures": [class_name], "vocab_size": number, "pad_token_id": rows[1]}
+    config["dtype"] = str(next(iter(theirs.values())).dtype).removeprefix("torch.")
+    outputs = weights.get(f"{HEAD}out_proj.bias")
+    if outputs is not None:
+        if classes is None or len(classes) != len(outputs):
+            classes = [f"LABEL_{place}" for place in range(len(outputs))]
+        config |= {
+            "id2label": {str(place): name for place, name in enumerate(classes)},
+            "label2id": {name: place for place, name in enumerate(classes)},
+        }
+        if len(outputs) == 1:
+            config["problem_type"] = "regression"
+    return ExportedModel(family, class_name, config, theirs, tokens)
+
+
+def _of_tupe(checkpoint: EncoderCheckpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Parameters and options, as of `--arch tupe_*`."""
+    settings = {**_BEFORE_THERE_WERE_OPTIONS, **checkpoint.model}
+    weights = dict(checkpoint.weights)
+    if checkpoint.names.family is not TUPE:
+        if not fairseq_roberta.is_roberta(weights):
+            raise UnusableCheckpointError(
+                f"{checkpoint.path} is a {checkpoint.names.family.name}: what is exported is "
+                "--arch tupe_* and roberta"
+            )
+        weights = fairseq_roberta.to_ours(weights, checkpoint.path)
+        settings |= fairseq_roberta.OPTIONS
+        settings["pooler_activation_fn"] = checkpoint.model.get("pooler_activation_fn", "tanh")
+    settings["encoder_ffn_embed_dim"] = len(weights[f"{ENCODER}layers.0.fc1.bias"])
+    settings["position_scheme"] = scheme_of(settings).name
+    return _with_one_head(weights, checkpoint.path), settings
+
+
+def _with_one_head(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The task's classification head, or the only one, under its usual name."""
+    names = sorted({key.split(".")[1] for key in weights if key.startswith(HEADS)})
+    usual = HEAD.split(".")[1]
+    if len(names) > 1 and usual not in names:
+        raise UnusableCheckpointError(f"{path} has {len(names)} heads: {', '.join(names)}")
+    chosen = f"{HEADS}{usual if usual in names else ''.join(names)}."
+    kept = {key: value for key, value in weights.items() if not key.startswith(HEADS)}
+    head = {key: value for key, value in weights.items() if names and key.startswith(chosen)}
+    dense = head.get(f"{chosen}dense.weight")
+    if dense is not None and dense.size(0) != dense.size(1):
+        raise UnusableCheckpointError(f"{path}: the head is not as wide as the encoder")
+    return kept | {HEAD + key[len(chosen) :]: value for key, value in head.items()}
+
+
+def _family(options: Mapping[str, Any], path: Path) -> HuggingFaceFamily:
+    scheme = options["position_scheme"]
+    if scheme == "bert-r":
+        return HUGGING_FACE["mpnet"]
+    if scheme == "bert-a":
+        return HUGGING_FACE["roberta" if options["position_offset"] else "bert"]
+    raise UnusableCheckpointError(
+        f"{path} has position scheme {scheme}, which no stock model of transformers has: what is "
+        "exported is bert-a and bert-r"
+    )
+
+
+def _fill_up(
+    weights: dict[str, Tensor], options: dict[str, Any], family: HuggingFaceFamily
+) -> None:
+    """Zeros for rows that are never read, and for the token types of a model without."""
+    positions, segments = (
+        f"{ENCODER}positions.learned.weight",
+        f"{ENCODER}segment_embeddings.weight",
+    )
+    table = weights[positions]
+    offset = family.fixed["position_offset"]
+    if options["position_offset"] == 0 and offset:
+        weights[positions] = torch.cat([table.new_zeros(offset, table.size(1)), table])
+        options["position_offset"] = offset
+    if not options["num_segments"] and family.fixed.get("num_segments", 2):
+        options["num_segments"] = family.fixed.get("num_segments", 2)
+        weights[segments] = table.new_zeros(options["num_segments"], table.size(1))
+
+
+def _rows(
+    family: HuggingFaceFamily,
+    vocabulary: Vocabulary | None,
+    units: list[str],
+    number: int,
+    path: Path,
+) -> tuple[list[str] | None, list[int]]:
+    """Tokens in the order of their ids, and of each symbol of ours its row there."""
+    special = [family.specials[symbol] for symbol in FAIRSEQ_SYMBOLS]
+    ours = [*special, *units, family.specials[MASK]]
+    if len(ours) != number:
+        raise UnusableCheckpointError(
+            f"{path} has {number:,} symbols, and with its dict.txt there are {len(ours):,}: give "
+            "--data the data that it was trained on"
+        )
+    if vocabulary is None:
+        return None, list(range(number))
+    if not set(family.specials.values()) <= set(vocabulary.tokens):
+        return ours, list(range(number))
+    names, rows = family.symbols(vocabulary.tokens, number, path)
+    if names != units:
+        raise UnusableCheckpointError(
+            f"{path}: its dict.txt does not list the vocabulary in its order, as `tupe import` and "
+            "preprocess/ write it"
+        )
+    return vocabulary.tokens, rows
