@@ -131,8 +131,7 @@ class TupeModel:
 
     def tokens(self, rows: str | Iterable[Row]) -> list[list[str]]:
         """The same by name: what `encode` gives the features of, one after the other."""
-        symbols = self._loaded.task.source_dictionary.symbols
-        return [[symbols[number] for number in ids.tolist()] for ids in self.token_ids(rows)]
+        return [[*map(self._encoder.symbol, ids.tolist())] for ids in self.token_ids(rows)]
 
     @torch.no_grad()
     def encode(
@@ -237,7 +236,7 @@ class TupeModel:
             best = _finite(logits.float()).softmax(-1).topk(top)
             for place, values, units in zip(places, *(x.tolist() for x in best), strict=True):
                 found[place] = [
-                    Filling(dictionary[unit], value)
+                    Filling(self._encoder.symbol(unit), value)
                     for unit, value in zip(units, values, strict=True)
                 ]
         return found
@@ -268,6 +267,8 @@ class TupeModel:
         return self._loaded.predictor
 
     def _check_pairs(self, rows: Sequence[tuple[str, ...]]) -> None:
+        if not any((self.data / "input0").glob("*.idx")):
+            return  # imported: nothing says what it was trained on
         pairs = (self.data / "input1").is_dir()
         for number, row in enumerate(rows, start=1):
             if len(row) != 1 + pairs:

@@ -68,7 +68,11 @@ class RowEncoder:
 
     def units(self, sentence: str) -> list[str]:
         """What a sentence is cut into, whether the dictionary has it or not."""
-        return self._treatment([sentence])[0].split()
+        return [self._treatment.readable(unit) for unit in self._treatment([sentence])[0].split()]
+
+    def symbol(self, number: int) -> str:
+        """The unit of an id."""
+        return self._treatment.readable(self.dictionary[number])
 
     def __call__(self, rows: Sequence[tuple[str, ...]]) -> list[Tensor]:
         """Ids `(tokens,)` of each row."""

@@ -72,25 +72,53 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
         ) from error
     check_finite(weights, source)
     check_encoder(weights, options, source)
+    head = weights.get(f"{HEAD}out_proj.bias")
+    classes = None if head is None else _classes(config, len(head))
+    settings = (
+        _of_pre_training(options, data)
+        if classes is None
+        else _of_fine_tuning(options, data, classes=len(classes), separators=family.separators)
+    )
     return ImportedModel(
         family=family,
         options=options,
-        state=at_the_beginning(weights, cfg=_settings(options, data)),
+        state=at_the_beginning(weights, cfg=settings),
         vocabulary=vocabulary,
         symbols=symbols,
-        classes=_classes(config, len(weights[f"{HEAD}out_proj.bias"]))
-        if f"{HEAD}out_proj.bias" in weights
-        else None,
+        classes=classes,
     )
 
 
-def _settings(options: dict[str, Any], data: Path) -> dict[str, Any]:
-    """fairseq's, as of a pre-training."""
+def _of_pre_training(options: dict[str, Any], data: Path) -> dict[str, Any]:
+    """fairseq's settings."""
     length = options["max_positions"]
     return {
         "model": {"_name": ARCH, **options},
         "task": {"_name": "masked_lm", "data": str(data), "tokens_per_sample": length},
         "criterion": {"_name": "masked_lm"},
+    }
+
+
+def _of_fine_tuning(
+    options: dict[str, Any], data: Path, *, classes: int, separators: int
+) -> dict[str, Any]:
+    """The same of a classifier, or of a regression, which has one output in transformers too."""
+    head = {
+        "regression_target": classes == 1,
+        "classification_head_name": HEAD.split(".")[1],
+    }
+    return {
+        "model": {"_name": ARCH, **options},
+        "task": {
+            "_name": "sentence_prediction",
+            "data": str(data),
+            "num_classes": classes,
+            "init_token": 0,
+            "separator_token": 2 if separators == 2 else None,
+            "max_positions": options["max_positions"],
+            **head,
+        },
+        "criterion": {"_name": "sentence_prediction", **head},
     }
 
 

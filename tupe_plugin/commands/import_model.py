@@ -5,7 +5,8 @@
     OUT/sentences.args       those of --task sentence_prediction
     OUT/dict.txt, vocab.txt or encoder.json, vocab.bpe, vocab.json, cleaning.txt, manifest.json
                              for `preprocess/glue.sh --data-bin OUT` and `pretrain.sh`
-    OUT/label/dict.txt       names of the classes, if it is a classifier
+    OUT/label/dict.txt       names of the classes, if it is a classifier, which `tupe predict OUT
+                             --text FILE` runs as it is
 
 The ids are fairseq's: its four special symbols, then the units in the model's order, then <mask>.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +71,8 @@ def write_imported(model: ImportedModel, folder: Path) -> None:
         (folder / "label").mkdir()
         names = ["_".join(name.split()) for name in model.classes]
         _write_lines(folder / "label" / "dict.txt", [f"{name} 1" for name in names])
+        (folder / "input0").mkdir()  # where the data of a fine-tuned model have it
+        shutil.copyfile(folder / "dict.txt", folder / "input0" / "dict.txt")
 
 
 def model_options(model: ImportedModel) -> list[str]:

@@ -30,16 +30,24 @@ class TextTreatment:
 
     Args:
         steps: by name, in order.
+        spelled: unit -> how people read it, where that differs, as of GPT-2's numbers.
     """
 
-    def __init__(self, steps: Mapping[str, LineStep]) -> None:
+    def __init__(
+        self, steps: Mapping[str, LineStep], spelled: Mapping[str, str] | None = None
+    ) -> None:
         self._steps = dict(steps)
+        self._spelled = spelled or {}
 
     def __call__(self, sentences: list[str]) -> list[str]:
         lines = [sentence.replace("\n", " ") for sentence in sentences]
         for step in self._steps.values():
             lines = step(lines)
         return lines
+
+    def readable(self, unit: str) -> str:
+        """A unit of the dictionary as people read it."""
+        return self._spelled.get(unit, unit)
 
     def around_masks(self, sentence: str) -> str:
         """The units of a sentence in which each `<mask>` stays one unit."""
@@ -81,7 +89,9 @@ def read_treatment(folder: Path) -> TextTreatment | None:
             "which it was cut into units: copy the one of the pre-training's data"
         )
     try:
-        return TextTreatment(build_line_steps(names, files))
+        steps = build_line_steps(names, files)
+        of_gpt2 = files.vocab == folder / GPT2_ENCODER
+        return TextTreatment(steps, _gpt2_units(folder) if of_gpt2 else None)
     except UnicodeDecodeError as error:
         raise TreatmentError(f"{folder}: {CODES} or {VOCABULARY} is not UTF-8: {error}") from error
     except ValueError as error:
@@ -93,6 +103,11 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise TreatmentError(f"{path} is no text in UTF-8") from error
+
+
+def _gpt2_units(folder: Path) -> dict[str, str]:
+    """`262` -> `Ġthe`."""
+    return {str(number): unit for unit, number in json.loads(_text(folder / GPT2_ENCODER)).items()}
 
 
 def _options(folder: Path) -> Mapping[str, object]:
