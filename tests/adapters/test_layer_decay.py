@@ -13,8 +13,7 @@ import torch
 from fairseq.optim import build_optimizer
 from fairseq.optim.adam import FairseqAdam as StockAdam
 from fairseq.optim.lr_scheduler import build_lr_scheduler
-from omegaconf import OmegaConf, open_dict
-from omegaconf.errors import ConfigKeyError
+from omegaconf import OmegaConf
 from torch import nn
 
 from tests.contracts.optimizers import (
@@ -102,28 +101,6 @@ def test_options_of_adam_are_fairseqs() -> None:
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.25}
     assert {group["eps"] for group in optimizer.param_groups} == {1e-20}
     assert cfg.use_old_adam
-
-
-@both_optimizers
-def test_help_shows_the_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        configuration(name, "--help")
-    assert "--layer-decay LAYER_DECAY" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["sgd", "adamax", "nag"])
-def test_other_optimizers_do_not_know_the_flag(name: str, capsys) -> None:
-    with pytest.raises(SystemExit):
-        configuration(name, "--layer-decay", "0.5")
-    assert "unrecognized arguments: --layer-decay" in capsys.readouterr().err
-
-
-def test_other_optimizers_refuse_it_in_a_configuration_of_hydra() -> None:
-    cfg = copy.deepcopy(configuration("nag").optimizer)
-    with open_dict(cfg):
-        cfg.layer_decay = DECAY
-    with pytest.raises(ConfigKeyError, match="Key 'layer_decay' not in 'FairseqNAGConfig'"):
-        build_optimizer(cfg, trained(build_model()))
 
 
 # ---- rates
@@ -273,12 +250,6 @@ def test_bad_settings(name: str, settings: dict[str, object], message: str) -> N
     with pytest.raises(ValueError, match=message) as caught:
         build_optimizer(cfg.optimizer, trained(build_model()))
     assert "\n" not in str(caught.value)
-
-
-def test_settings_of_other_parts_arrive() -> None:
-    flags = ("--ddp-backend", "fully_sharded", "--zero-sharding", "os")
-    cfg = configuration("adam", *flags).optimizer
-    assert (str(cfg.ddp_backend), str(cfg.zero_sharding)) == ("fully_sharded", "os")
 
 
 @both_optimizers

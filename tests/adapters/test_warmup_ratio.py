@@ -10,14 +10,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fairseq.data import FairseqDataset, iterators
-from fairseq.optim.lr_scheduler import LR_SCHEDULER_REGISTRY
 from fairseq.optim.lr_scheduler.polynomial_decay_schedule import PolynomialDecayLRSchedule
 from fairseq.optim.sgd import SGD
 from omegaconf import OmegaConf
 
 from tupe_plugin.compat.trainer_parts import hand_training_data_to_schedulers
 from tupe_plugin.optim.lr_scheduler.warmup_ratio import (
-    WarmupRatioConfig,
     WarmupRatioSchedule,
 )
 
@@ -166,13 +164,6 @@ def test_rates_equal_fairseqs_polynomial_decay_given_the_counts(name):
     upstream = PolynomialDecayLRSchedule(cfg, Run(1, max_epoch=1).optimizer)
     assert run.used == [upstream.step_update(made) for made in range(total)]
     assert run.optimizer.get_lr() == upstream.step_update(total)
-
-
-def test_end_value_is_reached_with_the_last_update():
-    run = Run(17, max_epoch=3, update_freq=[4], end_learning_rate=1e-6)
-    run.train()
-    assert run.optimizer.get_lr() == 1e-6
-    assert run.used[-1] > 1e-6
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -324,21 +315,6 @@ def test_uncountable_iterator_needs_max_update():
     run.scheduler.set_train_iterator(iterators.EpochBatchIterating())
     run.scheduler.step_begin_epoch(1)
     assert run.scheduler.total_updates == 9
-
-
-def test_flags_arrive_with_their_help():
-    from fairseq import options
-
-    assert LR_SCHEDULER_REGISTRY["warmup_ratio"] is WarmupRatioSchedule
-    parser = options.get_training_parser()
-    arguments = ["data", "--task", "masked_lm", "--arch", "roberta_base"]
-    arguments += ["--lr-scheduler", "warmup_ratio", "--warmup-ratio", "0.1", "--power", "2"]
-    arguments += ["--end-learning-rate", "1e-7", "--total-num-update", "99"]
-    args = options.parse_args_and_arch(parser, arguments)
-    assert (args.warmup_ratio, args.power, args.end_learning_rate) == (0.1, 2.0, 1e-7)
-    assert args.total_num_update == 99
-    for name in ("warmup_ratio", "power", "end_learning_rate", "total_num_update"):
-        assert WarmupRatioConfig.__dataclass_fields__[name].metadata["help"]
 
 
 def test_only_this_scheduler_is_handed_the_iterator():

@@ -102,15 +102,6 @@ def test_configuration_is_the_first_ones_and_the_run_begins_anew(
     assert extra["averaged"] == [str(models[2]), str(models[0])]
 
 
-def test_halves_stay_halves(tmp_path: Path) -> None:
-    for seed in range(3):
-        write(tmp_path / f"{seed}.pt", weights(seed + 2048, dtype=torch.float16))
-    assert call(*(tmp_path / f"{seed}.pt" for seed in range(3)), "-o", tmp_path / "out.pt") == 0
-    bias = read(tmp_path / "out.pt")["model"]["bias"]
-    # 2048, 2048 (for 2049) and 2050: their sum is no float16, their mean is rounded once.
-    assert torch.equal(bias, torch.full((7,), (2048 + 2048 + 2050) / 3).half())
-
-
 @pytest.mark.parametrize("greedy", [False, True])
 def test_models_from_other_starts_get_a_warning(
     greedy: bool, models: list[Path], tmp_path: Path, capsys, dev_set: None

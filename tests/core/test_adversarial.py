@@ -296,16 +296,6 @@ def test_zero_radius_is_the_plain_loss(name: str) -> None:
 
 
 @every
-def test_inner_passes_write_no_gradient(name: str) -> None:
-    model = Model()
-    adversary, site = every_method(0.5)[name]
-    loss = step(adversary, model, site)
-    assert all(p.grad is None for p in model.parameters)
-    loss.total.backward()
-    assert all(p.grad is not None for p in model.parameters)
-
-
-@every
 def test_noise_found_is_worse_than_noise_of_the_same_size_at_random(name: str) -> None:
     model = Model()
     adversary, site = every_method(0.5)[name]

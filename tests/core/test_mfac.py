@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import logging
 from typing import Any
 
 import pytest
@@ -194,17 +193,6 @@ def test_state_of_another_optimizer_is_refused() -> None:
     adam = torch.optim.Adam(parameters())
     with pytest.raises(ValueError, match="no 'fisher_window'"):
         MFAC(parameters(), **SETTINGS).load_state_dict(adam.state_dict())
-
-
-def test_smaller_window_on_resume_keeps_the_newest(caplog: pytest.LogCaptureFixture) -> None:
-    params = parameters()
-    steps = gradients(params, 5)
-    first = MFAC(params, **SETTINGS)
-    train(first, steps[:4])
-    resumed = MFAC(params, **{**SETTINGS, "num_grads": 2})
-    with caplog.at_level(logging.INFO):
-        resumed.load_state_dict(saved_and_loaded(first.state_dict()))
-    assert "holds 4 of 5 gradients in float64; this one, of 2 in float64, keeps" in caplog.text
 
 
 def test_half_precision_parameters_are_computed_in_float32() -> None:

@@ -91,15 +91,6 @@ def test_fine_tuning(
     assert_same_parameters(one_worker_fine_tuned, tmp_path, ignore=ignore)
 
 
-def test_fine_tuning_has_unused_parameters(corpus, tmp_path, run_command):
-    """Without the option c10d stops, and its message names it."""
-    job = fine_tuning(corpus.classification, tmp_path, *FINE_TUNE)
-    job += ["--distributed-backend", "gloo", "--ddp-backend", "c10d"]
-    finished = run_command(*TWO_WORKERS, *job, check=False)
-    assert finished.returncode != 0
-    assert "find_unused_parameters=True" in finished.stdout
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", ["c10d", "legacy_ddp"])
 def test_two_gpus(backend, corpus, tmp_path, run_command):

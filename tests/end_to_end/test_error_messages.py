@@ -33,17 +33,6 @@ def test_other_width_than_the_checkpoint(last_line, corpus, pretrained, tmp_path
     assert line.endswith("it was written with --encoder-embed-dim 16 (here 24)")
 
 
-def test_other_positions_than_the_checkpoint(last_line, corpus, pretrained, tmp_path):
-    checkpoint = pretrained.checkpoints / "checkpoint_last.pt"
-    job = fine_tuning(corpus.classification, tmp_path, "--restore-file", checkpoint)
-    job.remove("--rel-pos")
-    line = last_line([*job, "--max-epoch", 1])
-    assert line.endswith(
-        f"checkpoint {checkpoint} does not fit this model: it was written with position scheme "
-        "tupe-r, here tupe-a: give --position-scheme tupe-r"
-    )
-
-
 def test_other_dictionary_than_the_checkpoint(last_line, pretrained, tmp_path):
     pairs = [("a few other words", "label0"), ("and these", "label1")] * 9
     data = write_sentence_task(tmp_path, {"train": pairs, "valid": pairs})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import pytest
@@ -98,16 +97,6 @@ def test_precisions_and_resume(flags, whole, corpus, tmp_path, run_command):
         assert {block.dtype for block in window["rows"]} == {torch.int16}  # the halves, as bits
 
 
-def test_overflow_is_counted_and_stays_out_of_the_window(corpus, tmp_path, run_command):
-    job = mfac_job(corpus.classification, tmp_path, "--fp16", "--fp16-init-scale", 2**24)
-    finished = run_command("fairseq-train", *job)
-    overflows = finished.stdout.count("gradient overflow detected")
-    assert overflows > 0
-    assert logged(finished.stdout, "train_inner")[-1]["mfac_skipped"] == overflows
-    made = int(logged(finished.stdout, "train_inner")[-1]["num_updates"])
-    assert window_of(tmp_path)["num_pushed"] == made == 19 - overflows
-
-
 def test_two_workers_equal_one(corpus, tmp_path, run_command):
     """Two workers, stopped in mid-epoch, go on; in the second epoch one worker takes over."""
     one, other = tmp_path / "one", tmp_path / "other"
@@ -124,20 +113,6 @@ def test_two_workers_equal_one(corpus, tmp_path, run_command):
     assert window_of(other)["num_pushed"] == 38
     assert [*reported, *losses(resumed.stdout), *losses(last.stdout)] == list(range(1, 39))
     assert_same_parameters(one, other)
-
-
-@pytest.mark.parametrize("num_grads", [5, 29])
-def test_another_window_size_on_resume(num_grads, corpus, tmp_path, run_command):
-    job = mfac_job(corpus.classification, tmp_path)
-    run_command("fairseq-train", *job, "--max-update", 8)
-    resumed = run_command("fairseq-train", *job, "--mfac-num-grads", num_grads)
-    assert re.search(
-        rf"holds 8 of 13 gradients .* this one, of {num_grads} .* newest {min(8, num_grads)}",
-        resumed.stdout,
-    )
-    window = window_of(tmp_path)
-    assert window["num_grads"] == num_grads
-    assert sum(len(block) for block in window["rows"]) == min(num_grads, 19)
 
 
 def test_window_left_out_of_checkpoints(whole, corpus, tmp_path, run_command):

@@ -1,7 +1,7 @@
 """`--lr-scheduler warmup_ratio` in real runs: the learning rate with which each update was made.
 
 Most runs call fairseq-train's `main` in this process, to see the rates exactly and to spare the
-imports; two workers and hydra run as commands.
+imports; two workers run as a command.
 """
 
 from __future__ import annotations
@@ -200,34 +200,3 @@ def test_two_workers(run_command, task_bin, tmp_path):
     assert [int(entry["num_updates"]) for entry in entries] == list(range(1, made + 1))
     shown = [float(entry["lr"]) for entry in entries]  # after each update, hence of the next one
     assert shown == pytest.approx([*expected_rates(made)[1:], 0.0], rel=1e-5)
-
-
-def test_hydra(run_command, task_bin, tmp_path):
-    config = f"""
-# @package _group_
-common: {{user_dir: {USER_DIR}, log_format: json, log_interval: 1, reset_logging: true}}
-task: {{_name: sentence_prediction, data: {task_bin}, num_classes: 2, max_positions: 32}}
-criterion: {{_name: sentence_prediction}}
-dataset: {{batch_size: 8, num_workers: 0}}
-optimization: {{max_epoch: 2, lr: [{PEAK}], update_freq: [2]}}
-optimizer: {{_name: adam}}
-lr_scheduler: {{_name: warmup_ratio, warmup_ratio: 0.25}}
-checkpoint: {{no_save: true, best_checkpoint_metric: mcc, maximize_best_checkpoint_metric: true}}
-model:
-  _name: tupe_tiny
-  encoder_layers: 1
-  encoder_embed_dim: 16
-  encoder_ffn_embed_dim: 16
-  encoder_attention_heads: 2
-  max_positions: 32
-"""
-    (tmp_path / "job.yaml").write_text(config)
-    finished = run_command(
-        *("fairseq-hydra-train", "--config-dir", tmp_path, "--config-name", "job"),
-        f"hydra.run.dir={tmp_path}/run",
-    )
-    assert "warmup_ratio: 8 updates in all, 2 of them warm-up" in finished.stdout
-    entries = logged(finished.stdout, "train_inner")
-    shown = [float(entry["lr"]) for entry in entries]
-    assert shown == pytest.approx([*expected_rates(8, ratio=0.25)[1:], 0.0], rel=1e-5)
-    assert "mcc" in logged(finished.stdout, "valid")[-1]
