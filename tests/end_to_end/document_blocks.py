@@ -21,6 +21,8 @@ from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 PROMPT = "$ "
+FILES_AS_WORDS = re.compile(r"\$\(cat ([\w./ -]+)\)")
+"""All that is run of a shell's substitutions: the words of some files."""
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)")
 
 
@@ -90,7 +92,8 @@ def commands_of(block: str) -> Iterator[Command]:
     if not lines:
         raise ValueError(f"a console block without {PROMPT!r}")
     for line in lines:
-        lexer = shlex.shlex(line.removeprefix(PROMPT), posix=True, punctuation_chars=True)
+        quoted = FILES_AS_WORDS.sub(r"'\g<0>'", line.removeprefix(PROMPT))
+        lexer = shlex.shlex(quoted, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         words = list(lexer)
         environment = {}

@@ -13,7 +13,7 @@ from sybil.example import SybilFailure
 from tests.conftest import ROOT, RunCommand
 from tests.forked_commands import python_with_forked_preprocessing
 
-from .document_blocks import Command, run_blocks
+from .document_blocks import FILES_AS_WORDS, Command, run_blocks
 from .example_scripts import SEARCH_PATH
 from .toy_size import GIVEN, GIVEN_TO_PYTHON, PYTHON, sized
 
@@ -33,6 +33,7 @@ MADE = {  # document -> what its commands leave behind
         "out/CoLA/metrics.json",
         "glue.zip",
     ),
+    "docs/huggingface.md": ("minilm/dict.txt", "cola/model.safetensors", "cola/tokenizer.json"),
     "preprocess/README.md": (
         "data/books/data-bin/manifest.json",
         "data/glue/CoLA-bin/label/dict.txt",
@@ -60,8 +61,17 @@ class Workplace:
             name = word.split("/")[0]
             if name in GIVEN and not (self.folder / name).exists():
                 GIVEN[name](self.folder / name)
-        finished = self._run(*sized(command.words), **command.environment)
+        words = [part for word in command.words for part in self._expanded(word)]
+        finished = self._run(*sized(words), **command.environment)
         assert not re.search("without (--)?criterion takes", finished.stdout)  # it is named
+
+    def _expanded(self, word: str) -> list[str]:
+        files = FILES_AS_WORDS.fullmatch(word)
+        if files is None:
+            return [word]
+        return [
+            part for name in files[1].split() for part in (self.folder / name).read_text().split()
+        ]
 
     def _run(self, program: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         if "/" in program:

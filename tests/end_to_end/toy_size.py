@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.api.trained_models import fine_tuned, pre_trained, write_corpus, write_task
+from tests.checkpoint.huggingface_models import save_model
 from tupe_plugin.commands.glue_tasks import load_tasks
 
 REPLACED = {  # (program, option) -> the value in place of the documented one
@@ -115,6 +116,10 @@ def _bert(folder: Path) -> None:
     (folder / "vocab.txt").write_text("".join(f"{unit}\n" for unit in _UNITS), "utf-8")
 
 
+def _minilm(folder: Path) -> None:
+    save_model(folder, "BertModel")
+
+
 def _sentences(path: Path) -> None:
     path.write_text("".join(f"{_sentence()}\n" for _ in range(5)), "utf-8")
 
@@ -136,5 +141,6 @@ GIVEN: dict[str, Callable[[Path], None]] = {  # name in the documents -> writes 
     "my_data": _own_tasks,
     "CLUE": _clue,
     "bert-base-chinese": _bert,
+    "all-MiniLM-L6-v2": _minilm,
 }
 GIVEN_TO_PYTHON = {"runs": _runs}  # where no command before has made them
