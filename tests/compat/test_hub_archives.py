@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from fairseq import file_utils
-from fairseq.data import encoders
-from fairseq.models.roberta import RobertaModel
+from fairseq.data import Dictionary, encoders
+from fairseq.models.roberta import RobertaModel, hub_interface
 
 from tupe_plugin.checkpoint.errors import (
     ForeignFileError,
@@ -70,3 +73,16 @@ def test_what_a_default_bpe_lacks_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert "encoder.json cannot be downloaded (the package requests is missing): `pip" in str(
         refused.value
     )
+
+
+@pytest.mark.parametrize(("units", "refused"), [("the man@@ .", True), ("262 5 mad 13", False)])
+def test_a_dictionary_without_gpt2s_units_is_refused(units: str, refused: bool) -> None:
+    dictionary = Dictionary()
+    for unit in [*units.split(), "<mask>"]:
+        dictionary.add_symbol(unit)
+    cfg = SimpleNamespace(bpe=SimpleNamespace(_name="gpt2"))
+    task = SimpleNamespace(source_dictionary=dictionary)
+    message = "has units such as 'the': every word would be <unk>. Use tupe_plugin.TupeModel"
+    found = pytest.raises(ValueError, match=message) if refused else contextlib.nullcontext()
+    with found, mock.patch.object(hub_interface.encoders, "build_bpe"):
+        hub_interface.RobertaHubInterface(cfg, task, None)

@@ -128,6 +128,11 @@ def test_the_wheel_works_outside_the_checkout(installed: Path, tmp_path: Path) -
     assert Path(folder) == site_packages(installed) / "tupe_plugin"
     assert output(installed, "-c", REGISTERED, "tupe_plugin", cwd=tmp_path) == folder
     assert output(installed, "-c", REGISTERED, folder, cwd=tmp_path) == folder
+    (tmp_path / "cleaning.txt").write_text("normalize_punctuation,tokenize_words\n")
+    (tmp_path / "vocab.txt").write_text("[UNK]\nman\n")
+    module = "from tupe_plugin.data.treatment import read_treatment"
+    code = f"import pathlib; {module}; print(read_treatment(pathlib.Path())(['“man’s”'])[0])"
+    assert output(installed, "-c", code, cwd=tmp_path) == '" man \'s "'
 
 
 def test_a_checkout_is_used_where_a_wheel_is_installed(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.filters.open_text import drop_invalid_utf8
 from preprocess.filters.split_long_lines import split_long_line
+from tupe_plugin.data.line_steps import MissingLibraryError, UnitFiles, build_line_steps
 from tupe_plugin.data.text.clean_punctuation import clean_punctuation
 from tupe_plugin.data.text.lowercase_text import lowercase_text
 from tupe_plugin.data.text.normalize_punctuation import normalize_punctuation
@@ -184,3 +187,11 @@ def test_split_long_line_keeps_every_token_and_the_limit(tokens, max_tokens):
     assert [token for piece in pieces for token in piece.split()] == tokens
     assert all(len(piece.split()) <= max_tokens for piece in pieces)
     assert all(pieces) or not tokens
+
+
+def test_a_missing_library_is_named_with_the_step_that_needs_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "tupe_plugin.data.text.tokenize_words", raising=False)
+    monkeypatch.setitem(sys.modules, "sacremoses", None)
+    message = "the step tokenize_words needs sacremoses, which is not installed: pip install sacre"
+    with pytest.raises(MissingLibraryError, match=message):
+        build_line_steps(["lowercase_text", "tokenize_words"], UnitFiles())

@@ -50,7 +50,11 @@ from .cpu_training import (
 from .early_stopping import keep_counting_patience
 from .finished_job import make_no_update_after_the_last
 from .float32_weights import keep_float32_weights
-from .hub_archives import name_what_a_download_lacks, unpack_archives_in_their_place
+from .hub_archives import (
+    name_what_a_download_lacks,
+    refuse_units_that_are_not_those_of_the_dictionary,
+    unpack_archives_in_their_place,
+)
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
@@ -138,6 +142,7 @@ PATCHES = (
     ("fairseq.file_utils", unpack_archives_in_their_place),
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),
+    ("fairseq.models.roberta.hub_interface", refuse_units_that_are_not_those_of_the_dictionary),
     ("fairseq.optim.amp_optimizer", scale_gradients_on_the_device_in_use),
     ("fairseq.optim.amp_optimizer", unscale_amp_gradients_once),
     ("fairseq.optim.amp_optimizer", keep_amp_loss_scale),

@@ -67,6 +67,32 @@ def name_what_a_download_lacks(file_utils: Any) -> None:
     file_utils.get_from_cache = get_from_cache
 
 
+def refuse_units_that_are_not_those_of_the_dictionary(hub_interface: Any) -> None:
+    """No message: `encode` and `fill_mask` of a model from `RobertaModel.from_pretrained` turn
+    every word into `<unk>`.
+
+    Where: fairseq/models/roberta/model.py:364, whose `bpe` is `gpt2` unless one is given.
+    When: `dict.txt` has other units than the numbers of GPT-2's BPE, as that of preprocess/ has.
+    Fix: it is refused, and the error names what reads such a model.
+    """
+    original = hub_interface.RobertaHubInterface.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, cfg: Any, task: Any, model: Any) -> None:
+        dictionary = task.source_dictionary
+        own = [unit for unit in dictionary.symbols[dictionary.nspecial :] if "<" not in unit]
+        numbers = sum(unit.isdecimal() or unit.startswith("madeupword") for unit in own)
+        if getattr(cfg.bpe, "_name", None) == "gpt2" and 2 * numbers < len(own):
+            raise ValueError(
+                "bpe='gpt2' gives numbers, and the dictionary of this model has units such as "
+                f"{own[0]!r}: every word would be <unk>. Use tupe_plugin.TupeModel."
+                "from_pretrained, or give bpe=None and ids"
+            )
+        original(self, cfg, task, model)
+
+    hub_interface.RobertaHubInterface.__init__ = __init__
+
+
 def _open_harmless(name: str, mode: Any) -> tarfile.TarFile:
     """An archive of files and folders, none of which would lie, or become, outside of its own.
 
