@@ -108,7 +108,7 @@ class TupeModel:
         use_with_fairseq()
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        device = torch.device(device)
+        device = _usable(device)
         folder = None if data is None else Path(data)
         return cls(load(Path(path), data=folder, device=device, half=half), device=device)
 
@@ -276,6 +276,14 @@ class TupeModel:
                 raise TextError(
                     f"row {number} is {found}: {self.path} was trained on rows of {wanted}"
                 )
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (AssertionError, RuntimeError, ValueError) as error:
+        why = str(error).split("\n")[0]
+        raise TextError(f"device={str(device)!r}: {why}; give cpu or cuda") from error
 
 
 def _finite(outputs: Tensor) -> Tensor:

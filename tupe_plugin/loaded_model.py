@@ -61,6 +61,8 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
         LoadError: the dictionary or the record is nowhere, or of another model.
         DataError, PredictionError: model and data do not belong together.
     """
+    from fairseq.utils import split_paths
+
     checkpoint = _checkpoint_at(path)
     state = read_upgraded(checkpoint)
     cfg, fine_tuned = state["cfg"], is_fine_tuned(state)
@@ -69,7 +71,8 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
             f"{checkpoint} is a checkpoint of --task {cfg.task._name}: give one of --task "
             "masked_lm or sentence_prediction"
         )
-    places = [checkpoint.parent, Path(str(cfg.task.data).split(":")[0])]
+    own = cfg.task.data if fine_tuned else split_paths(cfg.task.data)[0]
+    places = [checkpoint.parent, Path(own)]
     if data is not None:
         if not data.is_dir():
             raise LoadError(f"no such folder of data: {data}")

@@ -13,22 +13,16 @@ import pytest
 
 from tupe_plugin import TupeModel, commands
 
-from .trained_models import SENTENCES, fine_tuned, pre_trained, write_corpus, write_task
+from .trained_models import SENTENCES
 
 pytestmark = pytest.mark.slow
 
 ROWS = [sentence.replace("\n", " ") for sentence in SENTENCES]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TupeModel]:
-    folder = tmp_path_factory.mktemp("models")
-    data = write_task(folder, kind="bpe", pairs=False)
-    paths = {
-        "classifier": fine_tuned(folder / "run" / "checkpoint_best.pt", data),
-        "masked_lm": pre_trained(folder / "pre" / "model.pt", write_corpus(folder, data)),
-    }
-    return {name: TupeModel.from_pretrained(path) for name, path in paths.items()}
+@pytest.fixture
+def models(classifier: TupeModel, masked_lm: TupeModel) -> dict[str, TupeModel]:
+    return {"classifier": classifier, "masked_lm": masked_lm}
 
 
 @pytest.fixture
