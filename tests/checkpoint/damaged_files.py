@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import torch
 
 import tupe_plugin
+from tests.checkpoint.huggingface_models import save_model
 from tests.end_to_end.sentence_task import write_sentence_task
 from tests.end_to_end.training_jobs import fine_tuning
 from tupe_plugin.checkpoint.errors import CheckpointError
@@ -47,6 +48,8 @@ class Files(NamedTuple):
     base: Path
     tuned: Path
     delta: Path
+    theirs: Path
+    """A folder of transformers."""
     load: Callable[[Path], object]
     """Resume from a file, in a training that is set up."""
 
@@ -82,6 +85,8 @@ def make_files(folder: Path) -> Files:
     delta = folder / "delta.safetensors"
     assert tupe(["delta", "save", *map(str, paths), "-o", str(delta)]) == 0
 
+    save_model(folder / "theirs", "BertForSequenceClassification")
+    shutil.copytree(folder / "theirs", folder / "damaged")
     cfg = configuration("--max-update", 9)
     task = tasks.setup_task(cfg.task)
     task.load_dataset("valid")
@@ -92,7 +97,7 @@ def make_files(folder: Path) -> Files:
         return checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
 
     load(paths[1])
-    return Files(folder, data, *paths, delta, load)
+    return Files(folder, data, *paths, delta, folder / "theirs", load)
 
 
 def damaged(source: Path, target: Path, draw: random.Random) -> str:
@@ -170,6 +175,8 @@ def commands(files: Files, path: Path) -> dict[str, Callable[[], object]]:
     def run(*arguments: object) -> Callable[[], object]:
         return lambda: tupe([str(argument) for argument in arguments])
 
+    if path.parent.name == "damaged":
+        return {"import": run("import", path.parent, "-o", out / "imported")}
     if path.suffix != ".pt":
         return {
             "delta info": run("delta", "info", path),
@@ -238,8 +245,13 @@ def try_damaged_files(files: Files, *, number: int, seed: int) -> Iterator[str]:
     """What was wrong, file by file; a file's seed makes it again."""
     for one in range(seed, seed + number):
         draw = random.Random(one)
-        source = draw.choice((files.tuned, files.tuned, files.base, files.delta))
+        theirs = draw.choice(sorted(files.theirs.iterdir()))
+        source = draw.choice((files.tuned, files.tuned, files.base, files.delta, theirs))
         path = files.folder / f"damaged{source.suffix}"
+        if source is theirs:
+            path = files.folder / "damaged" / theirs.name
+            for whole in files.theirs.iterdir():
+                shutil.copy(whole, path.parent)
         how = damaged(source, path, draw)
         for complaint in complaints(files, path):
             yield f"seed {one} ({how} of {source.parent.name}/{source.name}): {complaint}"

@@ -28,7 +28,12 @@ def test_damaged_files_end_in_one_line(tmp_path, monkeypatch) -> None:
     logging.disable(logging.INFO)
     try:
         files = make_files(tmp_path)
-        for whole in (files.base, files.tuned, files.delta):  # nothing is said of these
+        for whole in (
+            files.base,
+            files.tuned,
+            files.delta,
+            tmp_path / "damaged" / "config.json",
+        ):  # nothing is said of these
             assert list(complaints(files, whole)) == []
         for part, name, value in SETTINGS:
             state = torch.load(files.tuned, weights_only=True)

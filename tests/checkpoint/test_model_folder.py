@@ -139,6 +139,7 @@ WRONG = [
     (weight("bert.extra", torch.zeros(2)), "holds bert.extra, for which this model has no place"),
     (weight(EMBEDDING, torch.zeros(4)), "has no embeddings.word_embeddings.weight, a matrix"),
     (weight(EMBEDDING, torch.full((19, 15), torch.nan)), "are not finite"),
+    (weight(EMBEDDING, torch.zeros(19, 15).to(torch.int8)), "is of type int8; quantised weights"),
     (weight(EMBEDDING, torch.zeros(9, 15)), "has 17 tokens, and the model rows for 9"),
     (weight("cls.predictions.bias", torch.zeros(7)), "has 7 rows, and the vocabulary 19"),
     (

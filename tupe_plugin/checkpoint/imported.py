@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from .contents import check_finite
 from .encoder_checkpoint import check_encoder
 from .errors import UnusableCheckpointError, in_one_line
@@ -18,6 +21,7 @@ from .write import at_the_beginning
 
 ARCH = "tupe_base"
 """Its sizes are all overridden; it stands for the model, as an architecture must be named."""
+_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _WORD_EMBEDDING = "embeddings.word_embeddings.weight"
 
 
@@ -70,6 +74,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
         raise UnusableCheckpointError(
             f"{source}: parts of it have sizes that do not go together ({in_one_line(error)})"
         ) from error
+    _check_types(weights, source)
     check_finite(weights, source)
     check_encoder(weights, options, source)
     head = weights.get(f"{HEAD}out_proj.bias")
@@ -87,6 +92,15 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
         symbols=symbols,
         classes=classes,
     )
+
+
+def _check_types(weights: Mapping[str, Tensor], source: Path) -> None:
+    for key, value in weights.items():
+        if value.dtype not in _TYPES:
+            raise UnusableCheckpointError(
+                f"{source}: {key} is of type {str(value.dtype).removeprefix('torch.')}; quantised "
+                "weights are not read"
+            )
 
 
 def _of_pre_training(options: dict[str, Any], data: Path) -> dict[str, Any]:
