@@ -272,10 +272,10 @@ class TupeModel:
         pairs = (self.data / "input1").is_dir()
         for number, row in enumerate(rows, start=1):
             if len(row) != 1 + pairs:
-                wanted, found = ("a pair", "one sentence") if pairs else ("one sentence", "a pair")
-                raise TextError(
-                    f"row {number} is {found}: {self.path} was trained on rows of {wanted}"
-                )
+                found, wanted = "a pair", "single sentences"
+                if pairs:
+                    found, wanted = "one sentence", "pairs of sentences"
+                raise TextError(f"row {number} is {found}: {self.path} was trained on {wanted}")
 
 
 def _usable(device: str | torch.device) -> torch.device:

@@ -132,7 +132,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
         (lambda: masked_lm.fill_mask("a"), "row 1: give one sentence with one <mask>, not"),
         (lambda: masked_lm.fill_mask("a " * 40 + "<mask>"), "row 1: its <mask> comes after the 24"),
         (lambda: masked_lm.fill_mask("<mask>", top=0), "top=0: give a whole number from 1"),
-        (lambda: classifier.predict([("a", "b")]), "row 1 is a pair: .* rows of one sentence"),
+        (lambda: classifier.predict([("a", "b")]), "row 1 is a pair: .* on single sentences"),
         (lambda: classifier.predict(("a", "b")), r"give \[\(a, b\)\] for a pair of sentences, and"),
         (lambda: classifier.predict(["a", None]), "row 2: give a sentence, or a pair .*, not None"),
         (lambda: classifier.encode("a", pooling="max"), "pooling='max': give mean, cls or None"),
