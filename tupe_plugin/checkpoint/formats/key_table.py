@@ -35,13 +35,13 @@ class KeyTable:
         ours: dict[str, Tensor] = {}
         stacks: dict[str, dict[int, Tensor]] = {}
         for key in list(state):
-            row = self._row_of(key, theirs=True)
-            if row is None:
+            found = self._place_of(key)
+            if found is None:
                 raise UnusableCheckpointError(
                     f"{path} holds {key}, for which this model has no place: only plain encoders "
                     "with a masked-LM head or a classification head are read"
                 )
-            name, place, height = row
+            name, place, height = found
             if height == 1:
                 ours[name] = state.pop(key)
                 continue
@@ -75,8 +75,8 @@ class KeyTable:
         """Of each row: what matches their names, their names one by one, our name."""
         return [(_pattern(theirs), _alternatives(theirs), ours) for theirs, ours in self.rows]
 
-    def _row_of(self, key: str, *, theirs: bool) -> tuple[str, int, int] | None:
-        """Our name, which part of it this is, and how many there are."""
+    def _place_of(self, key: str) -> tuple[str, int, int] | None:
+        """Our name for one of theirs, which part of it this is, and how many there are."""
         for pattern, alternatives, ours in self._patterns:
             match = pattern.fullmatch(key)
             if match:
