@@ -156,7 +156,7 @@ WRONG = [
     (tokenizer(model={"type": "WordPiece", "vocab": {"a": 0}}), "the tokenizer has no [CLS]"),
     (tokenizer(model={"type": "WordPiece", "vocab": {"a": 9}}), "'a' has the id 9; 1 tokens shou"),
     (tokenizer(normalizer=NOT_BERT), "text is not treated as in BERT"),
-    (lambda folder: (folder / "config.json").unlink(), "without a *.pt file"),
+    (lambda folder: (folder / "config.json").unlink(), "has no config.json: give a folder"),
 ]
 
 

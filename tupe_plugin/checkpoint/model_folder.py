@@ -48,6 +48,10 @@ def folder_of(path: Path) -> Path:
             raise ForeignFileError(
                 f"{path}: no {CONFIG} beside it, without which its model is not known"
             )
+        if path.is_dir():
+            raise ForeignFileError(
+                f"{path} has no {CONFIG}: give a folder that save_pretrained of transformers wrote"
+            )
         refuse_what_is_no_file(path)
     return folder
 
