@@ -33,6 +33,11 @@ from transformers.utils import logging
 from tupe_plugin import adversarial_loss, make_adversary, make_noise_site
 from tupe_plugin.commands.glue_tasks import load_task
 from tupe_plugin.core.adversarial_methods import METHODS, settings_of
+from tupe_plugin.core.learning_rate import (
+    count_warmup_steps,
+    warmup_polynomial_lr,
+    warmup_share,
+)
 from tupe_plugin.whole_set_metrics import BINARY, whole_set_metrics
 
 sys.path.insert(0, str(ROOT / "examples" / "huggingface"))
@@ -94,10 +99,13 @@ def train(run: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
 
     training, dev = encoded("train"), encoded("valid")
     updates = args.epochs * -(-len(training) // args.batch_size)
-    warmup = int(WARMUP * updates)
+    warmup = count_warmup_steps(updates, warmup_ratio=WARMUP)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda n: min((n + 1) / warmup, (updates - n) / (updates - warmup))
+        optimizer,
+        lambda n: warmup_polynomial_lr(
+            n, total_steps=updates, warmup_steps=warmup, peak_lr=1.0, end_lr=0.0, power=1.0
+        ),
     )
     adversary = None
     if run["method"] in METHODS:
@@ -120,7 +128,7 @@ def train(run: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
                 loss = loss_of(predict())
                 total.append(loss.item())
             else:
-                done = schedule.last_epoch / (run["growth"] * updates) if run["growth"] else 1.0
+                grown = round(run["growth"] * updates)
                 made = adversarial_loss(
                     adversary,
                     site,
@@ -128,7 +136,7 @@ def train(run: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
                     loss_of,
                     tokens=batch["input_ids"],
                     parameters=model.parameters(),
-                    growth=min(1.0, done),
+                    growth=warmup_share(schedule.last_epoch, warmup_steps=grown),
                 )
                 loss = made.total
                 total.append((made.total if made.task is None else made.task).item())

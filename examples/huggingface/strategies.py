@@ -45,6 +45,7 @@ import tupe_plugin
 from tupe_plugin.core.adversarial_methods import METHODS, settings_of
 from tupe_plugin.core.bitfit import parse_roles
 from tupe_plugin.core.bounds import LOSS_WEIGHT, Number
+from tupe_plugin.core.learning_rate import warmup_share
 
 WARMUP_RATIO = 0.06  # of all updates
 DECAY = Number(0, 1, open_below=True)
@@ -104,7 +105,7 @@ class StrategyTrainer(Trainer):
             tokens=batch["input_ids"],
             parameters=bare.parameters(),
             last=predict,
-            growth=min(1.0, self.state.global_step / max(1, self.warmup_updates)),
+            growth=warmup_share(self.state.global_step, warmup_steps=self.warmup_updates),
         ).total
 
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.optim import FairseqOptimizer
+from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY, LR_SCHEDULER_REGISTRY
 
 from tests.adapters import small_batches as small
-from tupe_plugin.core.adversarial_methods import DEFAULTS, make_adversary
+from tupe_plugin.core.adversarial_methods import DEFAULTS, make_adversary, make_noise_site
 from tupe_plugin.criterions import adversarial_step
 from tupe_plugin.criterions.adversarial_options import AdversarialConfig
 from tupe_plugin.criterions.loss_terms import term_of
@@ -150,18 +152,41 @@ def test_help_names_the_methods_that_do_not_use_an_option(name) -> None:
         assert bool(re.search(rf"\b{method}\b", refused)) == (name not in taken)
 
 
+SCHEDULERS = {
+    "polynomial_decay": ({"warmup_updates": 4}, 4),
+    "inverse_sqrt": ({"warmup_updates": 3}, 3),
+    "cosine": ({"warmup_updates": 3, "max_update": 9}, 3),
+    "fixed": ({"warmup_updates": 3}, 3),
+    "reduce_lr_on_plateau": ({"warmup_updates": 3}, 3),
+    "step": ({"warmup_updates": 3}, 3),
+    "tri_stage": ({"phase_ratio": (0.2, 0.3, 0.5), "max_update": 10, "final_lr_scale": 0.1}, 2),
+    "triangular": ({"max_lr": 1.0}, 0),
+    "manual": ({}, 0),
+}
+
+
+def scheduler(name: str, **given: Any) -> Any:
+    """One of fairseq's, made as its trainer makes it."""
+    dataclass = LR_SCHEDULER_DATACLASS_REGISTRY.get(name)
+    defaults = {"epoch2lr": "{}", "update2lr": "{}"} if dataclass is None else vars(dataclass())
+    job = {"lr": [0.1], "max_update": 9, "total_num_update": 9}
+    cfg = types.SimpleNamespace(**{**defaults, **job, **given})
+    optimizer = FairseqOptimizer(None)
+    optimizer._optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    return LR_SCHEDULER_REGISTRY[name](cfg, optimizer)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_warmup_of_each_scheduler_of_fairseqs_is_found(name) -> None:
+    given, updates = SCHEDULERS[name]
+    assert adversarial_step.warmup_updates_of(scheduler(name, **given)) == updates
+
+
 @pytest.mark.parametrize("method", list(DEFAULTS))
 @pytest.mark.parametrize(
-    ("given", "scheduler", "growths"),
-    [
-        (None, {"warmup_updates": 4}, [0, 0.25, 0.5, 0.75, 1, 1]),
-        (None, {"cfg": {"warmup_steps": 2}}, [0, 0.5, 1, 1, 1, 1]),
-        (None, {"cfg": {}}, [1]),
-        (2, {"warmup_updates": 4}, [0, 0.5, 1]),
-        (0, {"warmup_updates": 4}, [1]),
-    ],
+    ("given", "growths"), [(None, [0, 0.25, 0.5, 0.75, 1, 1]), (2, [0, 0.5, 1]), (0, [1])]
 )
-def test_noise_grows_with_the_learning_rate(method, given, scheduler, growths, monkeypatch) -> None:
+def test_noise_grows_with_the_learning_rate(method, given, growths, monkeypatch) -> None:
     """Or over as many updates as asked for; at 0 a step is that of a radius of 0."""
     seen: list[float] = []
     original = adversarial_step.adversarial_loss
@@ -171,8 +196,7 @@ def test_noise_grows_with_the_learning_rate(method, given, scheduler, growths, m
         return original(*args, growth=growth, **named)
 
     monkeypatch.setattr(adversarial_step, "adversarial_loss", spy)
-    scheduler = {"cfg": {}, **scheduler}
-    told = types.SimpleNamespace(**{**scheduler, "cfg": types.SimpleNamespace(**scheduler["cfg"])})
+    told = scheduler("polynomial_decay", warmup_updates=4)
     criterion = adversarial(method=method, warmup_updates=given)
     still = adversarial(method=method, epsilon=0.0)
     for updates, growth in enumerate(growths):
@@ -183,6 +207,38 @@ def test_noise_grows_with_the_learning_rate(method, given, scheduler, growths, m
             losses.append(made(small.model(), small.sentences())[0].item())
         assert seen[-2] == growth
         assert (losses[0] == pytest.approx(losses[1], rel=1e-9)) == (growth == 0)
+
+
+def test_a_job_from_before_sizes_were_relative_says_which_it_means() -> None:
+    with pytest.raises(ValueError, match="go on with --adv-unit absolute --adv-warmup-updates 0"):
+        adversarial().begin(small.model(), {"train_iterator": {}})
+    adversarial(unit="absolute", warmup_updates=0).begin(small.model(), {})
+    relative = adversarial()
+    assert relative.begin(small.model(), relative.kept_state()).endswith("radius 0.03, relative")
+
+
+def test_the_log_says_that_rounding_hides_small_noise() -> None:
+    """Of a sentence's words; what is added in float32, as in the attention, is not rounded away."""
+    narrow = small.model().bfloat16()
+    assert "lost to the rounding of bfloat16" in adversarial(method="fgm").begin(narrow, None)
+    for whole in (
+        adversarial(method="fgm", epsilon=0.1),
+        adversarial(),
+        adversarial(method="smart"),
+    ):
+        assert "lost" not in whole.begin(narrow, None)
+    assert "lost" not in adversarial(method="fgm").begin(small.model().half(), None)
+
+
+@pytest.mark.parametrize("units", [("relative", "absolute"), ("absolute", "relative")])
+def test_a_method_and_a_site_of_other_units_are_refused(units) -> None:
+    model = small.model()
+    adversary = make_adversary("fgm", unit=units[0])
+    site = make_noise_site("fgm", model, unit=units[1])
+    with pytest.raises(ValueError, match=f"sizes are {units[0]} and the site's {units[1]}: make"):
+        adversarial_step.adversarial_loss(
+            adversary, site, lambda: None, lambda p: p, tokens=small.tokens(), parameters=[]
+        )
 
 
 def test_an_unknown_method_is_no_other_method() -> None:

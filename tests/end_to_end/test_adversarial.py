@@ -28,7 +28,7 @@ def made_adversarial(job: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     "options",
     [
-        ("--fp16", "--adv-epsilon", 0.1),
+        ("--fp16", "--adv-epsilon", 3.0),
         ("--fp16", "--adv-method", "smart", "--adv-epsilon", 0.1, "--adv-step-size", 0.1),
         FREELB,
     ],

@@ -43,7 +43,7 @@ def test_commands_that_are_not_on_the_path_are_said_in_one_line(
 
 
 @pytest.mark.parametrize("method", DEFAULTS)
-def test_adversarial_example_spells_the_defaults_out(
+def test_adversarial_example_has_the_defaults_or_the_sizes_of_the_authors(
     path_with_recorder: str, tmp_path: Path, method: str
 ) -> None:
     done = run_script(

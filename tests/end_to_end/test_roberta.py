@@ -18,6 +18,7 @@ from .training_jobs import differences, logged, training_state
 
 FP16 = ("--fp16", "--fp16-no-flatten-grads", "--fp16-init-scale", 4)
 MFAC = ("--optimizer", "mfac", "--mfac-num-grads", 13, "--mfac-damping", 1e-3, "--lr", 0.002)
+ALL_BIASES = ("--bitfit-terms", "all")
 NOISE = ("--criterion", "adversarial", "--adv-method")
 
 
@@ -36,10 +37,11 @@ def pretrained_roberta(corpus, tmp_path_factory, run_command):
     """With noise in the attention of a pre-training, and M-FAC."""
     folder = tmp_path_factory.mktemp("roberta")
     command = training_jobs.pretraining(corpus.pretraining, folder, "--max-update", 4)
-    output = run_command(
-        "fairseq-train", *job(command, *NOISE, "attention", "--adv-epsilon", 3, *MFAC)
-    ).stdout
-    assert all(step["adversarial_loss"] > 0 for step in logged(output, "train_inner"))
+    noise = (*NOISE, "attention", "--adv-epsilon", 3, "--adv-warmup-updates", 3)
+    output = run_command("fairseq-train", *job(command, *noise, *MFAC)).stdout
+    first, *others = logged(output, "train_inner")
+    assert first["adversarial_loss"] == 0  # the noise grows from 0
+    assert all(step["adversarial_loss"] > 0 for step in others)
     return folder / "checkpoint_last.pt"
 
 
@@ -48,7 +50,7 @@ def pretrained_roberta(corpus, tmp_path_factory, run_command):
     "options",
     [
         ("--criterion", "bitfit", "--bitfit-terms", "query,intermediate", "--layer-decay", 0.8),
-        ("--bitfit-terms", "all", *NOISE, "freelb", "--rdrop-alpha", 0.5, "--bf16"),
+        (*ALL_BIASES, *NOISE, "freelb", "--adv-warmup-updates", 5, "--rdrop-alpha", 0.5, "--bf16"),
         (*NOISE, "attention", "--adv-site", "logits", "--layer-decay", 0.8, *FP16),
         ("--criterion", "rdrop", *MFAC, "--layer-decay", 0.9, "--amp"),
     ],

@@ -85,6 +85,9 @@ class AdversarialLoss(NamedTuple):
 class Adversary(Protocol):
     """A method: makes its passes and combines them."""
 
+    unit: str | None
+    """Of its sizes, ``relative`` or ``absolute``, where it was made by name; the site's must be."""
+
     def __call__(
         self, passes: Passes, space: NoiseSpace, generator: torch.Generator
     ) -> AdversarialLoss:
@@ -108,6 +111,8 @@ class AttentionAdversary:
         steps: gradients taken to find the noise.
     """
 
+    unit: str | None = None
+
     def __init__(
         self, *, init: Init, ascent: Ascent, divergence: Divergence, weight: float, steps: int = 1
     ) -> None:
@@ -121,10 +126,10 @@ class AttentionAdversary:
         target = clean.prediction.detach()
         kept = KeptGradients(passes.parameters)
         kept.backward(clean.loss, clean.prediction)
-        noise = _parting_noise(self, target, passes, space, generator)
+        noise = _diverging_noise(self, target, passes, space, generator)
         noisy = passes.last(_constant(noise))
-        apart = self.divergence(target, noisy.prediction).sum()
-        return _with_kept(kept, clean.loss, 1.0, self.weight * apart, apart)
+        moved = self.divergence(target, noisy.prediction).sum()
+        return _with_kept(kept, clean.loss, 1.0, self.weight * moved, moved)
 
 
 class SMART:
@@ -138,6 +143,8 @@ class SMART:
         steps: ascent steps.
     """
 
+    unit: str | None = None
+
     def __init__(
         self, *, init: Init, ascent: Ascent, divergence: Divergence, weight: float, steps: int = 1
     ) -> None:
@@ -148,13 +155,13 @@ class SMART:
         self, passes: Passes, space: NoiseSpace, generator: torch.Generator
     ) -> AdversarialLoss:
         clean = passes.inner(None)
-        noise = _parting_noise(self, clean.prediction.detach(), passes, space, generator)
+        noise = _diverging_noise(self, clean.prediction.detach(), passes, space, generator)
         noisy = passes.last(_constant(noise))
-        apart = self.divergence(clean.prediction, noisy.prediction).sum()
-        return AdversarialLoss(clean.loss + self.weight * apart, clean.loss, apart)
+        moved = self.divergence(clean.prediction, noisy.prediction).sum()
+        return AdversarialLoss(clean.loss + self.weight * moved, clean.loss, moved)
 
 
-def _parting_noise(
+def _diverging_noise(
     method: AttentionAdversary | SMART,
     target: Tensor,
     passes: Passes,
@@ -166,8 +173,8 @@ def _parting_noise(
     for _ in range(method.steps):
         seen = space.seen(noise)
         noisy = passes.inner(seen)
-        apart = method.divergence(target, noisy.prediction).sum()
-        noise = method.ascent(noise, noise_gradient(apart, noisy.prediction, seen, space))
+        moved = method.divergence(target, noisy.prediction).sum()
+        noise = method.ascent(noise, noise_gradient(moved, noisy.prediction, seen, space))
     return noise
 
 
@@ -178,6 +185,8 @@ class FGM:
         ascent: :class:`~tupe_plugin.core.perturbation.Leap`.
         weight: of the loss with noise, that of the clean loss being 1.
     """
+
+    unit: str | None = None
 
     def __init__(self, *, ascent: Ascent, weight: float) -> None:
         self.ascent, self.weight = ascent, weight
@@ -203,6 +212,8 @@ class PGD:
         weight: of the loss with noise, that of the clean loss being 1.
         steps: ascent steps.
     """
+
+    unit: str | None = None
 
     def __init__(
         self, *, init: Init, ball: Ball, ascent: Ascent, weight: float, steps: int
@@ -240,6 +251,8 @@ class FreeLB:
         ascent: one step, within the ball.
         steps: passes.
     """
+
+    unit: str | None = None
 
     def __init__(self, *, init: Init, ball: Ball, ascent: Ascent, steps: int) -> None:
         self.init, self.ball, self.ascent, self.steps = init, ball, ascent, steps

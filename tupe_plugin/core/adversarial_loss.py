@@ -50,10 +50,17 @@ def adversarial_loss(
             warm-up that is over.
 
     Raises:
-        ValueError: ``reduction`` is neither.
+        ValueError: ``reduction`` is neither, or the site takes sizes in another unit than the
+            method has them.
     """
     randomness, factor = ReplayedRandomness(tokens.device), 1
     space = site.space(tokens)._replace(growth=growth)
+    of_site = "absolute" if space.unit is None else "relative"
+    if adversary.unit not in (None, of_site):
+        raise ValueError(
+            f"the method's sizes are {adversary.unit} and the site's {of_site}: make both with the "
+            "same settings"
+        )
 
     def run(predict: Callable[[], Tensor], noise: Noise | None) -> Pass:
         nonlocal factor

@@ -92,7 +92,7 @@ class Method(NamedTuple):
     """Noise is measured from this axis on: of a whole sentence, or of a token or query."""
     defaults: Settings
     """A setting that is missing here is not used by the method, and refused."""
-    parts_predictions: bool = False
+    climbs_divergence: bool = False
     """It climbs a divergence, which has no slope where there is no noise."""
 
 
@@ -116,7 +116,9 @@ def make_adversary(
         divergence = squared_difference
     elif "divergence" in settings:
         divergence = DIVERGENCES[settings["divergence"]]
-    return entry.make(settings, entry.first_axis, wrap(divergence))
+    adversary = entry.make(settings, entry.first_axis, wrap(divergence))
+    adversary.unit = settings["unit"]
+    return adversary
 
 
 def make_noise_site(method: str, model: nn.Module | EncoderView, **settings: Any) -> NoiseSite:
@@ -167,7 +169,7 @@ def settings_of(
                 value[of] for of in (settings["unit"], settings.get("site")) if of in value
             )
         settings[name] = value
-    if settings.get("init") == "zero" and entry.parts_predictions:
+    if settings.get("init") == "zero" and entry.climbs_divergence:
         raise ValueError(
             f"{spell('init')} zero: {called} follows the slope of a divergence, which has none "
             "where there is no noise; give normal or uniform"
@@ -272,7 +274,7 @@ METHODS: dict[str, Method] = {
             "layers": "all",
             "unit": "relative",
         },
-        parts_predictions=True,
+        climbs_divergence=True,
     ),
     "fgm": Method(
         _fgm,
@@ -325,7 +327,7 @@ METHODS: dict[str, Method] = {
             "init_size": {"relative": 2e-4, "absolute": 1e-5},
             "unit": "relative",
         },
-        parts_predictions=True,
+        climbs_divergence=True,
     ),
 }
 DEFAULTS = {name: method.defaults for name, method in METHODS.items()}

@@ -126,3 +126,13 @@ def warmup_polynomial_lr(
         first_step, first_lr = warmup_steps, peak_lr
     remaining = 1 - (step - first_step) / (total_steps - first_step)
     return (first_lr - end_lr) * remaining**power + end_lr
+
+
+def warmup_share(step: int, *, warmup_steps: int) -> float:
+    """s / W, at most 1: how much of the warm-up is over, or of what grows with it; 1 if W = 0.
+
+    Args:
+        step: updates made so far.
+        warmup_steps: updates of the warm-up.
+    """
+    return 1.0 if warmup_steps <= 0 else min(1.0, step / warmup_steps)

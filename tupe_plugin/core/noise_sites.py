@@ -78,12 +78,11 @@ class WordNoise:
         words = _words(tokens, self._padding_idx).unsqueeze(-1)
         allowed = words.expand(-1, -1, self._embedding.embedding_dim)
         weight = self._embedding.weight.detach()
-        rounding = unit = None
-        if self._unit is not None:
-            unit = self._unit(weight[tokens].to(_wide(weight)), words)
-        epsilon = torch.finfo(compute_dtype(weight)).eps
+        embedded = weight[tokens].to(_wide(weight))
+        epsilon, rounding = torch.finfo(compute_dtype(weight)).eps, None
         if epsilon > torch.finfo(torch.float32).eps:
-            rounding = epsilon * weight[tokens[words[..., 0]]].float().square().mean().sqrt()
+            rounding = epsilon * rms_entry(embedded, words)
+        unit = None if self._unit is None else self._unit(embedded, words)
         return NoiseSpace((allowed,), _wide(weight), rounding, unit)
 
     @contextmanager

@@ -43,7 +43,8 @@ class NoiseSpace(NamedTuple):
     """A mask of each noise tensor's shape, True = may be perturbed; padding may not."""
     dtype: torch.dtype = torch.float32
     rounding: Tensor | None = None
-    """How far a half-precision model rounds what the noise is added to, a scalar, or None."""
+    """How far a half-precision model rounds what a sentence's noise is added to, ``(batch, 1, 1)``,
+    or None."""
     unit: Tensor | None = None
     """What noise of size 1 is in the model, broadcast over each noise tensor; None is 1."""
     growth: float = 1.0
@@ -66,7 +67,7 @@ class NoiseSpace(NamedTuple):
             return noise
         least = 0.0 if self.rounding is None else SEEN * self.rounding
         sizes = [
-            (n.detach().square().sum() / allowed.sum().clamp(min=1)).sqrt()
+            (_of_sentences(n.detach().square()) / _of_sentences(allowed).clamp(min=1)).sqrt()
             for n, allowed in zip(self.in_model(noise), self.allowed, strict=True)
         ]
         return _open(
@@ -88,6 +89,11 @@ class NoiseSpace(NamedTuple):
             empty = torch.empty(mask.shape, dtype=self.dtype, device=mask.device)
             drawn.append(sample(empty, mask).masked_fill_(~mask, 0.0).requires_grad_())
         return tuple(drawn)
+
+
+def _of_sentences(x: Tensor) -> Tensor:
+    """Summed over each sentence: ``(batch, 1, ...)``."""
+    return x.sum(tuple(range(1, x.dim())), keepdim=True)
 
 
 # ---- balls: how long noise is, and how long it may be

@@ -94,8 +94,8 @@ def rdrop_loss(
         raise ValueError(f"alpha={alpha}: {problem}, the weight of R-Drop's divergence")
     first, second = prediction.chunk(2)
     task = (task_losses[0] + task_losses[1]) / 2
-    apart = (divergence(first, second) + divergence(second, first)).sum() / 2
-    return RDropLoss(task + alpha * apart, task, apart)
+    mean = (divergence(first, second) + divergence(second, first)).sum() / 2
+    return RDropLoss(task + alpha * mean, task, mean)
 
 
 def rdrop(

@@ -33,9 +33,13 @@ class NoiseInTraining:
             return super().forward(model, sample, reduce)  # type: ignore[misc]
         return self._step(model, sample)
 
-    def begin(self, model: BaseFairseqModel, state: Any) -> None:
-        """Look at the model before training; see `AdversarialStep.site_in`."""
-        self._step.site_in(model)
+    def begin(self, model: BaseFairseqModel, state: Any) -> str:
+        """Look at the model before training; see `AdversarialStep.begin`."""
+        return self._step.begin(model, state)
+
+    def kept_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps; see `AdversarialStep.kept_state`."""
+        return self._step.kept_state()
 
     def before_update(self, updates: int, scheduler: Any) -> None:
         """Let the noise grow; called by the trainer before each update."""

@@ -109,7 +109,8 @@ class AdversarialConfig(SentencePredictionConfig):
         None,
         BOUNDS["init_size"],
         "size of the first noise in --adv-unit: the largest length (uniform) or the standard "
-        "deviation of an entry (normal)" + _default("init_size"),
+        "deviation of each entry (normal; those of a sentence together are far longer)"
+        + _default("init_size"),
     )
     adv_site: Optional[ChoiceEnum(list(SITES))] = field(  # type: ignore[valid-type]
         default=None,

@@ -11,6 +11,7 @@ from ..core.adversarial_loss import adversarial_loss
 from ..core.adversarial_methods import make_adversary
 from ..core.bounds import flag
 from ..core.divergence import Divergence
+from ..core.learning_rate import warmup_share
 from ..core.noise_sites import NoiseSite
 from ..core.rdrop import RDropLoss
 from .adversarial_options import AdversarialConfig, make_site, settings_of
@@ -19,7 +20,8 @@ from .quiet_term import QuietTerm
 from .rdrop_step import doubled, loss_of_both
 from .task_loss import Report, Sample, TaskLoss
 
-_WARMUPS = ("warmup_updates", "warmup_steps")  # what fairseq's schedulers call it
+UNIT_KEY = "adversarial_unit"
+WORDS = 32  # of a usual sentence
 
 
 class AdversarialStep:
@@ -34,18 +36,61 @@ class AdversarialStep:
         self._task = task
         self._alpha = cfg.rdrop_alpha
         self._warmup_updates, self._growth = cfg.adv_warmup_updates, 1.0
+        self._unit_is_given = cfg.adv_unit is not None
         self._site: tuple[torch.nn.Module, NoiseSite] | None = None
         self._adversary = make_adversary(
             self._method, regression=task.regression, wrap=self._for_each_copy, **self._settings
         )
         self._quiet_term = _quiet_term(self._method, self._settings)
 
+    def begin(self, model: torch.nn.Module, state: dict[str, Any] | None) -> str:
+        """Look at the model before training.
+
+        Args:
+            model: that trains, with or without wrappers.
+            state: what a resumed job's checkpoint keeps, or None.
+
+        Returns:
+            What the log should say of the noise.
+
+        Raises:
+            ValueError: the model has no place for the noise, or the job began before sizes were
+                relative, and does not say which it means.
+        """
+        self.site_in(_unwrapped(model))
+        unit = self._settings["unit"]
+        if state is not None and UNIT_KEY not in state and not self._unit_is_given:
+            raise ValueError(
+                "this job began when sizes of noise were absolute and did not grow: go on with "
+                "--adv-unit absolute --adv-warmup-updates 0"
+            )
+        said = f"noise of {self._method}: radius {self._settings['epsilon']:g}, {unit}"
+        return said + self._lost_to_rounding(next(model.parameters()).dtype)
+
+    def kept_state(self) -> dict[str, Any]:
+        """What a checkpoint says of the sizes that its job used."""
+        return {UNIT_KEY: self._settings["unit"]}
+
+    def _lost_to_rounding(self, dtype: torch.dtype) -> str:
+        """Noise spread over a sentence's words may be below a half-precision model's rounding."""
+        spread_thin = "site" not in self._settings and self._settings["norm"] == "l2"
+        entry = self._settings["epsilon"] / WORDS**0.5
+        if not spread_thin or self._settings["unit"] == "absolute":
+            return ""
+        if not self._settings["epsilon"] or entry > torch.finfo(dtype).eps / 2:
+            return ""
+        name = str(dtype).removeprefix("torch.")
+        return (
+            f"; much of it is lost to the rounding of {name} in a sentence of {WORDS} words: "
+            "train in --fp16 or --amp, or raise --adv-epsilon"
+        )
+
     def before_update(self, updates: int, scheduler: Any) -> None:
         """Let the noise grow with the number of updates done."""
         warmup = self._warmup_updates
         if warmup is None:
             warmup = warmup_updates_of(scheduler)
-        self._growth = min(1.0, updates / warmup) if warmup else 1.0
+        self._growth = warmup_share(updates, warmup_steps=warmup)
 
     def before_validation(self) -> None:
         """Say so if the noise changes nothing."""
@@ -107,10 +152,11 @@ class AdversarialStep:
 
 
 def warmup_updates_of(scheduler: Any) -> int:
-    """Updates over which the rate of one of fairseq's schedulers, or of ours, rises."""
-    for of, name in ((scheduler, "warmup_updates"), *((scheduler.cfg, n) for n in _WARMUPS)):
-        if (updates := getattr(of, name, None)) is not None:
-            return int(updates)
+    """Updates over which the rate of one of fairseq's schedulers, or of ours, rises; 0 if none."""
+    for of in (scheduler, getattr(scheduler, "cfg", None), getattr(scheduler, "args", None)):
+        for name in ("warmup_updates", "warmup_steps"):
+            if (updates := getattr(of, name, None)) is not None:
+                return int(updates)
     return 0
 
 
