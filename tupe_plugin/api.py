@@ -208,14 +208,20 @@ class TupeModel:
             batch_size: rows.
 
         Raises:
-            TextError: the model is fine-tuned; a sentence has no `<mask>`, several, or one beyond
-                the longest sequence of the model.
+            TextError: the model is fine-tuned, or has no masked-LM head; a sentence has no
+                `<mask>`, several, or one beyond the longest sequence of the model.
         """
         dictionary = self._loaded.task.source_dictionary
         if self._loaded.predictor is not None:
             raise TextError(
                 f"{self.path} was fine-tuned for sentence prediction and fills no {MASK}: give "
                 "the checkpoint of its pre-training"
+            )
+        if not self._loaded.has_lm_head:
+            raise TextError(
+                f"{self.path} has no masked-LM head (its source had none), so it cannot fill a "
+                f"{MASK}: import a model that was saved with one, such as BertForMaskedLM, or "
+                "pre-train this one with --task masked_lm"
             )
         if problem := Whole(1, len(dictionary)).problem(top):
             raise TextError(f"top={top}: {problem}")

@@ -21,6 +21,7 @@ from .commands.predict_sentences import FineTuned, Predictor, is_fine_tuned
 from .data.treatment import CODES, STEPS, VOCABULARY, TextTreatment, read_treatment
 
 _DICTIONARY = Path("dict.txt")
+_LM_HEAD = "lm_head."  # whatever stands before it: older checkpoints have other names
 _OF_SENTENCES = Path("input0") / _DICTIONARY
 _GIVE_DATA = "(in Python data=, on the command line --data)"
 
@@ -44,6 +45,8 @@ class LoadedModel:
     treatment: TextTreatment
     predictor: Predictor | None
     """Of a model that was fine-tuned for sentence prediction."""
+    has_lm_head: bool
+    """Whether the checkpoint has one; fairseq's model has a random one where it has none."""
 
 
 def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> LoadedModel:
@@ -71,6 +74,7 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
             f"{checkpoint} is a checkpoint of --task {cfg.task._name}: give one of --task "
             "masked_lm or sentence_prediction"
         )
+    has_lm_head = any(_LM_HEAD in key for key in state["model"])
     own = cfg.task.data if fine_tuned else split_paths(cfg.task.data)[0]
     places = [checkpoint.parent, Path(own)]
     if data is not None:
@@ -82,11 +86,11 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
     if fine_tuned:
         predictor = Predictor(FineTuned(checkpoint, state), folder, device=device, half=half)
         return LoadedModel(
-            checkpoint, folder, predictor.model, predictor.task, treatment, predictor
+            checkpoint, folder, predictor.model, predictor.task, treatment, predictor, has_lm_head
         )
     task = set_up_task(checkpoint, cfg, folder)
     model = build_model(checkpoint, state, task, device=device, half=half)
-    return LoadedModel(checkpoint, folder, model, task, treatment, None)
+    return LoadedModel(checkpoint, folder, model, task, treatment, None, has_lm_head)
 
 
 def _checkpoint_at(path: Path) -> Path:

@@ -59,6 +59,14 @@ def test_features_and_masks(name: str, tmp_path: Path) -> None:
     assert found[0].probability == pytest.approx(float(logits.softmax(-1).max()), rel=1e-4)
 
 
+def test_a_bare_encoder_fills_no_mask(tmp_path: Path) -> None:
+    """fairseq's model of it has a head, of random numbers."""
+    model, _ = imported(tmp_path, "BertModel")
+    assert len(model.encode(ROWS)) == len(ROWS)
+    with pytest.raises(ValueError, match=r"no masked-LM head .* cannot fill a <mask>: import a"):
+        model.fill_mask("<mask> the ab")
+
+
 @pytest.mark.parametrize(
     "name", ["BertForSequenceClassification", "RobertaForSequenceClassification"]
 )
