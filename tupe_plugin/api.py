@@ -26,7 +26,7 @@ from .core.bounds import BATCH_SIZE, Whole
 from .data.treatment import MASK
 from .loaded_model import LoadedModel, load
 from .registration import require_fairseq, use_with_fairseq
-from .text_rows import Row, RowEncoder, TextError, checked_rows
+from .text_rows import Row, RowEncoder, RowError, TextError, checked_rows
 
 
 class Prediction(NamedTuple):
@@ -228,13 +228,14 @@ class TupeModel:
         checked = checked_rows(sentences)
         for number, row in enumerate(checked, start=1):
             if len(row) != 1 or row[0].count(MASK) != 1:
-                raise TextError(f"row {number}: give one sentence with one {MASK}, not {row!r:.80}")
+                given = row[0] if len(row) == 1 else row
+                raise RowError(number, f"give one sentence with one {MASK}, not {given!r:.80}")
         ids, mask = self._encoder.masked([row[0] for row in checked]), dictionary.index(MASK)
         for number, one in enumerate(ids, start=1):
             if mask not in one:
-                raise TextError(
-                    f"row {number}: its {MASK} comes after the {self.max_positions} tokens that "
-                    "the model reads"
+                raise RowError(
+                    number,
+                    f"its {MASK} comes after the {self.max_positions} tokens that the model reads",
                 )
         found: list[list[Filling]] = [[] for _ in ids]
         for places, tokens in self._batches(ids, batch_size):
@@ -281,7 +282,7 @@ class TupeModel:
                 found, wanted = "a pair", "single sentences"
                 if pairs:
                     found, wanted = "one sentence", "pairs of sentences"
-                raise TextError(f"row {number} is {found}: {self.path} was trained on {wanted}")
+                raise RowError(number, f"it is {found}, and {self.path} was trained on {wanted}")
 
 
 def _usable(device: str | torch.device) -> torch.device:

@@ -23,7 +23,20 @@ _LINES = 1_000  # go through the steps at once, between two moves of the progres
 
 
 class TextError(ValueError):
-    """Sentences that the model cannot be asked about; the message names the row and says why."""
+    """What the model cannot be asked; the message says why."""
+
+
+class RowError(TextError):
+    """A row that the model cannot be asked about.
+
+    Args:
+        number: of the row, from 1.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, number: int, problem: str) -> None:
+        super().__init__(f"row {number}: {problem}")
+        self.number, self.problem = number, problem
 
 
 def checked_rows(rows: str | Iterable[Row]) -> list[tuple[str, ...]]:
@@ -42,9 +55,7 @@ def checked_rows(rows: str | Iterable[Row]) -> list[tuple[str, ...]]:
             or len(sentences) not in (1, 2)
             or not all(isinstance(sentence, str) for sentence in sentences)
         ):
-            raise TextError(
-                f"row {number}: give a sentence, or a pair of sentences, not {row!r:.80}"
-            )
+            raise RowError(number, f"give a sentence, or a pair of sentences, not {row!r:.80}")
         checked.append(tuple(sentences))
     return checked
 

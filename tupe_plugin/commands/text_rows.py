@@ -58,15 +58,18 @@ def add_format_argument(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def loaded_model(path: Path, args: argparse.Namespace) -> Iterator[TupeModel]:
-    """The model that the arguments name."""
+    """The model that the arguments name; what it refuses of a row is said of the file's line."""
     import torch
 
-    from ..api import TextError, TupeModel
+    from ..api import TupeModel
+    from ..text_rows import RowError, TextError
 
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     device = "cpu" if args.cpu else None
     try:
         yield TupeModel.from_pretrained(path, data=args.data, device=device, half=args.fp16)
+    except RowError as error:
+        raise ValueError(f"{_line(args.text, error.number)}: {error.problem}") from error
     except torch.cuda.OutOfMemoryError as error:
         raise TextError(f"the GPU's memory is full: lower --batch-size; {error}") from error
 
@@ -78,23 +81,30 @@ def read_rows(source: str) -> list[str | tuple[str, str]]:
         ValueError: it is no text in UTF-8, there is none, or a line has more than one tab.
         OSError: it cannot be read.
     """
-    name = "standard input" if source == STANDARD else source
     raw = sys.stdin.buffer.read() if source == STANDARD else Path(source).read_bytes()
     rows: list[str | tuple[str, str]] = []
     for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             sentences = line.removesuffix(b"\r").decode("utf-8").split("\t")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{name}:{number}: no text in UTF-8: {error}") from error
+            raise ValueError(f"{_line(source, number)}: no text in UTF-8: {error}") from error
         if len(sentences) > 2:
             raise ValueError(
-                f"{name}:{number}: {len(sentences)} columns; give a sentence, or two sentences "
-                "with a tab between them"
+                f"{_line(source, number)}: {len(sentences)} columns; give a sentence, or two "
+                "sentences with a tab between them"
             )
         rows.append(sentences[0] if len(sentences) == 1 else (sentences[0], sentences[1]))
     if not raw:
-        raise ValueError(f"{name} is empty")
+        raise ValueError(f"{_name(source)} is empty")
     return rows
+
+
+def _name(source: str) -> str:
+    return "standard input" if source == STANDARD else source
+
+
+def _line(source: str, number: int) -> str:
+    return f"line {number} of {_name(source)}"
 
 
 def write_lines(lines: Iterable[str], output: Path | None) -> None:
