@@ -39,11 +39,13 @@ def tupe(monkeypatch, capsys):
     return run
 
 
-def test_predict(models, tupe, tmp_path: Path) -> None:
+def test_predict(models, tupe, tmp_path: Path, caplog) -> None:
     model = models["classifier"]
     wanted = model.scores(ROWS)
     status, lines, _ = tupe("predict", model.path.parent, "--text", "-", "--cpu")
     assert status == 0
+    (warning,) = (line for line in caplog.messages if "empty" in line)
+    assert warning.startswith(f"standard input: 1 of {len(ROWS)} lines are empty; each is a row")
     header, *table = [line.split("\t") for line in lines]
     assert header == ["index", "prediction", *(f"probability_{label}" for label in model.labels)]
     assert [row[:2] for row in table] == [

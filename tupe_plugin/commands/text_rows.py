@@ -17,10 +17,13 @@ from ..core.bounds import BATCH_SIZE
 if TYPE_CHECKING:
     from ..api import TupeModel
 
+logger = logging.getLogger(__name__)
+
 STANDARD = "-"
 TSV, JSON_LINES = "tsv", "jsonl"
 TEXT_HELP = (
-    "raw text, a sentence on each line, or two sentences with a tab between them; -: standard input"
+    "raw text, a sentence on each line, or two sentences with a tab between them; an empty line is "
+    "a row too; -: standard input"
 )
 
 
@@ -96,6 +99,11 @@ def read_rows(source: str) -> list[str | tuple[str, str]]:
         rows.append(sentences[0] if len(sentences) == 1 else (sentences[0], sentences[1]))
     if not raw:
         raise ValueError(f"{_name(source)} is empty")
+    if empty := rows.count(""):
+        logger.warning(
+            "%s: %s of %s lines are empty; each is a row too, of an empty sentence",
+            *(_name(source), f"{empty:,}", f"{len(rows):,}"),
+        )
     return rows
 
 
