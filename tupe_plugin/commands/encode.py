@@ -21,7 +21,11 @@ BY_TOKEN = "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_text_arguments(parser)
+    add_text_arguments(
+        parser,
+        tsv="a line of numbers for each row, without a header",
+        json_line="an object on each line, with the features of a row",
+    )
     parser.add_argument(
         "--pooling",
         choices=("mean", "cls", BY_TOKEN),

@@ -13,7 +13,12 @@ from .text_rows import TSV, add_text_arguments, json_lines, loaded_model, read_r
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_text_arguments(parser)
+    add_text_arguments(
+        parser,
+        tsv="a table with a header, index (of the row, from 0), unit and probability, and --top "
+        "lines for each row",
+        json_line="an object on each line, with the fillings of a row",
+    )
     parser.add_argument("--top", type=COUNT, default=5, help="units a row (default: %(default)s)")
 
 

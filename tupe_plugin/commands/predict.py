@@ -64,7 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the folder to write; with --text the file (default: standard output)",
     )
     parser.add_argument("--text", metavar="FILE", help=f"predict {TEXT_HELP}")
-    add_format_argument(parser)
+    add_format_argument(
+        parser,
+        tsv="with --text a table with a header",
+        json_line="an object on each line, with the prediction and the classes' probabilities",
+    )
     parser.add_argument(
         "--data",
         type=Path,

@@ -27,7 +27,7 @@ TEXT_HELP = (
 )
 
 
-def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+def add_text_arguments(parser: argparse.ArgumentParser, *, tsv: str, json_line: str) -> None:
     """Arguments of a command that does nothing but this."""
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help="a checkpoint, or the folder of a run"
@@ -36,7 +36,7 @@ def add_text_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="default: standard output"
     )
-    add_format_argument(parser)
+    add_format_argument(parser, tsv=tsv, json_line=json_line)
     parser.add_argument(
         "--data",
         type=Path,
@@ -49,13 +49,13 @@ def add_text_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fp16", action="store_true", help="half precision")
 
 
-def add_format_argument(parser: argparse.ArgumentParser) -> None:
+def add_format_argument(parser: argparse.ArgumentParser, *, tsv: str, json_line: str) -> None:
+    """Args: what is written in each format, for the help."""
     parser.add_argument(
         "--format",
         choices=(TSV, JSON_LINES),
         default=TSV,
-        help="of what is written for --text: a table, or a JSON object on each line (default: "
-        "%(default)s)",
+        help=f"{TSV}: {tsv}; {JSON_LINES}: {json_line} (default: %(default)s)",
     )
 
 
