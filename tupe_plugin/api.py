@@ -11,7 +11,9 @@ row out, in the order of the rows, whatever the batches; a lone string is one ro
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +73,8 @@ class TupeModel:
         self.module = loaded.module
         """fairseq's model, a `torch.nn.Module`."""
         self.device = device
+        self.arch = loaded.arch
+        """By its name on the command line."""
         self.data = loaded.data
         """The folder of its dictionary."""
         self._loaded = loaded
@@ -105,12 +109,18 @@ class TupeModel:
             ModuleNotFoundError: fairseq is not installed.
         """
         require_fairseq()
-        use_with_fairseq()
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         device = _usable(device)
         folder = None if data is None else Path(data)
-        return cls(load(Path(path), data=folder, device=device, half=half), device=device)
+        with _warnings_only("fairseq"):
+            use_with_fairseq()
+            return cls(load(Path(path), data=folder, device=device, half=half), device=device)
+
+    def __repr__(self) -> str:
+        predictor = self._loaded.predictor
+        labels = f", labels={', '.join(predictor.labels)}" if predictor and predictor.labels else ""
+        return f"TupeModel('{self.path}', --arch {self.arch}{labels}, device={self.device})"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -283,6 +293,18 @@ class TupeModel:
                 if pairs:
                     found, wanted = "one sentence", "pairs of sentences"
                 raise RowError(number, f"it is {found}, and {self.path} was trained on {wanted}")
+
+
+@contextmanager
+def _warnings_only(name: str) -> Iterator[None]:
+    """Of a logger: fairseq tells at length how it loads, and turns INFO on for every program."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _usable(device: str | torch.device) -> torch.device:

@@ -38,6 +38,8 @@ class LoadedModel:
     """The checkpoint."""
     data: Path
     """The folder that has the dictionary."""
+    arch: str
+    """Its name in fairseq's registry."""
     module: Any
     """fairseq's model, in eval mode, on its device."""
     task: Any
@@ -74,6 +76,7 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
             f"{checkpoint} is a checkpoint of --task {cfg.task._name}: give one of --task "
             "masked_lm or sentence_prediction"
         )
+    arch = str(cfg.model._name)
     has_lm_head = any(_LM_HEAD in key for key in state["model"])
     own = cfg.task.data if fine_tuned else split_paths(cfg.task.data)[0]
     places = [checkpoint.parent, Path(own)]
@@ -85,12 +88,20 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
     treatment = _treatment([*([data] if data else []), folder, *places], folder, checkpoint)
     if fine_tuned:
         predictor = Predictor(FineTuned(checkpoint, state), folder, device=device, half=half)
-        return LoadedModel(
-            checkpoint, folder, predictor.model, predictor.task, treatment, predictor, has_lm_head
-        )
-    task = set_up_task(checkpoint, cfg, folder)
-    model = build_model(checkpoint, state, task, device=device, half=half)
-    return LoadedModel(checkpoint, folder, model, task, treatment, None, has_lm_head)
+        model, task = predictor.model, predictor.task
+    else:
+        predictor, task = None, set_up_task(checkpoint, cfg, folder)
+        model = build_model(checkpoint, state, task, device=device, half=half)
+    return LoadedModel(
+        path=checkpoint,
+        data=folder,
+        arch=arch,
+        module=model,
+        task=task,
+        treatment=treatment,
+        predictor=predictor,
+        has_lm_head=has_lm_head,
+    )
 
 
 def _checkpoint_at(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_batches_and_order_do_not_matter(classifier: TupeModel) -> None:
         torch.stack([one[0] for one in by_token]), features, atol=1e-5, rtol=1e-5
     )
     assert classifier.encode([]) == classifier.predict([]) == []
+
+
+def test_loading_is_quiet_and_a_model_says_what_it_is(
+    classifier: TupeModel, masked_lm: TupeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"), caplog.at_level("INFO", logger="fairseq"):
+        again = TupeModel.from_pretrained(classifier.path, device="cpu")
+        assert logging.getLogger("fairseq").level == logging.INFO
+    assert [record for record in caplog.records if record.name.startswith("fairseq")] == []
+    start = f"TupeModel('{classifier.path}', --arch tupe_tiny"
+    assert repr(again) == f"{start}, labels={', '.join(LABELS)}, device=cpu)"
+    assert "labels" not in repr(masked_lm)
 
 
 def test_half_precision_is_near(classifier: TupeModel) -> None:

@@ -67,7 +67,6 @@ def loaded_model(path: Path, args: argparse.Namespace) -> Iterator[TupeModel]:
     from ..api import TupeModel
     from ..text_rows import RowError, TextError
 
-    logging.getLogger("fairseq").setLevel(logging.WARNING)
     device = "cpu" if args.cpu else None
     try:
         yield TupeModel.from_pretrained(path, data=args.data, device=device, half=args.fp16)
