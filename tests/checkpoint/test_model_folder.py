@@ -59,7 +59,14 @@ def as_bin(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
-@pytest.mark.parametrize("store", [as_shards, as_bin])
+def as_tied(folder: Path) -> None:
+    """Only the second name of a shared parameter."""
+    weights = weights_of(folder)
+    weights["cls.predictions.decoder.bias"] = weights.pop("cls.predictions.bias")
+    save_file(weights, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("store", [as_shards, as_bin, as_tied])
 def test_all_ways_to_store_the_weights_are_one(store: Callable[[Path], None], folder: Path) -> None:
     expected = import_model(folder / "model.safetensors").state["model"]
     store(folder)
@@ -84,6 +91,22 @@ def setting(name: str, value: Any) -> Callable[[Path], None]:
 def weight(name: str, value: torch.Tensor) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         save_file(weights_of(folder) | {name: value}, folder / "model.safetensors")
+
+    return change
+
+
+def classifier(
+    outputs: int, *, without: str = " ", problem_type: str | None = None
+) -> Callable[[Path], None]:
+    """In the place of the heads of pre-training."""
+
+    def change(folder: Path) -> None:
+        head = {"weight": torch.zeros(outputs, 15), "bias": torch.zeros(outputs)}
+        weights = {f"classifier.{name}": value.double() for name, value in head.items()}
+        weights |= {k: v for k, v in weights_of(folder).items() if not k.startswith("cls.")}
+        kept = {key: value for key, value in weights.items() if not key.startswith(without)}
+        save_file(kept, folder / "model.safetensors")
+        setting("problem_type", problem_type)(folder)
 
     return change
 
@@ -124,6 +147,14 @@ EMBEDDING = "bert.embeddings.word_embeddings.weight"
 NOT_BERT = {"type": "BertNormalizer", "lowercase": True, "strip_accents": False}
 WRONG = [
     (setting("model_type", "gpt2"), "model_type is 'gpt2'; read are bert, roberta, mpnet"),
+    (setting("architectures", ["BertForTokenClassification"]), "read are BertModel, BertForMasked"),
+    (setting("architectures", ["BertForMultipleChoice"]), "architectures is ['BertForMultipleCho"),
+    (setting("architectures", 3), "architectures is 3; read are BertModel"),
+    (setting("problem_type", "multi_label_classification"), "read are single_label_classificat"),
+    (classifier(3, problem_type="regression"), "the classifier's outputs are 3: one output is a"),
+    (classifier(1, problem_type="single_label_classification"), "outputs are 1: one output is a"),
+    (classifier(3, without="bert.pooler"), "the classifier has no dense.weight, so it is none of"),
+    (classifier(3, without="classifier.bias"), "the classifier has no out_proj.bias"),
     (setting("hidden_size", "x"), "hidden_size should be a whole number from 1 to 1,000,000"),
     (setting("hidden_size", 12), "is (19, 15), and by its settings (..., 12)"),
     (setting("intermediate_size", 12), "intermediate_size is 12, and its weights are of 11"),

@@ -23,6 +23,8 @@ ARCH = "tupe_base"
 """Its sizes are all overridden; it stands for the model, as an architecture must be named."""
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _WORD_EMBEDDING = "embeddings.word_embeddings.weight"
+_KINDS = ("Model", "ForMaskedLM", "ForPreTraining", "ForSequenceClassification")
+_PROBLEMS = ("single_label_classification", "regression")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
             f"{folder / CONFIG}: model_type is {kind!r}; read are {', '.join(HUGGING_FACE)}"
         )
     family = HUGGING_FACE[kind]
+    _check_kind(config, family, folder / CONFIG)
     options = family.options(config, folder / CONFIG)
     vocabulary = read_vocabulary_of(folder)
     theirs = read_weights(source)
@@ -74,11 +77,18 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
         raise UnusableCheckpointError(
             f"{source}: parts of it have sizes that do not go together ({in_one_line(error)})"
         ) from error
+    _check_head(weights, source)
     _check_types(weights, source)
     check_finite(weights, source)
     check_encoder(weights, options, source)
     head = weights.get(f"{HEAD}out_proj.bias")
     classes = None if head is None else _classes(config, len(head))
+    problem = config.get("problem_type")
+    if classes and problem and (problem == "regression") != (len(classes) == 1):
+        raise UnusableCheckpointError(
+            f"{folder / CONFIG}: problem_type is {problem!r}, and the classifier's outputs are "
+            f"{len(classes)}: one output is a regression, more are classes"
+        )
     settings = (
         _of_pre_training(options, data)
         if classes is None
@@ -100,6 +110,32 @@ def _check_types(weights: Mapping[str, Tensor], source: Path) -> None:
             raise UnusableCheckpointError(
                 f"{source}: {key} is of type {str(value.dtype).removeprefix('torch.')}; quantised "
                 "weights are not read"
+            )
+
+
+def _check_kind(config: Mapping[str, Any], family: HuggingFaceFamily, path: Path) -> None:
+    """Names of weights alone do not tell what a head is for."""
+    read = [family.class_name + kind for kind in _KINDS]
+    names = config.get("architectures") or []
+    if not isinstance(names, list) or any(name not in read for name in names):
+        raise UnusableCheckpointError(
+            f"{path}: architectures is {names!r}; read are {', '.join(read)}"
+        )
+    problem = config.get("problem_type")
+    if problem is not None and problem not in _PROBLEMS:
+        raise UnusableCheckpointError(
+            f"{path}: problem_type is {problem!r}; read are {', '.join(_PROBLEMS)}"
+        )
+
+
+def _check_head(weights: Mapping[str, object], path: Path) -> None:
+    """A classifier of sentences has two layers."""
+    if not any(key.startswith(HEAD) for key in weights):
+        return
+    for name in ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias"):
+        if f"{HEAD}{name}" not in weights:
+            raise UnusableCheckpointError(
+                f"{path}: the classifier has no {name}, so it is none of whole sentences"
             )
 
 

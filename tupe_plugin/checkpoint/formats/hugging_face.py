@@ -165,7 +165,7 @@ class HuggingFaceFamily:
         _give_todays_names(state, f"{self.model_type}.")
         for second, first in self.tied.items():
             value = state.pop(second, None)
-            if value is not None and first in state and not torch.equal(value, state[first]):
+            if value is not None and not torch.equal(value, state.setdefault(first, value)):
                 raise UnusableCheckpointError(
                     f"{path}: {second} is not {first}; the masked-LM head must share it"
                 )
