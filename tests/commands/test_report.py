@@ -124,7 +124,11 @@ def test_what_holds_no_run_is_named(tmp_path: Path, capsys) -> None:
     log = write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.5])
     (tmp_path / "empty").mkdir()
     for path, line in (
-        (tmp_path / "empty", f"no train.log under {tmp_path / 'empty'}"),
+        (
+            tmp_path / "empty",
+            f"no train.log under {tmp_path / 'empty'}: train with --log-format json "
+            "--log-file RUN/train.log",
+        ),
         (tmp_path / "other", f"no such folder: {tmp_path / 'other'}"),
         (log, f"{log} is a file: give a folder of runs, such as {log.parent}"),
     ):

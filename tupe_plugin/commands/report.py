@@ -104,7 +104,9 @@ def find_logs(folder: Path) -> list[Path]:
         raise MissingRunsError(f"no such folder: {folder}")
     logs = list(folder.rglob(LOG_NAME))
     if not logs:
-        raise MissingRunsError(f"no {LOG_NAME} under {folder}")
+        raise MissingRunsError(
+            f"no {LOG_NAME} under {folder}: train with --log-format json --log-file RUN/{LOG_NAME}"
+        )
     return logs
 
 
