@@ -135,4 +135,4 @@ def test_commands_take_its_checkpoints(corpus, pretrained_roberta, tmp_path, run
     assert drift == pytest.approx({cell: seen[cell] for cell in drift}, rel=1e-3, abs=1e-5)
     tupe("plot", "learning-curve", log, *picture)
     (line,) = tupe("plot", "positions", tuned, *picture, status=1).splitlines()
-    assert "fairseq-transformer has no term of positions in the attention logits" in line
+    assert "--arch roberta has no term of positions in the attention logits" in line

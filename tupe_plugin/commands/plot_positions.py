@@ -46,9 +46,11 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
     """
     read = read_encoder_checkpoint(checkpoint)
     if read.names.family is not TUPE:
+        arch = read.model.get("_name") or read.model.get("arch")
+        model = f"--arch {arch}" if arch else read.names.family.name
         raise NoPositionsError(
-            f"{checkpoint}: {read.names.family.name} has no term of positions in the attention "
-            "logits, so there is nothing to draw; the tupe-* schemes and bert-r have one"
+            f"{checkpoint}: {model} has no term of positions in the attention logits, so "
+            "there is nothing to draw; the tupe-* schemes and bert-r have one"
         )
     settings = read.model
     chosen = chosen_positions(settings)
