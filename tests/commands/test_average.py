@@ -249,3 +249,8 @@ def test_files_that_hold_no_model_alone(models: list[Path], tmp_path: Path, caps
     models[1].write_bytes(b"")
     error = refuse(capsys, *models, "-o", tmp_path / "out.pt")
     assert error == f"{models[1]} (0 bytes) is no checkpoint, or an incomplete one"
+
+
+@pytest.mark.parametrize("name", ["loss", "task_loss", "rdrop_divergence", "ppl", "accuracy"])
+def test_less_is_better_of_every_loss(name: str) -> None:
+    assert Metric.called(name).more_is_better == (name == "accuracy")

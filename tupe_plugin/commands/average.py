@@ -24,7 +24,7 @@ from ..checkpoint.read import read_checkpoint
 from ..checkpoint.settings import settings_of
 from ..checkpoint.whole_file import check_replaceable
 from ..checkpoint.write import at_the_beginning, write_checkpoint
-from ..compat.metric_direction import LOWER_IS_BETTER, Metric
+from ..compat.metric_direction import LOSSES, Metric
 from ..compat.restarted_job import start_of
 from ..core.averaging import (
     ONE_START,
@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--metric",
-        help="such as accuracy, mcc, pearson, f1; higher is better, except for "
-        f"{', '.join(sorted(LOWER_IS_BETTER))} (default: the --best-checkpoint-metric of the first "
+        help="such as accuracy, mcc, pearson, f1; higher is better, except where the name "
+        f"ends in {', '.join(LOSSES)} (default: the --best-checkpoint-metric of the first "
         "checkpoint)",
     )
     parser.add_argument("--subset", default="valid", help="the dev set (default: valid)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from ..checkpoint.errors import in_one_line
+from ..compat.damaged_data import problem_of_index
 from ..compat.refused_job import raised_here
 
 
@@ -76,8 +76,9 @@ def load_split(task: Any, split: str) -> Any:
     """
     data = Path(task.cfg.data)
     for index in sorted(data.glob(f"*/{split}.idx")):
-        if _is_cut_off(index):
-            raise DataError(f"{index} is cut off: the split {split} cannot be read")
+        problem = problem_of_index(str(index))
+        if problem is not None:
+            raise DataError(f"{index} {problem}; the split {split} cannot be read")
     with _readable(data, f"the split {split}"):
         task.load_dataset(split, combine=False, epoch=1, task_cfg=task.cfg)
         dataset = task.dataset(split)
@@ -117,16 +118,3 @@ def _readable(data: Path, what: str) -> Iterator[None]:
         raise DataError(
             f"{data}: {what} cannot be read ({in_one_line(error)}); is the data whole?"
         ) from error
-
-
-def _is_cut_off(index: Path) -> bool:
-    """Whether an index of fairseq's mmap format lacks its end (fairseq says so twice, at length).
-
-    It is a magic word (9 bytes), version (8), type (1), number of rows (8), and for each row its
-    length (4) and its place (8).
-    """
-    with open(index, "rb") as file:
-        header = file.read(26)
-    if not b"MMIDIDX\0\0".startswith(header[:9]):
-        return False
-    return len(header) < 26 or index.stat().st_size < 26 + 12 * struct.unpack("<Q", header[18:])[0]

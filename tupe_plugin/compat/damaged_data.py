@@ -49,6 +49,24 @@ def _num_words(path: str) -> int:
     return len(Dictionary.load(path))
 
 
+def problem_of_index(index: str) -> str | None:
+    """What is wrong with the header or the size of an index; None of one of an older kind, too."""
+    from fairseq.data.indexed_dataset import _code_to_dtype
+
+    with open(index, "rb") as file:
+        header = file.read(HEADER)
+    if not MAGIC.startswith(header[:8]):  # all that fairseq looks at
+        return None
+    if len(header) < HEADER:
+        return "is cut off"
+    magic, version, code, rows = struct.unpack("<9sQBQ", header)
+    if magic != MAGIC or version != 1 or code not in _code_to_dtype:
+        return "is damaged"
+    if os.path.getsize(index) != HEADER + ROW * rows:
+        return f"is cut off or damaged: it should have {rows:,} rows"
+    return None
+
+
 def _check_whole(split: Split, prefix: str, words: int | None) -> None:
     """`words` are those of the dictionary; None: somebody else looks at the numbers."""
     import numpy as np
@@ -66,15 +84,11 @@ def _check_whole(split: Split, prefix: str, words: int | None) -> None:
     def refuse(path: str, what: str) -> RefusedJobError:
         return RefusedJobError(f"{split.flag}: {path} {what}: binarise the data again")
 
+    problem = problem_of_index(index)
+    if problem is not None:
+        raise refuse(index, problem)
     with open(index, "rb") as file:
-        header = file.read(HEADER)
-    if len(header) < HEADER:
-        raise refuse(index, "is cut off")
-    magic, version, code, rows = struct.unpack("<9sQBQ", header)
-    if magic != MAGIC or version != 1 or code not in _code_to_dtype:
-        raise refuse(index, "is damaged")
-    if os.path.getsize(index) != HEADER + ROW * rows:
-        raise refuse(index, f"is cut off or damaged: it should have {rows:,} rows")
+        _, _, code, rows = struct.unpack("<9sQBQ", file.read(HEADER))
     if rows == 0:
         return
     sizes = np.memmap(index, np.int32, "r", offset=HEADER, shape=rows)

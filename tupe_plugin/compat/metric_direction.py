@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-LOWER_IS_BETTER = frozenset({"loss", "nll_loss", "ppl"})
-"""What fairseq logs as a loss.  Of the metrics of `whole_set_metrics.py` more is better."""
+LOSSES = ("loss", "divergence", "ppl")
+"""How a metric ends of which less is better.  Of those of `whole_set_metrics.py` more is."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Metric:
     @classmethod
     def called(cls, name: str) -> Metric:
         """More is better, but of losses."""
-        return cls(name, name not in LOWER_IS_BETTER)
+        return cls(name, not name.endswith(LOSSES))
 
     @classmethod
     def of_job(cls, checkpoint: Any) -> Metric:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .metric_direction import LOWER_IS_BETTER
+from .metric_direction import Metric
 from .refused_job import RefusedJobError
 
 NO_METRICS = frozenset({"wps", "wpb", "bsz"})  # what fairseq logs of a validation's speed
@@ -112,7 +112,7 @@ def check_metric_direction(trainer: Any, epoch_itr: Any) -> str | None:
     """
     metric = trainer.cfg.checkpoint.best_checkpoint_metric
     maximize = trainer.cfg.checkpoint.maximize_best_checkpoint_metric
-    if metric in LOWER_IS_BETTER and maximize:
+    if maximize and not Metric.called(metric).more_is_better:
         raise RefusedJobError(
             f"--best-checkpoint-metric {metric}: less is better, so leave out "
             "--maximize-best-checkpoint-metric, which would keep the worst checkpoint"
