@@ -237,8 +237,29 @@ def test_a_method_and_a_site_of_other_units_are_refused(units) -> None:
     site = make_noise_site("fgm", model, unit=units[1])
     with pytest.raises(ValueError, match=f"sizes are {units[0]} and the site's {units[1]}: make"):
         adversarial_step.adversarial_loss(
-            adversary, site, lambda: None, lambda p: p, tokens=small.tokens(), parameters=[]
+            adversary,
+            site,
+            lambda: None,
+            lambda p: p,
+            tokens=small.tokens(),
+            parameters=model.parameters(),
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"growth": 1.5}, "growth=1.5: give a number from 0 to 1"),
+        ({"growth": float("nan")}, "growth=nan: give"),
+        ({"parameters": []}, "parameters: none of them trains"),
+    ],
+)
+def test_a_step_in_python_refuses_what_it_cannot_use(given, said) -> None:
+    model = small.model()
+    given = {"tokens": small.tokens(), "parameters": model.parameters(), **given}
+    method, site = make_adversary("fgm"), make_noise_site("fgm", model)
+    with pytest.raises(ValueError, match=said):
+        adversarial_step.adversarial_loss(method, site, lambda: None, lambda p: p, **given)
 
 
 def test_an_unknown_method_is_no_other_method() -> None:

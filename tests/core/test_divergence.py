@@ -88,3 +88,15 @@ def test_impossible_classes_give_no_nan(divergence) -> None:
     (gradient,) = torch.autograd.grad(apart.sum(), p)
     assert apart.isfinite().all()
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("divergence", ALL)
+@pytest.mark.parametrize("shape", [(ROWS,), (ROWS, 2, 3), (ROWS, 1)])
+def test_what_is_no_row_of_classes_is_refused(divergence, shape) -> None:
+    """One column is a regression, where a divergence of distributions would be 0 in silence."""
+    p = torch.zeros(shape)
+    if divergence is squared_difference and shape == (ROWS, 1):
+        assert torch.equal(divergence(p, p), torch.zeros(ROWS))
+        return
+    with pytest.raises(ValueError, match=r"shape \(.*regression=True"):
+        divergence(p, p)

@@ -13,6 +13,7 @@ from tupe_plugin.core.attention import explicit_attention
 from tupe_plugin.core.attention_access import SITES, ReplaceableAttention
 from tupe_plugin.core.divergence import symmetric_kl_divergence
 from tupe_plugin.core.encoder import TupeEncoder
+from tupe_plugin.core.inner_gradients import allowed
 from tupe_plugin.core.noise_sites import AttentionNoise, WordNoise, rms_entry, rms_vector
 from tupe_plugin.core.perturbation import LInfBall, Normal, UnitStep
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
@@ -257,5 +258,31 @@ def test_frozen_parameters_let_the_gradient_through_to_the_noise(name) -> None:
     with site.entering(noise):
         loss = model(tokens())[-1][:, 0].square().sum()
     gradients = torch.autograd.grad(loss, noise)
-    for gradient, allowed in zip(gradients, site.space(tokens()).allowed, strict=True):
-        assert gradient[allowed].abs().max() > 0
+    for gradient, mask in zip(gradients, site.space(tokens()).allowed, strict=True):
+        assert gradient[mask].abs().max() > 0
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_layer_that_is_made_again_without_the_noise_is_refused(site) -> None:
+    """Hugging Face's gradient checkpointing: the gradient would be another loss's."""
+    model = encoder()
+    noise = some_noise(made := AttentionNoise(model, site))
+    model.layers[1].gradient_checkpointing = True
+    with pytest.raises(ValueError, match="gradient_checkpointing_disable"), made.entering(noise):
+        pass
+    with made.entering(None):
+        pass
+
+
+def test_noise_that_does_not_reach_the_prediction_is_refused() -> None:
+    space = WordNoise(encoder()).space(tokens())
+    with pytest.raises(ValueError, match="on token ids and not on embeddings"):
+        allowed((None,), space)
+
+
+def test_a_layer_that_was_dropped_has_no_slope() -> None:
+    space = AttentionNoise(encoder()).space(tokens())
+    ones = torch.ones(space.allowed[1].shape, dtype=space.dtype)
+    dropped, kept = allowed((None, ones), space)
+    assert not dropped.any()
+    assert torch.equal(kept, space.allowed[1].to(space.dtype))

@@ -27,8 +27,15 @@ IDENTITY = {
     "--optimizer": ("optimizer", "_name"),
     "--seed": ("common", "seed"),
     "--lr": ("optimization", "lr"),
+    "--bitfit-terms": ("model", "bitfit_terms"),
+    "--num-classes": ("task", "num_classes"),
+    "--regression-target": ("task", "regression_target"),
 }
-KIND = {"--task", "--arch", "--criterion"}
+KIND = {
+    *("--task", "--arch", "--criterion"),
+    # What trains: an optimizer knows its parameters by their number and not by their names.
+    *("--bitfit-terms", "--num-classes", "--regression-target"),
+}
 """A job in which these differ cannot go on from the other's checkpoint."""
 MODEL = KIND | {"DATA"}
 """A job in which these differ makes another model, which must not replace the other's."""

@@ -50,9 +50,14 @@ def adversarial_loss(
             warm-up that is over.
 
     Raises:
-        ValueError: ``reduction`` is neither, or the site takes sizes in another unit than the
-            method has them.
+        ValueError: ``reduction`` is neither, ``growth`` is out of bounds, nothing trains, the site
+            takes sizes in another unit than the method has them, or has no way to the prediction.
     """
+    if not 0 <= growth <= 1:
+        raise ValueError(f"growth={growth}: give a number from 0 to 1")
+    trained = tuple(p for p in parameters if p.requires_grad)
+    if not trained:
+        raise ValueError("parameters: none of them trains; give model.parameters()")
     randomness, factor = ReplayedRandomness(tokens.device), 1
     space = site.space(tokens)._replace(growth=growth)
     of_site = "absolute" if space.unit is None else "relative"
@@ -74,7 +79,7 @@ def adversarial_loss(
         Passes(
             inner=lambda noise: run(predict, noise),
             last=lambda noise: run(last or predict, noise),
-            parameters=tuple(p for p in parameters if p.requires_grad),
+            parameters=trained,
         ),
         space,
         randomness.separate_generator(),

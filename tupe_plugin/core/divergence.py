@@ -8,7 +8,7 @@ that are near each other, half its gradient.
 
 A row is what the loss sums over: a sentence, or a masked token.  All take what the model gives
 (logits, or one number for each row) and pass a gradient on to both sides; detach the side that is
-to be a fixed target.
+to be a fixed target.  Predictions of another shape raise a ValueError.
 """
 
 from __future__ import annotations
@@ -22,15 +22,25 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 """Two predictions ``(rows, classes)`` -> ``(rows,)``; 0 where they are equal."""
 
 
+def _rows(prediction: Tensor, *, fewest: int) -> Tensor:
+    if prediction.dim() != 2 or prediction.size(-1) < fewest:
+        raise ValueError(
+            f"a prediction of shape {tuple(prediction.shape)}: give (rows, classes), with 2 "
+            "classes or more; a regression is (rows, 1) and takes squared_difference, or "
+            "regression=True"
+        )
+    return prediction
+
+
 def kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
     """KL(p || q), in nats, of distributions given as logits: ``(rows, classes)`` -> ``(rows,)``."""
-    log_p, log_q = F.log_softmax(logits_p, dim=-1), F.log_softmax(logits_q, dim=-1)
+    log_p, log_q = (F.log_softmax(_rows(x, fewest=2), dim=-1) for x in (logits_p, logits_q))
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=-1)
 
 
 def symmetric_kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tensor:
     """KL(p || q) + KL(q || p): ``(rows, classes)`` -> ``(rows,)``."""
-    log_p, log_q = F.log_softmax(logits_p, dim=-1), F.log_softmax(logits_q, dim=-1)
+    log_p, log_q = (F.log_softmax(_rows(x, fewest=2), dim=-1) for x in (logits_p, logits_q))
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1)
 
 
@@ -44,4 +54,4 @@ def detached_symmetric_kl_divergence(logits_p: Tensor, logits_q: Tensor) -> Tens
 
 def squared_difference(p: Tensor, q: Tensor) -> Tensor:
     """(p - q)^2 of two regressions: ``(rows, outputs)`` -> ``(rows,)``."""
-    return (p - q).square().sum(dim=-1)
+    return (_rows(p, fewest=1) - _rows(q, fewest=1)).square().sum(dim=-1)

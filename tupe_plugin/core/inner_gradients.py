@@ -111,9 +111,21 @@ def noise_gradient(objective: Tensor, prediction: Tensor, noise: Noise, space: N
 
 
 def allowed(gradients: Sequence[Tensor | None], space: NoiseSpace) -> Noise:
-    """Gradients of noise, 0 where there may be none."""
+    """Gradients of noise, 0 where there may be none, and in a layer that the pass left out.
+
+    Raises:
+        ValueError: noise on words had no way to the prediction.
+    """
+    # Of words (batch, seq, embed): there is always a way.  Layers may all be dropped.
+    if gradients[0] is None and space.allowed[0].dim() == 3:
+        raise ValueError(
+            "the noise does not reach the prediction: predict with the model that the site was "
+            "made from, on token ids and not on embeddings"
+        )
     return tuple(
-        gradient.masked_fill(~mask, 0.0)  # type: ignore[union-attr]
+        torch.zeros(mask.shape, dtype=space.dtype, device=mask.device)
+        if gradient is None
+        else gradient.masked_fill(~mask, 0.0)
         for gradient, mask in zip(gradients, space.allowed, strict=True)
     )
 

@@ -114,7 +114,8 @@ class AttentionNoise:
 
     Raises:
         UnknownEncoderError: no table of ``views/`` fits the model.
-        ValueError: the encoder lacks a layer, or there is no such site.
+        ValueError: the encoder lacks a layer, or there is no such site; on entering, the model
+            checkpoints its gradients.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class AttentionNoise:
         self._site = site
         self._padding_idx = view.padding_idx
         self._shared = shared
+        self._layers = [view.layers[number] for number in numbers]
 
     def space(self, tokens: Tensor) -> NoiseSpace:
         words = _words(tokens, self._padding_idx)
@@ -151,11 +153,22 @@ class AttentionNoise:
 
     @contextmanager
     def entering(self, noise: Noise | None) -> Iterator[None]:
+        if noise is not None and any(map(_is_made_again, self._layers)):
+            raise ValueError(
+                "attention noise does not go with gradient checkpointing, which makes a layer "
+                "again without it: call model.gradient_checkpointing_disable(), or put the noise "
+                "on the words"
+            )
         with ExitStack() as entered:
             if noise is not None:
                 for attention, of_layer in zip(self._attentions, noise, strict=True):
                     entered.enter_context(self._access.entering(attention, self._site, of_layer))
             yield
+
+
+def _is_made_again(layer: nn.Module) -> bool:
+    """Whether Hugging Face's gradient checkpointing runs the layer a second time, backwards."""
+    return layer.training and bool(getattr(layer, "gradient_checkpointing", False))
 
 
 def _words(tokens: Tensor, padding_idx: int | None) -> Tensor:
