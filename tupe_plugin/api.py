@@ -267,6 +267,7 @@ class TupeModel:
 
         if problem := BATCH_SIZE.problem(batch_size):
             raise TextError(f"batch_size={batch_size}: {problem}")
+        self.module.eval()  # it is public, and may have been trained on
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         starts = range(0, len(order), batch_size)
         for start in tqdm(starts, desc="batches", disable=None, leave=False):

@@ -78,6 +78,12 @@ def test_loading_is_quiet_and_a_model_says_what_it_is(
     assert "labels" not in repr(masked_lm)
 
 
+def test_a_module_in_training_mode_predicts_without_dropout(classifier: TupeModel) -> None:
+    scores = classifier.scores(SENTENCES)
+    classifier.module.train()
+    np.testing.assert_array_equal(classifier.scores(SENTENCES), scores)
+
+
 def test_half_precision_is_near(classifier: TupeModel) -> None:
     half = TupeModel.from_pretrained(classifier.path, half=True, device="cpu")
     np.testing.assert_allclose(half.scores(SENTENCES), classifier.scores(SENTENCES), atol=0.01)
