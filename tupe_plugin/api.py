@@ -25,7 +25,7 @@ from .commands.glue_tasks import load_tasks
 from .commands.predict_runs import task_of_data
 from .commands.predict_sentences import Predictor
 from .core.bounds import BATCH_SIZE, Whole
-from .data.treatment import MASK
+from .core.dictionary_symbols import MASK
 from .loaded_model import LoadedModel, load
 from .registration import require_fairseq, use_with_fairseq
 from .text_rows import Row, RowEncoder, RowError, TextError, checked_rows

@@ -22,7 +22,6 @@ from .formats import fairseq_roberta, tupe_2021
 from .read import read_checkpoint
 from .settings import SIZES, settings_of
 
-HEADS = "classification_heads."
 _LM_HEAD = ".lm_head.weight"
 
 

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 from ..core.position_scheme import scheme_of
 from ..core.views.tupe import TUPE
-from .encoder_checkpoint import HEADS, EncoderCheckpoint, read_encoder_checkpoint
+from .encoder_checkpoint import EncoderCheckpoint, read_encoder_checkpoint
 from .errors import UnusableCheckpointError
 from .formats import HUGGING_FACE, HuggingFaceFamily, fairseq_roberta
-from .formats.hugging_face import ENCODER, FAIRSEQ_SYMBOLS, HEAD, MASK
+from .formats.our_names import ENCODER, HEAD, HEAD_NAME, HEADS
 from .tokenizer_files import Vocabulary
 
 _BEFORE_THERE_WERE_OPTIONS = {
@@ -110,10 +111,9 @@ def _of_tupe(checkpoint: EncoderCheckpoint) -> tuple[dict[str, Tensor], dict[str
 def _with_one_head(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The task's classification head, or the only one, under its usual name."""
     names = sorted({key.split(".")[1] for key in weights if key.startswith(HEADS)})
-    usual = HEAD.split(".")[1]
-    if len(names) > 1 and usual not in names:
+    if len(names) > 1 and HEAD_NAME not in names:
         raise UnusableCheckpointError(f"{path} has {len(names)} heads: {', '.join(names)}")
-    chosen = f"{HEADS}{usual if usual in names else ''.join(names)}."
+    chosen = f"{HEADS}{HEAD_NAME if HEAD_NAME in names else ''.join(names)}."
     kept = {key: value for key, value in weights.items() if not key.startswith(HEADS)}
     head = {key: value for key, value in weights.items() if names and key.startswith(chosen)}
     dense = head.get(f"{chosen}dense.weight")

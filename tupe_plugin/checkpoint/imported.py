@@ -14,7 +14,7 @@ from .contents import check_finite
 from .encoder_checkpoint import check_encoder
 from .errors import UnusableCheckpointError, in_one_line
 from .formats import HUGGING_FACE, HuggingFaceFamily
-from .formats.hugging_face import HEAD
+from .formats.our_names import HEAD, HEAD_NAME
 from .model_folder import CONFIG, folder_of, read_object, read_weights
 from .tokenizer_files import Vocabulary, read_vocabulary_of
 from .write import at_the_beginning
@@ -155,7 +155,7 @@ def _of_fine_tuning(
     """The same of a classifier, or of a regression, which has one output in transformers too."""
     head = {
         "regression_target": classes == 1,
-        "classification_head_name": HEAD.split(".")[1],
+        "classification_head_name": HEAD_NAME,
     }
     return {
         "model": {"_name": ARCH, **options},

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint.encoder_checkpoint import HEADS, EncoderCheckpoint
+from ..checkpoint.encoder_checkpoint import EncoderCheckpoint
+from ..checkpoint.formats.our_names import HEADS
 from ..core.bitfit import parse_roles
 from ..core.encoder_family import BiasTerm
 from ..core.views.tupe import TUPE

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..checkpoint.encoder_checkpoint import HEADS, read_encoder_checkpoint
+from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint
+from ..checkpoint.formats.our_names import HEADS
 from ..checkpoint.whole_file import whole_file
 from ..checkpoint.write import at_the_beginning, write_checkpoint
 from .bitfit_delta import Delta, DeltaError, apply_delta, make_delta

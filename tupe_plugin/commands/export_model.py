@@ -124,7 +124,7 @@ def _classes(data: Path) -> list[str] | None:
 
 
 def _write_tokenizer(model: ExportedModel, vocabulary: Vocabulary, folder: Path) -> None:
-    from ..checkpoint.formats.hugging_face import MASK
+    from ..core.dictionary_symbols import MASK
 
     specials = model.family.specials
     tokenizer = make_tokenizer(model, vocabulary)

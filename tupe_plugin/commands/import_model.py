@@ -41,14 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..checkpoint.imported import import_model
     from ..checkpoint.whole_file import whole_folder
+    from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 
     with whole_folder(args.output) as folder:
         model = import_model(args.source, data=args.output.absolute())
         write_imported(model, folder)
-    options = model.options
+    options, added = model.options, {*FAIRSEQ_SYMBOLS, MASK}
     print(
         f"wrote {args.output}: {model.family.model_type}, {options['encoder_layers']} layers x "
-        f"{options['encoder_embed_dim']}, {len(model.symbols) + 5:,} symbols\n"
+        f"{options['encoder_embed_dim']}, {len(model.symbols) + len(added):,} symbols\n"
         f"data:  preprocess/glue.sh --data-bin {args.output} GLUE_DIR TASK DATA\n"
         f"train: fairseq-train DATA/TASK-bin --user-dir tupe_plugin "
         f"--restore-file {args.output}/{CHECKPOINT} --reset-optimizer --reset-dataloader "

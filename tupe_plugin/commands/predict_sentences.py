@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..checkpoint.formats.our_names import HEADS
 from ..checkpoint.upgraded import read_upgraded
 from ..compat.metric_direction import Metric
 from ..core.class_labels import labels_of
@@ -187,7 +188,7 @@ class Predictor:
                 )
 
     def _check_classes(self, checkpoint: FineTuned) -> None:
-        weight = checkpoint.state["model"].get(f"classification_heads.{self._head}.out_proj.weight")
+        weight = checkpoint.state["model"].get(f"{HEADS}{self._head}.out_proj.weight")
         if weight is None:
             raise PredictionError(
                 f"{checkpoint.path} has no classification head {self._head!r}: it is not fine-tuned"

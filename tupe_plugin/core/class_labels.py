@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .dictionary_symbols import MASK, PADDING
+
 POSITIVE_LABELS = frozenset(
     {"1", "true", "yes", "positive", "acceptable", "entailment", "equivalent", "duplicate"}
 )
 """In any letter case."""
-_NO_LABEL, _PADDING = "<mask>", "madeupword"
 
 
 def labels_of(dictionary: Any) -> list[str]:
     """The classes in fairseq's dictionary of labels, in order, without the symbols it adds."""
     texts = [dictionary[place] for place in range(dictionary.nspecial, len(dictionary))]
-    return [text for text in texts if text != _NO_LABEL and not text.startswith(_PADDING)]
+    return [text for text in texts if text != MASK and not text.startswith(PADDING)]
 
 
 def positive_class(labels: Sequence[str]) -> int | None:

@@ -12,11 +12,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..core.dictionary_symbols import MASK
 from .line_steps import LineStep, UnitFiles, build_line_steps
 
 STEPS, CODES, VOCABULARY, MANIFEST = "cleaning.txt", "bpe.codes", "vocab.txt", "manifest.json"
 GPT2_ENCODER, GPT2_MERGES = "encoder.json", "vocab.bpe"
-MASK = "<mask>"
 _STAND_IN = "</s>"  # a word that no step cuts and no sentence has
 _KEEPS_STAND_INS = "apply_bpe"
 

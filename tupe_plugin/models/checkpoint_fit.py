@@ -9,16 +9,13 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from ..checkpoint.formats import fairseq_roberta, tupe_2021
+from ..checkpoint.formats.our_names import CARRIED, HEADS, LM_HEAD, POOLER
 from ..core.encoder_view import names_of
 from ..core.heads import ClassificationHead
 from ..core.position_scheme import scheme_of
 
 logger = logging.getLogger(__name__)
 
-_HEADS = "classification_heads."
-_LM_HEAD = "encoder.lm_head."
-_POOLER = "pooler."
-_CARRIED = "unused."
 _MORE_POSITIONS = (
     "give --max-positions (in hydra: +model.max_positions) the value of the pre-training"
 )
@@ -95,11 +92,11 @@ def why_not_fit(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | Non
 
 def head_sizes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, int]]:
     """Classes and inner width of each classification head in a checkpoint."""
-    names = sorted({key.split(".")[1] for key in state_dict if key.startswith(_HEADS)})
+    names = sorted({key.split(".")[1] for key in state_dict if key.startswith(HEADS)})
     return {
         name: (
-            len(state_dict[f"{_HEADS}{name}.out_proj.weight"]),
-            len(state_dict[f"{_HEADS}{name}.dense.weight"]),
+            len(state_dict[f"{HEADS}{name}.out_proj.weight"]),
+            len(state_dict[f"{HEADS}{name}.dense.weight"]),
         )
         for name in names
     }
@@ -108,11 +105,11 @@ def head_sizes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, int]]:
 def fit_lm_head(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> None:
     """Fill in the masked-LM head where a checkpoint has none of it, as that of a bare encoder."""
     word_embedding = f"{names_of(own).prefix}embed_tokens.weight"
-    if word_embedding not in state_dict or any(key.startswith(_LM_HEAD) for key in state_dict):
+    if word_embedding not in state_dict or any(key.startswith(LM_HEAD) for key in state_dict):
         return
-    logger.info("%s* is not in the checkpoint: starting fresh", _LM_HEAD)
-    head = {key: value for key, value in own.items() if key.startswith(_LM_HEAD)}
-    state_dict.update(head | {f"{_LM_HEAD}weight": state_dict[word_embedding]})
+    logger.info("%s* is not in the checkpoint: starting fresh", LM_HEAD)
+    head = {key: value for key, value in own.items() if key.startswith(LM_HEAD)}
+    state_dict.update(head | {f"{LM_HEAD}weight": state_dict[word_embedding]})
 
 
 def fit_heads(state_dict: dict[str, Tensor], *, own: nn.ModuleDict) -> None:
@@ -121,9 +118,9 @@ def fit_heads(state_dict: dict[str, Tensor], *, own: nn.ModuleDict) -> None:
     The dense layer of a new one is the checkpoint's pooler, where it was pre-trained: BERT's.
     """
     pooler = {
-        key.removeprefix(_POOLER): state_dict.pop(key)
+        key.removeprefix(POOLER): state_dict.pop(key)
         for key in list(state_dict)
-        if key.startswith((_POOLER, _CARRIED))
+        if key.startswith((POOLER, CARRIED))
     }
     for name, sizes in head_sizes(state_dict).items():
         head = cast("ClassificationHead", own[name]) if name in own else None
@@ -135,12 +132,12 @@ def fit_heads(state_dict: dict[str, Tensor], *, own: nn.ModuleDict) -> None:
                 sizes[0],
                 "no such head" if head is None else f"{head.out_proj.out_features} outputs",
             )
-            for key in [key for key in state_dict if key.startswith(f"{_HEADS}{name}.")]:
+            for key in [key for key in state_dict if key.startswith(f"{HEADS}{name}.")]:
                 del state_dict[key]
     for key, value in own.state_dict().items():
-        if _HEADS + key not in state_dict:
+        if HEADS + key not in state_dict:
             trained = pooler.get(key.partition(".")[2])
             fits = trained is not None and trained.shape == value.shape
             start = "starting from the pooler" if fits else "starting fresh"
-            logger.info("%s%s is not in the checkpoint: %s", _HEADS, key, start)
-            state_dict[_HEADS + key] = cast("Tensor", trained) if fits else value
+            logger.info("%s%s is not in the checkpoint: %s", HEADS, key, start)
+            state_dict[HEADS + key] = cast("Tensor", trained) if fits else value

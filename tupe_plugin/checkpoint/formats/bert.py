@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .hugging_face import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER, HuggingFaceFamily
+from .hugging_face import HuggingFaceFamily
 from .key_table import KeyTable
+from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
 
 
 def bert_layers(prefix: str) -> tuple[tuple[str, str], ...]:

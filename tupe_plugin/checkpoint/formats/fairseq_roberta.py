@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ...core.views.fairseq_transformer import FAIRSEQ_TRANSFORMER
-from .hugging_face import ENCODER, LM_HEAD
 from .key_table import KeyTable
+from .our_names import ENCODER, HEADS, LM_HEAD
 
 _LAYER = f"{ENCODER}layers.#."
 _SAME = (
@@ -44,7 +44,6 @@ OPTIONS = {
     "encoder_normalize_before": False,
 }
 """Of `--arch tupe_*` for the same model."""
-_HEADS = "classification_heads."
 
 
 def is_roberta(state: Mapping[str, object]) -> bool:
@@ -82,5 +81,5 @@ def to_ours(state: Mapping[str, Tensor], path: object) -> dict[str, Tensor]:
         for key, value in todays_names(state).items()
         if key.rpartition(".")[2] not in not_read
     }
-    heads = {key: today.pop(key) for key in list(today) if key.startswith(_HEADS)}
+    heads = {key: today.pop(key) for key in list(today) if key.startswith(HEADS)}
     return KEYS.to_ours(today, path) | heads

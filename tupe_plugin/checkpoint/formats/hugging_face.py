@@ -18,18 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK, PADDING
 from ..errors import UnusableCheckpointError
 from .key_table import KeyTable
-
-ENCODER = "encoder.sentence_encoder."
-LM_HEAD = "encoder.lm_head."
-HEAD = "classification_heads.sentence_classification_head."
-POOLER = "pooler."
-CARRIED = "unused."
-"""What fairseq has no use for; it stays in the file, so that an export has it again."""
-
-FAIRSEQ_SYMBOLS = ("<s>", "<pad>", "</s>", "<unk>")
-MASK = "<mask>"
+from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
 
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new"}
 """fairseq's name -> theirs."""
@@ -225,7 +217,7 @@ class HuggingFaceFamily:
         missing = [token for token in self.specials.values() if token not in ids]
         if missing:
             raise UnusableCheckpointError(f"{path}: the tokenizer has no {missing[0]}")
-        made_up = (f"madeupword{number:04d}" for number in itertools.count())
+        made_up = (f"{PADDING}{number:04d}" for number in itertools.count())
         free = (name for name in made_up if name not in ids)
         named = [*tokens, *itertools.islice(free, rows - len(tokens))]
         special = {ids[token] for token in self.specials.values()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .hugging_face import CARRIED, ENCODER, HuggingFaceFamily
+from .hugging_face import HuggingFaceFamily
 from .key_table import KeyTable
+from .our_names import CARRIED, ENCODER
 from .roberta import ROBERTA_HEADS
 
 _LAYER, _OURS = "mpnet.encoder.layer.#.", f"{ENCODER}layers.#."

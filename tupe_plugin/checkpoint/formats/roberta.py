@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .bert import bert_layers
-from .hugging_face import CARRIED, HEAD, LM_HEAD, HuggingFaceFamily
+from .hugging_face import HuggingFaceFamily
 from .key_table import KeyTable
+from .our_names import CARRIED, HEAD, LM_HEAD
 
 ROBERTA_HEADS = (
     ("lm_head.dense.*", f"{LM_HEAD}dense.*"),

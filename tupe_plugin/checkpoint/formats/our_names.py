@@ -1,0 +1,11 @@
+"""How parameters begin in a checkpoint of `--arch tupe_*`."""
+
+ENCODER = "encoder.sentence_encoder."
+LM_HEAD = "encoder.lm_head."
+HEADS = "classification_heads."
+HEAD_NAME = "sentence_classification_head"
+"""Of the head that fairseq's sentence prediction makes, unless it is told another name."""
+HEAD = f"{HEADS}{HEAD_NAME}."
+POOLER = "pooler."
+CARRIED = "unused."
+"""What fairseq has no use for; it stays in the file, so that an export has it again."""
