@@ -18,11 +18,10 @@ from .checkpoint.upgraded import read_upgraded
 from .commands.model_on_data import build_model, set_up_task
 from .commands.predict_runs import CHECKPOINTS
 from .commands.predict_sentences import FineTuned, Predictor, is_fine_tuned
+from .data.dictionary_file import NAME, OF_SENTENCES, dictionary_in, symbols_in
 from .data.treatment import CODES, STEPS, VOCABULARY, TextTreatment, read_treatment
 
-_DICTIONARY = Path("dict.txt")
 _LM_HEAD = "lm_head."  # whatever stands before it: older checkpoints have other names
-_OF_SENTENCES = Path("input0") / _DICTIONARY
 _GIVE_DATA = "(in Python data=, on the command line --data)"
 
 
@@ -84,7 +83,7 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
         if not data.is_dir():
             raise LoadError(f"no such folder of data: {data}")
         places.insert(0, data)
-    folder = _folder_of_dictionary(_OF_SENTENCES if fine_tuned else _DICTIONARY, places, checkpoint)
+    folder = _folder_of_dictionary(OF_SENTENCES if fine_tuned else NAME, places, checkpoint)
     treatment = _treatment([*([data] if data else []), folder, *places], folder, checkpoint)
     if fine_tuned:
         predictor = Predictor(FineTuned(checkpoint, state), folder, device=device, half=half)
@@ -113,7 +112,7 @@ def _checkpoint_at(path: Path) -> Path:
     return path
 
 
-def _folder_of_dictionary(wanted: Path, places: Sequence[Path], checkpoint: Path) -> Path:
+def _folder_of_dictionary(wanted: Path | str, places: Sequence[Path], checkpoint: Path) -> Path:
     for place in places:
         if (place / wanted).is_file():
             return place
@@ -128,7 +127,8 @@ def _treatment(places: Sequence[Path], folder: Path, checkpoint: Path) -> TextTr
         treatment = read_treatment(place)
         if treatment is None:
             continue
-        other, own = _dictionary_in(place), _dictionary_in(folder)
+        other, own = dictionary_in(place), dictionary_in(folder)
+        assert own is not None
         if other is not None and other != own and _symbols(other) != _symbols(own):
             raise LoadError(
                 f"{other} is another dictionary than {own}: the units of {place} are not those "
@@ -142,13 +142,5 @@ def _treatment(places: Sequence[Path], folder: Path, checkpoint: Path) -> TextTr
     )
 
 
-def _dictionary_in(folder: Path) -> Path | None:
-    paths = (folder / _OF_SENTENCES, folder / _DICTIONARY)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _symbols(dictionary: Path | None) -> list[str]:
-    if dictionary is None:
-        return []
-    lines = dictionary.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.rsplit(" ", 1)[0] for line in lines]
+def _symbols(dictionary: Path) -> list[str]:
+    return symbols_in(dictionary, errors="replace")  # fairseq names the damage, when it reads it

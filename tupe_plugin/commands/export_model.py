@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint.errors import UnusableCheckpointError
+from ..core.class_labels import classes_among
+from ..data.dictionary_file import dictionary_in, symbols_in
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -65,11 +67,13 @@ def run(args: argparse.Namespace) -> int:
     from ..checkpoint.exported import export_model
     from ..checkpoint.read import read_lazily
     from ..checkpoint.settings import settings_of
+    from ..checkpoint.tokenizer_files import read_units
     from ..checkpoint.whole_file import whole_folder
 
     named = settings_of(read_lazily(args.checkpoint), "task").get("data")
     data = args.data or Path(str(named or args.checkpoint.parent))
-    vocabulary = _vocabulary(data)
+    # Its order is that of the model from which the checkpoint was imported, if any.
+    vocabulary = read_units(data)
     units = _units(data, vocabulary)
     model = export_model(
         args.checkpoint, vocabulary=vocabulary, units=units, classes=_classes(data)
@@ -91,24 +95,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _vocabulary(data: Path) -> Vocabulary | None:
-    """What text is cut into; its order is that of the model from which it was imported, if any."""
-    from ..checkpoint.tokenizer_files import read_units
-
-    return read_units(data)
-
-
 def _units(data: Path, vocabulary: Vocabulary | None) -> list[str]:
     from ..checkpoint.tokenizer_files import gpt2_encoder
 
-    places = (data / "dict.txt", data / "input0" / "dict.txt")
-    path = next((place for place in places if place.is_file()), None)
+    path = dictionary_in(data)
     if path is None:
         raise UnusableCheckpointError(
             f"{data} has no dict.txt: give --data the data that the checkpoint was trained on"
         )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    units = [line.rsplit(" ", 1)[0] for line in lines]
+    units = symbols_in(path)
     if vocabulary is None or vocabulary.merges is None:
         return units
     names = {str(number): unit for unit, number in gpt2_encoder(vocabulary.merges).items()}
@@ -119,8 +114,7 @@ def _classes(data: Path) -> list[str] | None:
     path = data / "label" / "dict.txt"
     if not path.is_file():
         return None
-    names = [line.rsplit(" ", 1)[0] for line in path.read_text(encoding="utf-8").splitlines()]
-    return [name for name in names if not name.startswith("madeupword")]  # fairseq's padding
+    return classes_among(symbols_in(path))
 
 
 def _write_tokenizer(model: ExportedModel, vocabulary: Vocabulary, folder: Path) -> None:

@@ -18,8 +18,12 @@ POSITIVE_LABELS = frozenset(
 
 def labels_of(dictionary: Any) -> list[str]:
     """The classes in fairseq's dictionary of labels, in order, without the symbols it adds."""
-    texts = [dictionary[place] for place in range(dictionary.nspecial, len(dictionary))]
-    return [text for text in texts if text != MASK and not text.startswith(PADDING)]
+    return classes_among([dictionary[n] for n in range(dictionary.nspecial, len(dictionary))])
+
+
+def classes_among(symbols: Sequence[str]) -> list[str]:
+    """The same of the symbols that its file lists."""
+    return [text for text in symbols if text != MASK and not text.startswith(PADDING)]
 
 
 def positive_class(labels: Sequence[str]) -> int | None:
