@@ -11,10 +11,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from .data_on_disk import INPUT_FOLDER, Split, splits, why_unreadable
+from .data_on_disk import HEADER, INPUT_FOLDER, Split, header_of, splits, why_unreadable
 from .refused_job import RefusedJobError
 
-MAGIC, HEADER, ROW = b"MMIDIDX\0\0", 26, 12  # fairseq's mmap format; bytes
+MAGIC, ROW = b"MMIDIDX\0\0", 12  # fairseq's mmap format; bytes of a row in the index
 LOOKED_AT = 1 << 27  # numbers at the beginning of a text, and at its end
 
 
@@ -54,16 +54,16 @@ def problem_of_index(index: str) -> str | None:
     from fairseq.data.indexed_dataset import _code_to_dtype
 
     with open(index, "rb") as file:
-        header = file.read(HEADER)
-    if not MAGIC.startswith(header[:8]):  # all that fairseq looks at
-        return None
-    if len(header) < HEADER:
+        if not MAGIC.startswith(file.read(8)):  # all that fairseq looks at
+            return None
+    try:
+        header = header_of(index)
+    except struct.error:
         return "is cut off"
-    magic, version, code, rows = struct.unpack("<9sQBQ", header)
-    if magic != MAGIC or version != 1 or code not in _code_to_dtype:
+    if header.magic != MAGIC or header.version != 1 or header.dtype not in _code_to_dtype:
         return "is damaged"
-    if os.path.getsize(index) != HEADER + ROW * rows:
-        return f"is cut off or damaged: it should have {rows:,} rows"
+    if os.path.getsize(index) != HEADER.size + ROW * header.rows:
+        return f"is cut off or damaged: it should have {header.rows:,} rows"
     return None
 
 
@@ -87,12 +87,12 @@ def _check_whole(split: Split, prefix: str, words: int | None) -> None:
     problem = problem_of_index(index)
     if problem is not None:
         raise refuse(index, problem)
-    with open(index, "rb") as file:
-        _, _, code, rows = struct.unpack("<9sQBQ", file.read(HEADER))
+    _, _, code, rows = header_of(index)
     if rows == 0:
         return
-    sizes = np.memmap(index, np.int32, "r", offset=HEADER, shape=rows)
-    places = np.memmap(index, np.int64, "r", offset=HEADER + 4 * rows, shape=rows)
+    start = HEADER.size
+    sizes = np.memmap(index, np.int32, "r", offset=start, shape=rows)
+    places = np.memmap(index, np.int64, "r", offset=start + 4 * rows, shape=rows)
     kind = np.dtype(_code_to_dtype[code])
     ends = np.cumsum(sizes, dtype=np.int64) * kind.itemsize
     if sizes.min() < 0 or not np.array_equal(places[1:], ends[:-1]) or places[0] != 0:

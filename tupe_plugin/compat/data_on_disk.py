@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .checkpoint_package import core_module
 from .refused_job import RefusedJobError
 
+HEADER = struct.Struct("<9sQBQ")  # of an index in fairseq's mmap format
 LARGEST = (2 - 2**-23) * 2.0**127  # in float32
 INPUT_FOLDER = {"masked_lm": "", "sentence_prediction": "input0"}  # in the folder of the data
 
@@ -180,15 +181,30 @@ def why_unreadable(prefix: str) -> str | None:
     return f"no {prefix}.{lacks[0]}; {folder} has {', '.join(there) or 'no data'}"
 
 
+class IndexHeader(NamedTuple):
+    """The beginning of an index in fairseq's mmap format."""
+
+    magic: bytes
+    version: int
+    dtype: int  # a code of fairseq's
+    rows: int
+
+
+def header_of(index: str) -> IndexHeader:
+    """Of an index in that format.
+
+    Raises:
+        struct.error: it is cut off.
+    """
+    with open(index, "rb") as file:
+        return IndexHeader(*HEADER.unpack(file.read(HEADER.size)))
+
+
 def _num_rows(prefix: str) -> int | None:
     """From the index file's header; None where it is of an older kind."""
     from fairseq.data.indexed_dataset import infer_dataset_impl
 
-    if infer_dataset_impl(prefix) != "mmap":
-        return None
-    with open(f"{prefix}.idx", "rb") as file:
-        _magic, _version, _dtype, rows = struct.unpack("<9sQBQ", file.read(26))
-    return int(rows)
+    return header_of(f"{prefix}.idx").rows if infer_dataset_impl(prefix) == "mmap" else None
 
 
 def _check_as_many(split: Split, what: str, count: int | None) -> None:

@@ -28,7 +28,7 @@ def name_a_damaged_dictionary(dictionary: Any) -> None:
             original(self, f)
         except OSError:
             raise
-        except Exception as error:
+        except Exception as error:  # of fairseq's own three kinds, one is a bare Exception
             if not isinstance(f, str):  # fairseq calls the function again with the open file
                 raise
             reason = " ".join(str(error).split())
