@@ -20,6 +20,7 @@ from tests.conftest import REFERENCE_DATA
 from tests.reference_files import read
 from tests.references.relative_position import bucket
 from tupe_plugin.checkpoint.formats import tupe_2021
+from tupe_plugin.checkpoint.settings import BEFORE_THERE_WERE_OPTIONS
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
@@ -144,6 +145,12 @@ def test_fairseq_builds_the_configured_model() -> None:
     model = models.build_model(cfg.model, task)
     assert isinstance(model, TupeModel)
     assert model.state_dict().keys() == small("--rel-pos").state_dict().keys()
+
+
+def test_what_an_older_checkpoint_was_is_the_default_of_each_option() -> None:
+    """Where no fairseq model is made, as for an export or a picture of the positions."""
+    defaults = {name: getattr(TupeConfig, name) for name in BEFORE_THERE_WERE_OPTIONS}
+    assert defaults == BEFORE_THERE_WERE_OPTIONS
 
 
 def test_the_settings_of_an_older_checkpoint_are_completed_with_defaults() -> None:

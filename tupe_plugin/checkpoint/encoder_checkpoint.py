@@ -20,7 +20,7 @@ from .buildable import LARGEST
 from .errors import UnusableCheckpointError, in_one_line
 from .formats import fairseq_roberta, tupe_2021
 from .read import read_checkpoint
-from .settings import SIZES, settings_of
+from .settings import BEFORE_THERE_WERE_OPTIONS, SIZES, settings_of
 
 _LM_HEAD = ".lm_head.weight"
 
@@ -142,17 +142,16 @@ def without_unused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def chosen_positions(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a tupe model's settings say of positions, as keyword arguments of the encoder.
 
-    Older checkpoints lack some, and have what is the default now.
-
     Raises:
         ValueError: there is no such position scheme.
     """
+    settings = {**BEFORE_THERE_WERE_OPTIONS, **settings}
     return {
         "scheme": scheme_of(settings),
-        "num_bins": settings.get("rel_pos_bins", 32),
-        "max_distance": settings.get("max_rel_pos", 128),
-        "position_offset": settings.get("position_offset", 0),
-        "layer_norm": partial(nn.LayerNorm, eps=settings.get("layer_norm_eps", 1e-5)),
+        "num_bins": settings["rel_pos_bins"],
+        "max_distance": settings["max_rel_pos"],
+        "position_offset": settings["position_offset"],
+        "layer_norm": partial(nn.LayerNorm, eps=settings["layer_norm_eps"]),
     }
 
 
@@ -199,7 +198,7 @@ def _check_shapes(checkpoint: EncoderCheckpoint) -> None:
 
 def _shapes(checkpoint: EncoderCheckpoint) -> dict[str, torch.Size]:
     """Of a tupe encoder's state, by the settings."""
-    settings = checkpoint.model
+    settings = {**BEFORE_THERE_WERE_OPTIONS, **checkpoint.model}
     try:
         with torch.device("meta"):
             skeleton = TupeEncoder(
@@ -211,10 +210,10 @@ def _shapes(checkpoint: EncoderCheckpoint) -> dict[str, torch.Size]:
                 num_heads=settings["encoder_attention_heads"],
                 max_positions=settings["max_positions"],
                 **chosen_positions(settings),
-                num_segments=settings.get("num_segments", 0),
+                num_segments=settings["num_segments"],
                 separator_idx=0,
-                embedding_normalize=settings.get("embedding_normalize", False),
-                normalize_before=settings.get("encoder_normalize_before", False),
+                embedding_normalize=settings["embedding_normalize"],
+                normalize_before=settings["encoder_normalize_before"],
             )
     except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UnusableCheckpointError(

@@ -26,19 +26,8 @@ from .encoder_checkpoint import EncoderCheckpoint, read_encoder_checkpoint
 from .errors import UnusableCheckpointError
 from .formats import HUGGING_FACE, HuggingFaceFamily, fairseq_roberta
 from .formats.our_names import ENCODER, HEAD, HEAD_NAME, HEADS
+from .settings import BEFORE_THERE_WERE_OPTIONS
 from .tokenizer_files import Vocabulary
-
-_BEFORE_THERE_WERE_OPTIONS = {
-    "position_offset": 0,
-    "num_segments": 0,
-    "layer_norm_eps": 1e-5,
-    "pooler_input_dropout": 0.0,
-    "pooler_activation_fn": "tanh",
-    "embedding_normalize": False,
-    "encoder_normalize_before": False,
-    "rel_pos_bins": 32,
-    "max_rel_pos": 128,
-}
 
 
 @dataclass(frozen=True)
@@ -92,7 +81,7 @@ def export_model(
 
 def _of_tupe(checkpoint: EncoderCheckpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Parameters and options, as of `--arch tupe_*`."""
-    settings = {**_BEFORE_THERE_WERE_OPTIONS, **checkpoint.model}
+    settings = {**BEFORE_THERE_WERE_OPTIONS, **checkpoint.model}
     weights = dict(checkpoint.weights)
     if checkpoint.names.family is not TUPE:
         if not fairseq_roberta.is_roberta(weights):

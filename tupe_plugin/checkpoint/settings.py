@@ -14,6 +14,19 @@ from typing import Any
 SIZES = ("encoder_layers", "encoder_embed_dim", "encoder_attention_heads", "max_positions")
 """Of a model; a task may have an option of such a name too."""
 
+BEFORE_THERE_WERE_OPTIONS: Mapping[str, Any] = {
+    "position_offset": 0,
+    "num_segments": 0,
+    "layer_norm_eps": 1e-5,
+    "pooler_input_dropout": 0.0,
+    "pooler_activation_fn": "tanh",
+    "embedding_normalize": False,
+    "encoder_normalize_before": False,
+    "rel_pos_bins": 32,
+    "max_rel_pos": 128,
+}
+"""What a tupe model was whose settings lack an option; the options' defaults."""
+
 
 def settings_of(state: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Of the model, the task, the criterion ...; of all parts where only `args` is there.
