@@ -199,12 +199,13 @@ def test_noise_grows_with_the_learning_rate(method, given, growths, monkeypatch)
     told = scheduler("polynomial_decay", warmup_updates=4)
     criterion = adversarial(method=method, warmup_updates=given)
     still = adversarial(method=method, epsilon=0.0)
+    model = small.model()
     for updates, growth in enumerate(growths):
         losses = []
         for made in (criterion, still):
             torch.manual_seed(3)
             made.before_update(updates, told)
-            losses.append(made(small.model(), small.sentences())[0].item())
+            losses.append(made(model, small.sentences())[0].item())
         assert seen[-2] == growth
         assert (losses[0] == pytest.approx(losses[1], rel=1e-9)) == (growth == 0)
 
