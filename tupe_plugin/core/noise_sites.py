@@ -78,11 +78,12 @@ class WordNoise:
         words = _words(tokens, self._padding_idx).unsqueeze(-1)
         allowed = words.expand(-1, -1, self._embedding.embedding_dim)
         weight = self._embedding.weight.detach()
-        embedded = weight[tokens].to(_wide(weight))
-        epsilon, rounding = torch.finfo(compute_dtype(weight)).eps, None
-        if epsilon > torch.finfo(torch.float32).eps:
-            rounding = epsilon * rms_entry(embedded, words)
-        unit = None if self._unit is None else self._unit(embedded, words)
+        epsilon, rounding, unit = torch.finfo(compute_dtype(weight)).eps, None, None
+        is_narrow = epsilon > torch.finfo(torch.float32).eps
+        if is_narrow or self._unit is not None:
+            embedded = weight[tokens].to(_wide(weight))
+            rounding = epsilon * rms_entry(embedded, words) if is_narrow else None
+            unit = None if self._unit is None else self._unit(embedded, words)
         return NoiseSpace((allowed,), _wide(weight), rounding, unit)
 
     @contextmanager

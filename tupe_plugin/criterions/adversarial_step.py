@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..core.adversarial_loss import adversarial_loss
-from ..core.adversarial_methods import make_adversary
+from ..core.adversarial_methods import METHODS, SENTENCE, make_adversary
 from ..core.bounds import flag
 from ..core.divergence import Divergence
 from ..core.learning_rate import warmup_share
@@ -73,7 +73,8 @@ class AdversarialStep:
 
     def _lost_to_rounding(self, dtype: torch.dtype) -> str:
         """Noise spread over a sentence's words may be below a half-precision model's rounding."""
-        spread_thin = "site" not in self._settings and self._settings["norm"] == "l2"
+        of_sentence = METHODS[self._method].first_axis == SENTENCE
+        spread_thin = of_sentence and self._settings["norm"] == "l2"
         entry = self._settings["epsilon"] / WORDS**0.5
         if not spread_thin or self._settings["unit"] == "absolute":
             return ""
