@@ -12,7 +12,6 @@ of `make bench`.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 import statistics
@@ -30,6 +29,8 @@ from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
+from preprocess.filters.read_glue import read_table
+from preprocess.filters.write_examples import MalformedTableError
 from tupe_plugin import adversarial_loss, make_adversary, make_noise_site
 from tupe_plugin.commands.glue_tasks import load_task
 from tupe_plugin.core.adversarial_methods import METHODS, settings_of
@@ -42,6 +43,7 @@ from tupe_plugin.whole_set_metrics import BINARY, whole_set_metrics
 
 sys.path.insert(0, str(ROOT / "examples" / "huggingface"))
 from sentence_classification import minilm_folder
+from strategies import setting
 
 METRICS = {"CoLA": "mcc", "SST-2": "accuracy", "MRPC": "accuracy"}
 WARMUP = 0.1  # of all updates
@@ -51,13 +53,12 @@ def rows(folder: Path, task_name: str, split: str) -> list[tuple[list[str], int]
     """Texts and the number of the label of each row."""
     task = load_task(task_name)
     file = next(f for f in task.files if f.split == split)
-    with file.find(folder / task_name).open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(reader) if file.header else []
-        *texts, label = (
-            header.index(c) if isinstance(c, str) else c for c in (*file.inputs, file.label)
-        )
-        return [([row[c] for c in texts], task.labels.index(row[label])) for row in reader]
+    found = []
+    for row in read_table(file.find(folder / task_name), file, task):
+        if isinstance(row, MalformedTableError):
+            raise row
+        found.append(([*row.inputs], task.labels.index(str(row.label))))
+    return found
 
 
 def batches(
@@ -184,14 +185,6 @@ def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "epochs": args.epochs,
             "lr": args.lr,
         }
-
-
-def setting(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def table(path: Path) -> str:
