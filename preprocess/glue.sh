@@ -9,7 +9,7 @@ usage: preprocess/glue.sh [options] GLUE_DIR TASK OUT_DIR
 
 Makes OUT_DIR/TASK-bin with input0, input1 (pairs), label and index (names of test rows), from
 GLUE_DIR/TASK/*.tsv, with the text treatment of pretrain.sh. TASK: CoLA, SST-2, MRPC, STS-B, QQP,
-MNLI, QNLI, RTE, WNLI (tupe_plugin/commands/glue_tasks.toml), or ALL that are there. Interrupted,
+MNLI, QNLI, RTE, WNLI (tupe_plugin/data/glue_tasks.toml), or ALL that are there. Interrupted,
 run the same command again: it goes on. Splits: train, valid, test; MNLI's mismatched sets are valid1
 and test1, the diagnostic set (AX) is MNLI's test2.
   --check                 compare columns and row counts with the official files; makes nothing

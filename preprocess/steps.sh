@@ -134,7 +134,7 @@ start_steps() {
   fi
   record=$versions$'\n'$(
     cd "$root/preprocess"
-    sha256 ./*.sh filters/*.py ../tupe_plugin/data/{*.py,*/*.py,*/*.txt} ../tupe_plugin/commands/glue_tasks.*
+    sha256 ./*.sh filters/*.py ../tupe_plugin/data/{*.py,*.toml,*/*.py,*/*.txt}
   )
   input_hashes=""
   [ $# -eq 0 ] || input_hashes=$(sha256 "$@")

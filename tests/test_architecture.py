@@ -152,6 +152,15 @@ def test_data_knows_of_no_model(path: Path) -> None:
     assert [name for name in ours if not name.startswith(allowed)] == []
 
 
+def test_commands_are_imported_by_nobody_but_the_program() -> None:
+    """What Python users call too does not stand on the command line."""
+    for path in python_files(PACKAGE):
+        if path.is_relative_to(PACKAGE / "commands") or path == PACKAGE / "__main__.py":
+            continue
+        names = [n for n in imported_modules(path) if n.startswith("tupe_plugin.commands")]
+        assert not names, f"{relative(path)} imports {names}"
+
+
 @pytest.mark.parametrize("path", python_files(ROOT / "tests" / "references"), ids=lambda p: p.name)
 def test_references_never_import_what_they_are_held_against(path: Path) -> None:
     assert [name for name in imported_modules(path) if name.startswith("tupe_plugin")] == []

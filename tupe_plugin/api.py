@@ -21,14 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .commands.glue_tasks import load_tasks
-from .commands.predict_runs import task_of_data
-from .commands.predict_sentences import Predictor
 from .core.bounds import BATCH_SIZE, Whole
 from .core.dictionary_symbols import MASK
-from .loaded_model import LoadedModel, load
+from .data.glue_tasks import load_tasks, task_of_data
+from .inference.loaded_model import LoadedModel, load
+from .inference.predictor import Predictor
+from .inference.text_rows import Row, RowEncoder, RowError, TextError, checked_rows
 from .registration import require_fairseq, use_with_fairseq
-from .text_rows import Row, RowEncoder, RowError, TextError, checked_rows
 
 
 class Prediction(NamedTuple):

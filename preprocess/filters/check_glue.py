@@ -15,7 +15,7 @@ from pathlib import Path
 from preprocess.filters.open_text import UnreadableTextError
 from preprocess.filters.read_glue import read_table
 from preprocess.filters.write_examples import MalformedTableError
-from tupe_plugin.commands.glue_tasks import (
+from tupe_plugin.data.glue_tasks import (
     GlueFile,
     GlueTask,
     UnknownTaskError,

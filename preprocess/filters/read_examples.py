@@ -25,7 +25,7 @@ from preprocess.filters.write_examples import (
     write_label_dictionary,
     write_split,
 )
-from tupe_plugin.commands.glue_tasks import finite_number
+from tupe_plugin.data.glue_tasks import finite_number
 
 FILE_NAMES = {  # format -> split -> names that are looked for
     "tsv": {

@@ -24,7 +24,7 @@ from preprocess.filters.write_examples import (
     write_label_dictionary,
     write_split,
 )
-from tupe_plugin.commands.glue_tasks import (
+from tupe_plugin.data.glue_tasks import (
     GlueFile,
     GlueTask,
     UnknownTaskError,

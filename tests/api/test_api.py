@@ -13,8 +13,8 @@ import torch
 from fairseq import models
 
 from tupe_plugin import TupeModel
-from tupe_plugin.commands.model_on_data import load_split
-from tupe_plugin.commands.predict_sentences import Predictor, read_fine_tuned
+from tupe_plugin.inference.model_on_data import load_split
+from tupe_plugin.inference.predictor import Predictor, read_fine_tuned
 
 from .trained_models import (
     LABELS,

@@ -9,7 +9,7 @@ import pytest
 
 from tupe_plugin.commands import predict_runs
 from tupe_plugin.commands.predict_runs import PredictionRun, find_runs
-from tupe_plugin.commands.predict_sentences import FineTuned, PredictionError
+from tupe_plugin.inference.predictor import FineTuned, PredictionError
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.end_to_end.training_jobs import differences
-from tupe_plugin.commands.glue_tasks import load_tasks
+from tupe_plugin.data.glue_tasks import load_tasks
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.api.trained_models import fine_tuned, pre_trained, write_corpus, write_task
 from tests.checkpoint.huggingface_models import save_model
-from tupe_plugin.commands.glue_tasks import load_tasks
+from tupe_plugin.data.glue_tasks import load_tasks
 
 REPLACED = {  # (program, option) -> the value in place of the documented one
     ("fairseq-train", "--max-epoch"): "1",

@@ -22,7 +22,7 @@ import pytest
 from preprocess.filters.read_glue import read_table
 from preprocess.filters.write_examples import Example
 from tests.forked_commands import python_with_forked_preprocessing
-from tupe_plugin.commands.glue_tasks import load_task
+from tupe_plugin.data.glue_tasks import load_task
 from tupe_plugin.data.treatment import read_treatment
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from .text_rows import (
+from .text_files import (
     JSON_LINES,
     add_text_arguments,
     json_lines,
-    loaded_model,
+    model_of,
     read_rows,
     write_lines,
 )
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if by_token and args.format != JSON_LINES:
         raise ValueError(f"--pooling {BY_TOKEN} needs --format {JSON_LINES}")
     rows = read_rows(args.text)
-    with loaded_model(args.model, args) as model:
+    with model_of(args.model, args) as model:
         pooling = None if by_token else args.pooling
         features = model.encode(rows, pooling=pooling, batch_size=args.batch_size)
         tokens = model.tokens(rows) if by_token else []

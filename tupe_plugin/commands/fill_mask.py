@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from ..core.bounds import COUNT
-from .text_rows import TSV, add_text_arguments, json_lines, loaded_model, read_rows, write_lines
+from .text_files import TSV, add_text_arguments, json_lines, model_of, read_rows, write_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     rows = read_rows(args.text)
-    with loaded_model(args.model, args) as model:
+    with model_of(args.model, args) as model:
         fillings = model.fill_mask(rows, top=args.top, batch_size=args.batch_size)
     if args.format == TSV:
         lines = [

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint.whole_file import whole_file
-from .glue_tasks import GlueFile, GlueTask, load_tasks
+from ..data.glue_tasks import GlueFile, GlueTask, load_tasks
 
 HEADER = "index\tprediction"
 HIGHEST_SCORE = 5.0  # of STS-B; the lowest is 0

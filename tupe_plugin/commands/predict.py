@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ..checkpoint.whole_file import whole_file
 from ..core.bounds import BATCH_SIZE
+from ..data.glue_tasks import GlueTask, load_tasks
 from .glue_submission import (
     Submission,
     SubmissionError,
@@ -30,12 +31,11 @@ from .glue_submission import (
     read_submissions,
     write_zip,
 )
-from .glue_tasks import GlueTask, load_tasks
-from .text_rows import TEXT_HELP, add_format_argument
+from .text_files import TEXT_HELP, add_format_argument
 
 if TYPE_CHECKING:
+    from ..inference.predictor import Predictor, Scores
     from .predict_runs import PredictionRun
-    from .predict_sentences import Predictor, Scores
 
 SUBMISSIONS = "submission"
 
@@ -133,8 +133,8 @@ def _wrong_arguments(args: argparse.Namespace) -> str | None:
 def _predict_all(args: argparse.Namespace) -> None:
     import torch
 
+    from ..inference.predictor import PredictionError, Predictor, list_splits, read_fine_tuned
     from .predict_runs import find_runs
-    from .predict_sentences import PredictionError, Predictor, list_splits, read_fine_tuned
 
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     runs = find_runs(args.runs, data=args.data)
@@ -166,7 +166,7 @@ def _predict_all(args: argparse.Namespace) -> None:
 
 
 def _chosen_splits(wanted: str, there: Sequence[str], run: PredictionRun) -> list[str]:
-    from .predict_sentences import PredictionError
+    from ..inference.predictor import PredictionError
 
     chosen = [split for split in wanted.split(",") if split] or list(there)
     missing = [split for split in chosen if split not in there]
@@ -182,7 +182,7 @@ def _chosen_splits(wanted: str, there: Sequence[str], run: PredictionRun) -> lis
 def _check_complete(
     args: argparse.Namespace, runs: Iterable[PredictionRun], splits: dict[str, list[str]]
 ) -> None:
-    from .predict_sentences import PredictionError
+    from ..inference.predictor import PredictionError
 
     coming = set(read_submissions(args.output / SUBMISSIONS))
     for one in runs:

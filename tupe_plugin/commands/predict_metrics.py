@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..core.class_labels import positive_class
+from ..inference.predictor import Scores
 from ..whole_set_metrics import what_is_scored, whole_set_metrics
-from .predict_sentences import Scores
 
 
 def dev_metrics(scores: Scores, labels: tuple[str, ...]) -> dict[str, float]:

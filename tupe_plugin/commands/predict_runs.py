@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..compat.metric_direction import Metric
-from .predict_sentences import FineTuned, OtherTaskError, PredictionError, read_fine_tuned
-
-CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
-_BIN = "-bin"  # how preprocess/glue.sh ends the name of a folder of data
-
-
-def task_of_data(folder: Path) -> str:
-    """The name of the task that a folder of data is of."""
-    return folder.name.removesuffix(_BIN)
+from ..data.glue_tasks import data_of_task, task_of_data
+from ..inference.predictor import (
+    CHECKPOINTS,
+    FineTuned,
+    OtherTaskError,
+    PredictionError,
+    read_fine_tuned,
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _candidate(checkpoint: FineTuned, task: str | None, data: Path | None) -> _C
         raise PredictionError(f"{checkpoint.path}: name its task with TASK=RUN")
     folder = checkpoint.data
     if data is not None:
-        folder = data if (data / "input0").is_dir() else data / f"{task}{_BIN}"
+        folder = data if (data / "input0").is_dir() else data_of_task(data, task)
     if not (folder / "input0").is_dir():
         where = "was trained on" if data is None else "of --data"
         raise PredictionError(

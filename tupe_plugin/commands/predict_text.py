@@ -10,15 +10,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .predict_sentences import Scores
+from ..inference.predictor import Scores
 from .prediction_table import predictions_of, table_lines
-from .text_rows import TSV, json_lines, loaded_model, read_rows, write_lines
+from .text_files import TSV, json_lines, model_of, read_rows, write_lines
 
 
 def predict_text(args: argparse.Namespace) -> None:
     """Write the predictions of `args.text` by the one model in `args.runs`."""
     rows = read_rows(args.text)
-    with loaded_model(Path(args.runs[0]), args) as model:
+    with model_of(Path(args.runs[0]), args) as model:
         scores, labels = Scores(model.scores(rows, batch_size=args.batch_size), None), model.labels
     predictions = predictions_of(scores, labels)
     if args.format == TSV:

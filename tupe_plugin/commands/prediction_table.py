@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .predict_sentences import Scores
+from ..inference.predictor import Scores
 
 
 def predictions_of(scores: Scores, labels: Sequence[str], scale: float = 1.0) -> list[str | float]:

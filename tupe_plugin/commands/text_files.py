@@ -60,12 +60,12 @@ def add_format_argument(parser: argparse.ArgumentParser, *, tsv: str, json_line:
 
 
 @contextmanager
-def loaded_model(path: Path, args: argparse.Namespace) -> Iterator[TupeModel]:
+def model_of(path: Path, args: argparse.Namespace) -> Iterator[TupeModel]:
     """The model that the arguments name; what it refuses of a row is said of the file's line."""
     import torch
 
     from ..api import TupeModel
-    from ..text_rows import RowError, TextError
+    from ..inference.text_rows import RowError, TextError
 
     device = "cpu" if args.cpu else None
     try:

@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 
-from .checkpoint.file_kind import refuse_what_is_no_file
-from .checkpoint.upgraded import read_upgraded
-from .commands.model_on_data import build_model, set_up_task
-from .commands.predict_runs import CHECKPOINTS
-from .commands.predict_sentences import FineTuned, Predictor, is_fine_tuned
-from .data.dictionary_file import NAME, OF_SENTENCES, dictionary_in, symbols_in
-from .data.treatment import CODES, STEPS, VOCABULARY, TextTreatment, read_treatment
+from ..checkpoint.file_kind import refuse_what_is_no_file
+from ..checkpoint.upgraded import read_upgraded
+from ..data.dictionary_file import NAME, OF_SENTENCES, dictionary_in, symbols_in
+from ..data.treatment import CODES, STEPS, VOCABULARY, TextTreatment, read_treatment
+from .model_on_data import build_model, set_up_task
+from .predictor import CHECKPOINTS, FineTuned, Predictor, is_fine_tuned
 
 _LM_HEAD = "lm_head."  # whatever stands before it: older checkpoints have other names
 _GIVE_DATA = "(in Python data=, on the command line --data)"

@@ -16,6 +16,8 @@ from ..compat.metric_direction import Metric
 from ..core.class_labels import labels_of
 from .model_on_data import batches, build_model, load_split, set_up_task
 
+CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
+
 
 class PredictionError(ValueError):
     """A checkpoint or its data cannot be used; the message names it and says why."""

@@ -15,6 +15,7 @@ else:
     import tomli as tomllib
 
 TABLE = Path(__file__).with_suffix(".toml")
+_BIN = "-bin"  # how preprocess/glue.sh ends the name of a folder of data
 
 
 class UnknownTaskError(ValueError):
@@ -146,3 +147,13 @@ def load_task(name: str) -> GlueTask:
     if name not in tasks:
         raise UnknownTaskError(f"no GLUE task {name!r}; the tasks are {', '.join(tasks)}")
     return tasks[name]
+
+
+def task_of_data(folder: Path) -> str:
+    """The name of the task that a folder of data is of."""
+    return folder.name.removesuffix(_BIN)
+
+
+def data_of_task(folder: Path, task: str) -> Path:
+    """A task's data in a folder that preprocess/glue.sh made."""
+    return folder / f"{task}{_BIN}"

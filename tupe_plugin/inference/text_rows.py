@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .data.treatment import TextTreatment
+from ..data.treatment import TextTreatment
 
 logger = logging.getLogger(__name__)
 
