@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .hugging_face import HuggingFaceFamily
+from .hugging_face import POST_LN, HuggingFaceFamily
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
 
@@ -52,9 +52,7 @@ BERT = HuggingFaceFamily(
     fixed={
         "position_scheme": "bert-a",
         "position_offset": 0,
-        "embedding_normalize": True,
-        "encoder_normalize_before": False,
-        "pooler_activation_fn": "tanh",
+        **POST_LN,
     },
     sizes={"type_vocab_size": "num_segments"},
     head_is_pooler=True,

@@ -23,6 +23,12 @@ from ..errors import UnusableCheckpointError
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
 
+POST_LN = {
+    "embedding_normalize": True,
+    "encoder_normalize_before": False,
+    "pooler_activation_fn": "tanh",
+}
+"""Options of ours that every family has."""
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new"}
 """fairseq's name -> theirs."""
 _OTHER_NAMES = {"gelu_pytorch_tanh": "gelu_accurate", "gelu_fast": "gelu_accurate"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .hugging_face import HuggingFaceFamily
+from .hugging_face import POST_LN, HuggingFaceFamily
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER
-from .roberta import ROBERTA_HEADS
+from .roberta import ROBERTA_HEADS, roberta_tied
 
 _LAYER, _OURS = "mpnet.encoder.layer.#.", f"{ENCODER}layers.#."
 
@@ -31,10 +31,7 @@ MPNET = HuggingFaceFamily(
             *ROBERTA_HEADS,
         )
     ),
-    tied={
-        "lm_head.decoder.weight": "mpnet.embeddings.word_embeddings.weight",
-        "lm_head.decoder.bias": "lm_head.bias",
-    },
+    tied=roberta_tied("mpnet."),
     specials={
         "<s>": "<s>",
         "<pad>": "<pad>",
@@ -47,9 +44,7 @@ MPNET = HuggingFaceFamily(
         "position_offset": 2,
         "num_segments": 0,
         "max_rel_pos": 128,
-        "embedding_normalize": True,
-        "encoder_normalize_before": False,
-        "pooler_activation_fn": "tanh",
+        **POST_LN,
         "pooler_input_dropout": 0.1,
     },
     sizes={"relative_attention_num_buckets": "rel_pos_bins"},

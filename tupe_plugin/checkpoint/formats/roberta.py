@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .bert import bert_layers
-from .hugging_face import HuggingFaceFamily
+from .hugging_face import POST_LN, HuggingFaceFamily
 from .key_table import KeyTable
 from .our_names import CARRIED, HEAD, LM_HEAD
 
@@ -16,6 +16,15 @@ ROBERTA_HEADS = (
 )
 """MPNet has the same."""
 
+
+def roberta_tied(prefix: str) -> dict[str, str]:
+    """Of RoBERTa and MPNet alike: second names in their heads, and the first ones."""
+    return {
+        "lm_head.decoder.weight": f"{prefix}embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    }
+
+
 ROBERTA = HuggingFaceFamily(
     model_type="roberta",
     class_name="Roberta",
@@ -26,10 +35,7 @@ ROBERTA = HuggingFaceFamily(
             *ROBERTA_HEADS,
         )
     ),
-    tied={
-        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
-        "lm_head.decoder.bias": "lm_head.bias",
-    },
+    tied=roberta_tied("roberta."),
     specials={
         "<s>": "<s>",
         "<pad>": "<pad>",
@@ -41,9 +47,7 @@ ROBERTA = HuggingFaceFamily(
         "position_scheme": "bert-a",
         "position_offset": 2,
         "num_segments": 1,
-        "embedding_normalize": True,
-        "encoder_normalize_before": False,
-        "pooler_activation_fn": "tanh",
+        **POST_LN,
         "pooler_input_dropout": 0.1,
     },
     # Its tokenizer gives both texts of a pair the type 0.
