@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,6 +56,20 @@ def features(module: TupeEncoder, tokens: Tensor) -> Tensor:
 # ---- equality
 
 
+def reference(module: nn.Module, tokens: Tensor, **options: Any) -> Tensor:
+    """What the naive encoder makes of the same parameters."""
+    return encode(
+        dict(module.named_parameters()),
+        tokens,
+        heads=HEADS,
+        layers=LAYERS,
+        padding_idx=PAD,
+        num_bins=BINS,
+        max_distance=MAX_DISTANCE,
+        **options,
+    )
+
+
 @every_scheme
 @both_norms
 @both_modes
@@ -66,17 +82,7 @@ def test_equals_the_naive_reference(
     ).train(training)
     tokens = sentences(*lengths)
     with torch.no_grad():
-        expected = encode(
-            dict(module.named_parameters()),
-            tokens,
-            scheme=scheme,
-            heads=HEADS,
-            layers=LAYERS,
-            padding_idx=PAD,
-            num_bins=BINS,
-            max_distance=MAX_DISTANCE,
-            pre_norm=pre_norm,
-        )
+        expected = reference(module, tokens, scheme=scheme, pre_norm=pre_norm)
         torch.testing.assert_close(features(module, tokens), expected, **TIGHT)
 
 
@@ -96,18 +102,7 @@ def test_what_other_encoders_have_equals_the_naive_reference(scheme: str, segmen
     for row, line in zip(tokens, ([0, 5, 2, 4, 6, 2], [0, 5, 2, 2, 6, 2, 7, 2], [0]), strict=True):
         row[: len(line)] = torch.tensor(line)
     tokens[2, :] = 3  # as long as it may be
-    expected = encode(
-        dict(module.named_parameters()),
-        tokens,
-        scheme=scheme,
-        heads=HEADS,
-        layers=LAYERS,
-        padding_idx=PAD,
-        num_bins=BINS,
-        max_distance=MAX_DISTANCE,
-        position_offset=2,
-        eps=eps,
-    )
+    expected = reference(module, tokens, scheme=scheme, position_offset=2, eps=eps)
     torch.testing.assert_close(features(module, tokens), expected, **TIGHT)
 
 
