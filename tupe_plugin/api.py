@@ -68,7 +68,7 @@ class TupeModel:
 
     def __init__(self, loaded: LoadedModel, *, device: torch.device) -> None:
         self.path = loaded.path
-        """The checkpoint."""
+        """The checkpoint, or the folder of transformers."""
         self.module = loaded.module
         """fairseq's model, a `torch.nn.Module`."""
         self.device = device
@@ -95,8 +95,9 @@ class TupeModel:
         """Load a model.
 
         Args:
-            path: a checkpoint; a run's folder, of which the best checkpoint is taken; or a folder
-                that `tupe import` made.
+            path: a checkpoint; a run's folder, of which the best checkpoint is taken; a folder
+                that `tupe import` made; or one that `tupe import` could read: what `tupe export`
+                or `save_pretrained` of transformers wrote.
             data: the folder of data that it was trained on, or the `data-bin` of its pre-training,
                 where the checkpoint's own data is gone or does not say what its text went through.
             device: default: a GPU if there is one.

@@ -1,11 +1,12 @@
-"""`TupeModel` on what `tupe import` writes: from raw text what transformers computes."""
+"""`TupeModel` on a folder of transformers: from raw text what transformers computes."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,10 +22,29 @@ pytestmark = pytest.mark.slow
 ROWS = ["ab c.", "", "abd, the AB é", "東 the theft"]
 
 
-def imported(folder: Path, name: str) -> tuple[TupeModel, Saved]:
-    saved = save_model(folder / "theirs", name)
-    assert tupe(["import", str(saved.folder), "-o", str(folder / "ours")]) == 0
-    return TupeModel.from_pretrained(folder / "ours", device="cpu"), saved
+@pytest.fixture
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple]:
+    """Gives the model of their folder, after a look at the one that `tupe import` makes of it."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+    def load(name: str) -> tuple[TupeModel, Saved]:
+        saved = save_model(tmp_path / "theirs", name)
+        saved.model.float()
+        model = TupeModel.from_pretrained(saved.folder, device="cpu")
+        assert [*temporary.glob("tupe*")] == []
+        assert (model.path, model.data) == (saved.folder, saved.folder)
+        assert tupe(["import", str(saved.folder), "-o", str(tmp_path / "ours")]) == 0
+        ours = TupeModel.from_pretrained(tmp_path / "ours", device="cpu")
+        assert torch.equal(model.encode(ROWS), ours.encode(ROWS))
+        return model, saved
+
+    return load
+
+
+def close(ours: Any, theirs: Any) -> None:
+    torch.testing.assert_close(torch.as_tensor(ours), theirs, rtol=1e-5, atol=1e-5)
 
 
 def inputs_of(saved: Saved, rows: list[Tensor], folder: Path) -> dict[str, Tensor]:
@@ -37,8 +57,8 @@ def inputs_of(saved: Saved, rows: list[Tensor], folder: Path) -> dict[str, Tenso
 
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "RobertaForMaskedLM", "MPNetForMaskedLM"])
-def test_features_and_masks(name: str, tmp_path: Path) -> None:
-    model, saved = imported(tmp_path, name)
+def test_features_and_masks(name: str, tmp_path: Path, loaded: Callable) -> None:
+    model, saved = loaded(name)
     ids = model.token_ids(ROWS)
     assert 3 not in ids[0]  # its units are known
     inputs = inputs_of(saved, ids, tmp_path)
@@ -46,7 +66,7 @@ def test_features_and_masks(name: str, tmp_path: Path) -> None:
     for features, states, row in zip(
         model.encode(ROWS, pooling=None), theirs.hidden_states[-1], ids, strict=True
     ):
-        torch.testing.assert_close(features, states[: len(row)].float(), rtol=1e-4, atol=1e-4)
+        close(features, states[: len(row)])
 
     if saved.kind == "roberta":  # not GPT-2's numbers
         assert model.tokenize("the the") == ["the", "Ġthe"]
@@ -56,28 +76,35 @@ def test_features_and_masks(name: str, tmp_path: Path) -> None:
     masked = model.token_ids("a the ab")[0].clone()
     masked[1] = len(model.module.encoder.dictionary) - 1
     logits = saved.model(**inputs_of(saved, [masked, masked], tmp_path)).logits[0, 1]
-    assert found[0].probability == pytest.approx(float(logits.softmax(-1).max()), rel=1e-4)
+    close(found[0].probability, logits.softmax(-1).max())
 
 
-def test_a_bare_encoder_fills_no_mask(tmp_path: Path) -> None:
+def test_a_bare_encoder_fills_no_mask(loaded: Callable) -> None:
     """fairseq's model of it has a head, of random numbers."""
-    model, _ = imported(tmp_path, "BertModel")
+    model, saved = loaded("BertModel")
     assert len(model.encode(ROWS)) == len(ROWS)
     with pytest.raises(ValueError, match=r"no masked-LM head .* cannot fill a <mask>: import a"):
         model.fill_mask("<mask> the ab")
+    with pytest.raises(ValueError, match=r"a vocabulary of its own: leave data out \(in Python"):
+        TupeModel.from_pretrained(saved.folder, data="data")
 
 
 @pytest.mark.parametrize(
     "name", ["BertForSequenceClassification", "RobertaForSequenceClassification"]
 )
-def test_an_imported_classifier_predicts(name: str, tmp_path: Path) -> None:
-    model, saved = imported(tmp_path, name)
+def test_a_classifier_predicts(name: str, tmp_path: Path, loaded: Callable) -> None:
+    model, saved = loaded(name)
     pairs = [("ab c", "a, the theft"), ("ab", ""), ("c", "d")]
     with_pairs = model.token_ids(pairs)
     inputs = inputs_of(saved, with_pairs, tmp_path)
     if "token_type_ids" in inputs:
         for types, row in zip(inputs["token_type_ids"], with_pairs, strict=True):
             types[row.tolist().index(2) + 1 : len(row)] = 1
-    wanted = saved.model(**inputs).logits.softmax(-1).float().detach().numpy()
-    np.testing.assert_allclose(model.scores(pairs), wanted, atol=1e-4)
+    with torch.no_grad():
+        close(model.scores(pairs), saved.model(**inputs).logits.softmax(-1).double())
     assert model.labels == tuple(f"class_{place}" for place in range(CLASSES))
+
+    checkpoint = str(tmp_path / "ours" / "checkpoint.pt")
+    assert tupe(["export", checkpoint, "-o", str(tmp_path / "back")]) == 0
+    weights = tmp_path / "back" / "model.safetensors"
+    assert TupeModel.from_pretrained(weights).predict(pairs) == model.predict(pairs)

@@ -77,6 +77,10 @@ def test_what_is_not_there_is_named(runs, tmp_path) -> None:
     checkpoint = runs("run", "RTE", 0.5)
     with pytest.raises(PredictionError, match=r"no .*none/RTE-bin/input0.* with --data"):
         find_runs([str(checkpoint)], data=tmp_path / "none")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").touch()
+    with pytest.raises(ValueError, match=r"transformers: make a checkpoint of it by `tupe import"):
+        find_runs([str(tmp_path / "bert")], data=None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(PredictionError, match=r"empty: no checkpoint_best\.pt or checkpoint_last"):
         find_runs([str(tmp_path / "empty")], data=None)

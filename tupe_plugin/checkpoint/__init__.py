@@ -11,6 +11,8 @@
     settings.py         of one part of a job, whatever the form in which they were written
     upgraded.py         a checkpoint as fairseq itself sees it
     formats/            names of parameters that are not ours
+    model_folder.py, tokenizer_files.py, imported.py, imported_files.py, exported.py
+                        folders of transformers, in and out
     encoder_checkpoint.py  the parameters and settings of a model with an encoder of a known family
 
 `compat/` hands these rules to fairseq's own reader. The start-up hook loads it without the rest of

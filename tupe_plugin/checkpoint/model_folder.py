@@ -27,6 +27,7 @@ from .read import load
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_SUFFIXES = tuple(Path(name).suffix for name in WEIGHTS)
 LARGEST_JSON = 256 << 20
 """Bytes; a tokenizer of 250,000 units takes 17 MB."""
 
@@ -34,6 +35,13 @@ LARGEST_JSON = 256 << 20
 def is_model_folder(path: Path) -> bool:
     """Whether this is such a folder."""
     return (path / CONFIG).is_file()
+
+
+def is_model(path: Path) -> bool:
+    """Whether this is such a folder, or a file of weights in one."""
+    if path.is_dir():
+        return is_model_folder(path)
+    return path.suffix in _SUFFIXES and path.is_file() and is_model_folder(path.parent)
 
 
 def folder_of(path: Path) -> Path:

@@ -14,15 +14,7 @@ The ids are fairseq's: its four special symbols, then the units in the model's o
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ..checkpoint.imported import ImportedModel
-
-CHECKPOINT, MODEL_ARGS, SENTENCES_ARGS = "checkpoint.pt", "model.args", "sentences.args"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..checkpoint.imported import import_model
+    from ..checkpoint.imported_files import CHECKPOINT, MODEL_ARGS, SENTENCES_ARGS, write_imported
     from ..checkpoint.whole_file import whole_folder
     from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 
@@ -57,64 +50,3 @@ def run(args: argparse.Namespace) -> int:
         f"$(cat {args.output}/{MODEL_ARGS} {args.output}/{SENTENCES_ARGS}) ..."
     )
     return 0
-
-
-def write_imported(model: ImportedModel, folder: Path) -> None:
-    """Write all the files."""
-    from ..checkpoint.write import write_checkpoint
-
-    write_checkpoint(folder / CHECKPOINT, model.state)
-    _write_lines(folder / MODEL_ARGS, model_options(model))
-    separator = ["--separator-token 2"] if model.family.separators == 2 else []
-    _write_lines(folder / SENTENCES_ARGS, ["--init-token 0", *separator])
-    _write_vocabulary(model, folder)
-    if model.classes is not None:
-        (folder / "label").mkdir()
-        names = ["_".join(name.split()) for name in model.classes]
-        _write_lines(folder / "label" / "dict.txt", [f"{name} 1" for name in names])
-        (folder / "input0").mkdir()  # where the data of a fine-tuned model have it
-        shutil.copyfile(folder / "dict.txt", folder / "input0" / "dict.txt")
-
-
-def model_options(model: ImportedModel) -> list[str]:
-    """The options of the command line, one each."""
-    from ..checkpoint.imported import ARCH
-
-    options = [f"--arch {ARCH}"]
-    for name, value in model.options.items():
-        flag = f"--{name.replace('_', '-')}"
-        if isinstance(value, bool):
-            options += [flag] if value else []
-        else:
-            options.append(f"{flag} {value}")
-    return options
-
-
-def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
-    from ..checkpoint.tokenizer_files import gpt2_encoder
-
-    vocabulary = model.vocabulary
-    if vocabulary.merges is None:
-        units, step = model.symbols, "apply_wordpiece"
-        _write_lines(folder / "vocab.txt", vocabulary.tokens)
-    else:
-        numbers = gpt2_encoder(vocabulary.merges)
-        units = [str(numbers.get(unit, unit)) for unit in model.symbols]
-        step = "apply_gpt2_bpe"
-        _write_json(folder / "encoder.json", numbers)
-        _write_json(folder / "vocab.json", {t: row for row, t in enumerate(vocabulary.tokens)})
-        merges = [" ".join(pair) for pair in vocabulary.merges]
-        _write_lines(folder / "vocab.bpe", ["#version: 0.2", *merges])
-    _write_lines(folder / "dict.txt", [f"{unit} 1" for unit in units])
-    _write_lines(folder / "cleaning.txt", [step])
-    cased = "" if vocabulary.lowercase and vocabulary.merges is None else "yes"
-    manifest = {"options": {"cased": cased, "tokenizer": step.removeprefix("apply_")}}
-    _write_json(folder / "manifest.json", manifest)
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

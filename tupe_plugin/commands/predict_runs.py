@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checkpoint.file_kind import refuse_what_is_no_file
+from ..checkpoint.model_folder import is_model_folder
 from ..compat.metric_direction import Metric
 from ..data.glue_tasks import data_of_task, task_of_data
 from ..inference.predictor import (
@@ -73,6 +75,8 @@ def _checkpoints_at(path: Path) -> list[Path]:
             return [path / name]
     folders = sorted({found.parent for name in CHECKPOINTS for found in path.rglob(name)})
     if not folders:
+        if is_model_folder(path):
+            refuse_what_is_no_file(path)  # it names `tupe import`
         raise PredictionError(f"{path}: no {' or '.join(CHECKPOINTS)} in it or below it")
     return [checkpoint for folder in folders for checkpoint in _checkpoints_at(folder)]
 

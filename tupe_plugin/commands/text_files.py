@@ -30,7 +30,10 @@ TEXT_HELP = (
 def add_text_arguments(parser: argparse.ArgumentParser, *, tsv: str, json_line: str) -> None:
     """Arguments of a command that does nothing but this."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="a checkpoint, or the folder of a run"
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="a checkpoint, the folder of a run, or a folder of Hugging Face's transformers",
     )
     parser.add_argument("--text", default=STANDARD, metavar="FILE", help=f"{TEXT_HELP} (default)")
     parser.add_argument(

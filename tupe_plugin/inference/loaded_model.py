@@ -6,14 +6,18 @@ checkpoint, or where the user says.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..checkpoint.file_kind import refuse_what_is_no_file
+from ..checkpoint.imported import import_model
+from ..checkpoint.imported_files import CHECKPOINT, write_imported
+from ..checkpoint.model_folder import is_model
 from ..checkpoint.upgraded import read_upgraded
 from ..data.dictionary_file import NAME, OF_SENTENCES, dictionary_in, symbols_in
 from ..data.treatment import CODES, STEPS, VOCABULARY, TextTreatment, read_treatment
@@ -21,6 +25,7 @@ from .model_on_data import build_model, set_up_task
 from .predictor import CHECKPOINTS, FineTuned, Predictor, is_fine_tuned
 
 _LM_HEAD = "lm_head."  # whatever stands before it: older checkpoints have other names
+_OTHER_NAMES = (CHECKPOINT, "model.pt")  # of a folder of `tupe import`, and of fairseq's releases
 _GIVE_DATA = "(in Python data=, on the command line --data)"
 
 
@@ -33,7 +38,7 @@ class LoadedModel:
     """What `load` found."""
 
     path: Path
-    """The checkpoint."""
+    """The checkpoint, or what of transformers was given."""
     data: Path
     """The folder that has the dictionary."""
     arch: str
@@ -50,10 +55,11 @@ class LoadedModel:
 
 
 def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> LoadedModel:
-    """Read a checkpoint, safely, and what belongs to it.
+    """Read a model, safely, and what belongs to it.
 
     Args:
-        path: a checkpoint, or a folder that has one.
+        path: a checkpoint, or a folder that has one; a folder of transformers, or its file of
+            weights.
         data: a folder with what the checkpoint's own data lacks: the dictionary (with labels), or
             the record of the text's treatment, or both.
         device: where the model runs.
@@ -64,9 +70,31 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
         LoadError: the dictionary or the record is nowhere, or of another model.
         DataError, PredictionError: model and data do not belong together.
     """
+    checkpoint = _checkpoint_in(path)
+    if checkpoint is None and is_model(path):
+        return _load_imported(path, data=data, device=device, half=half)
+    return _load_checkpoint(checkpoint or path, data=data, device=device, half=half)
+
+
+def _load_imported(
+    path: Path, *, data: Path | None, device: torch.device, half: bool
+) -> LoadedModel:
+    """What `tupe import` would make of it, in a folder that is gone afterwards."""
+    if data is not None:
+        raise LoadError(f"{path} has a vocabulary of its own: leave {data} out {_GIVE_DATA}")
+    with tempfile.TemporaryDirectory(prefix="tupe-import-") as made:
+        folder = Path(made)
+        write_imported(import_model(path), folder)
+        loaded = _load_checkpoint(folder / CHECKPOINT, data=None, device=device, half=half)
+    return replace(loaded, path=path, data=path)
+
+
+def _load_checkpoint(
+    checkpoint: Path, *, data: Path | None, device: torch.device, half: bool
+) -> LoadedModel:
     from fairseq.utils import split_paths
 
-    checkpoint = _checkpoint_at(path)
+    refuse_what_is_no_file(checkpoint)
     state = read_upgraded(checkpoint)
     cfg, fine_tuned = state["cfg"], is_fine_tuned(state)
     if not fine_tuned and cfg.task._name != "masked_lm":
@@ -102,13 +130,9 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
     )
 
 
-def _checkpoint_at(path: Path) -> Path:
-    if path.is_dir():
-        for name in (*CHECKPOINTS, "checkpoint.pt", "model.pt"):
-            if (path / name).is_file():
-                return path / name
-    refuse_what_is_no_file(path)
-    return path
+def _checkpoint_in(folder: Path) -> Path | None:
+    names = (*CHECKPOINTS, *_OTHER_NAMES)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _folder_of_dictionary(wanted: Path | str, places: Sequence[Path], checkpoint: Path) -> Path:

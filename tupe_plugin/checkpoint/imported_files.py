@@ -1,0 +1,71 @@
+"""The folder that `tupe import` makes of a model of Hugging Face's transformers.
+
+The files are listed in `commands/import_model.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from .imported import ARCH, ImportedModel
+from .tokenizer_files import gpt2_encoder
+from .write import write_checkpoint
+
+CHECKPOINT, MODEL_ARGS, SENTENCES_ARGS = "checkpoint.pt", "model.args", "sentences.args"
+
+
+def write_imported(model: ImportedModel, folder: Path) -> None:
+    """Write all the files."""
+    write_checkpoint(folder / CHECKPOINT, model.state)
+    _write_lines(folder / MODEL_ARGS, _model_options(model))
+    separator = ["--separator-token 2"] if model.family.separators == 2 else []
+    _write_lines(folder / SENTENCES_ARGS, ["--init-token 0", *separator])
+    _write_vocabulary(model, folder)
+    if model.classes is not None:
+        (folder / "label").mkdir()
+        names = ["_".join(name.split()) for name in model.classes]
+        _write_lines(folder / "label" / "dict.txt", [f"{name} 1" for name in names])
+        (folder / "input0").mkdir()  # where the data of a fine-tuned model have it
+        shutil.copyfile(folder / "dict.txt", folder / "input0" / "dict.txt")
+
+
+def _model_options(model: ImportedModel) -> list[str]:
+    """The options of the command line, one each."""
+    options = [f"--arch {ARCH}"]
+    for name, value in model.options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            options += [flag] if value else []
+        else:
+            options.append(f"{flag} {value}")
+    return options
+
+
+def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
+    vocabulary = model.vocabulary
+    if vocabulary.merges is None:
+        units, step = model.symbols, "apply_wordpiece"
+        _write_lines(folder / "vocab.txt", vocabulary.tokens)
+    else:
+        numbers = gpt2_encoder(vocabulary.merges)
+        units = [str(numbers.get(unit, unit)) for unit in model.symbols]
+        step = "apply_gpt2_bpe"
+        _write_json(folder / "encoder.json", numbers)
+        _write_json(folder / "vocab.json", {t: row for row, t in enumerate(vocabulary.tokens)})
+        merges = [" ".join(pair) for pair in vocabulary.merges]
+        _write_lines(folder / "vocab.bpe", ["#version: 0.2", *merges])
+    _write_lines(folder / "dict.txt", [f"{unit} 1" for unit in units])
+    _write_lines(folder / "cleaning.txt", [step])
+    cased = "" if vocabulary.lowercase and vocabulary.merges is None else "yes"
+    manifest = {"options": {"cased": cased, "tokenizer": step.removeprefix("apply_")}}
+    _write_json(folder / "manifest.json", manifest)
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
