@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.whole_file import whole_file
 from .read import check_readable
-from .whole_file import whole_file
 
 
 def at_the_beginning(

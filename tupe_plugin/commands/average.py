@@ -22,7 +22,6 @@ from ..checkpoint.encoder_checkpoint import without_unused
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.read import read_checkpoint
 from ..checkpoint.settings import settings_of
-from ..checkpoint.whole_file import check_replaceable
 from ..checkpoint.write import at_the_beginning, write_checkpoint
 from ..compat.metric_direction import LOSSES, Metric
 from ..compat.restarted_job import start_of
@@ -34,6 +33,7 @@ from ..core.averaging import (
     uniform_average,
 )
 from ..core.bounds import BATCH_SIZE, flag
+from ..core.whole_file import check_replaceable
 from .dev_scores import DevSet
 
 # Options of the model that change how it is trained, not what it computes. So do all real numbers.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint
 from ..checkpoint.formats.our_names import HEADS
-from ..checkpoint.whole_file import whole_file
 from ..checkpoint.write import at_the_beginning, write_checkpoint
+from ..core.whole_file import whole_file
 from .bitfit_delta import Delta, DeltaError, apply_delta, make_delta
 from .delta_file import delta_bytes, read_delta
 

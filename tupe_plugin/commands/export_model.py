@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from ..checkpoint.read import read_lazily
     from ..checkpoint.settings import settings_of
     from ..checkpoint.tokenizer_files import read_units
-    from ..checkpoint.whole_file import whole_folder
+    from ..core.whole_file import whole_folder
 
     named = settings_of(read_lazily(args.checkpoint), "task").get("data")
     data = args.data or Path(str(named or args.checkpoint.parent))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint.whole_file import whole_file
+from ..core.whole_file import whole_file
 from ..data.glue_tasks import GlueFile, GlueTask, load_tasks
 
 HEADER = "index\tprediction"

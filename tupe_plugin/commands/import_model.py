@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..checkpoint.imported import import_model
     from ..checkpoint.imported_files import CHECKPOINT, MODEL_ARGS, SENTENCES_ARGS, write_imported
-    from ..checkpoint.whole_file import whole_folder
     from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
+    from ..core.whole_file import whole_folder
 
     with whole_folder(args.output) as folder:
         model = import_model(args.source, data=args.output.absolute())

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoint.whole_file import whole_file
 from ..core.bounds import BATCH_SIZE
+from ..core.whole_file import whole_file
 from ..data.glue_tasks import GlueTask, load_tasks
 from .glue_submission import (
     Submission,

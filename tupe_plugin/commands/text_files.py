@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint.whole_file import whole_file
 from ..core.bounds import BATCH_SIZE
+from ..core.whole_file import whole_file
 
 if TYPE_CHECKING:
     from ..api import TupeModel
