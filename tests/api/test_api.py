@@ -40,9 +40,13 @@ def test_rows_are_treated_as_the_data(tmp_path: Path, kind: str, arch: str) -> N
     wanted = [dataset[row]["net_input.src_tokens"].tolist() for row in range(len(dataset))]
 
     model = TupeModel.from_pretrained(checkpoint.parent, device="cpu")
-    if arch == "tupe":
-        hub = models.ARCH_MODEL_REGISTRY["tupe_tiny"].from_pretrained(str(checkpoint.parent))
+    if arch == "tupe":  # in fairseq's words
+        of_fairseq = models.ARCH_MODEL_REGISTRY["tupe_tiny"].from_pretrained
+        hub = of_fairseq(str(checkpoint.parent), checkpoint.name, f"../{data.name}", device="cpu")
+        assert (type(hub), hub.data.resolve()) == (TupeModel, data)
         assert hub.token_ids(PAIRS[:1])[0].tolist() == wanted[0]
+        with pytest.raises(TypeError, match="bpe= is not for a tupe model: its text goes through"):
+            of_fairseq(str(checkpoint.parent), bpe="gpt2")
     assert [ids.tolist() for ids in model.token_ids(PAIRS)] == wanted
     assert max(map(len, wanted)) == LONGEST  # one was cut
     scores = predictor.predict("valid", batch_size=3).outputs

@@ -75,14 +75,29 @@ def test_what_a_default_bpe_lacks_is_named(tmp_path: Path, monkeypatch: pytest.M
     )
 
 
-@pytest.mark.parametrize(("units", "refused"), [("the man@@ .", True), ("262 5 mad 13", False)])
-def test_a_dictionary_without_gpt2s_units_is_refused(units: str, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("bpe", "units", "steps", "why"),
+    [
+        ("gpt2", "the man@@ .", None, "has units such as 'the': every word would be <unk>"),
+        ("gpt2", "262 5 mad 13", None, None),
+        ("gpt2", "262 5 13", "apply_gpt2_bpe", None),
+        ("fastbpe", "the man@@ .", "tokenize_words", r"is not all .* \(tokenize_words\)"),
+        (None, "the man@@ .", "tokenize_words", None),
+    ],
+)
+def test_text_that_would_be_treated_in_another_way_is_refused(
+    bpe: str | None, units: str, steps: str | None, why: str | None, tmp_path: Path
+) -> None:
     dictionary = Dictionary()
     for unit in [*units.split(), "<mask>"]:
         dictionary.add_symbol(unit)
-    cfg = SimpleNamespace(bpe=SimpleNamespace(_name="gpt2"))
-    task = SimpleNamespace(source_dictionary=dictionary)
-    message = "has units such as 'the': every word would be <unk>. Use tupe_plugin.TupeModel"
-    found = pytest.raises(ValueError, match=message) if refused else contextlib.nullcontext()
+    if steps is not None:
+        (tmp_path / "cleaning.txt").write_text(f"{steps}\n")
+    cfg = SimpleNamespace(bpe=bpe and SimpleNamespace(_name=bpe))
+    data = SimpleNamespace(data=f"{tmp_path}:elsewhere")
+    task = SimpleNamespace(source_dictionary=dictionary, cfg=data)
+    found = contextlib.nullcontext()
+    if why is not None:
+        found = pytest.raises(ValueError, match=rf"{why}\. Use tupe_plugin\.TupeModel")
     with found, mock.patch.object(hub_interface.encoders, "build_bpe"):
         hub_interface.RobertaHubInterface(cfg, task, None)

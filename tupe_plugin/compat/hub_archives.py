@@ -11,6 +11,9 @@ from typing import Any
 from .checkpoint_package import checkpoint_module
 from .module_view import ModuleView
 
+_OWN_STEP = {"gpt2": "apply_gpt2_bpe", "bert": "apply_wordpiece"}
+"""fairseq's name of what cuts text into units -> that of preprocess/."""
+
 
 def unpack_archives_in_their_place(file_utils: Any) -> None:
     """`from_pretrained("model.tar.gz")` writes outside of its folder, and removes the archive.
@@ -69,11 +72,13 @@ def name_what_a_download_lacks(file_utils: Any) -> None:
 
 def refuse_units_that_are_not_those_of_the_dictionary(hub_interface: Any) -> None:
     """No message: `encode` and `fill_mask` of a model from `RobertaModel.from_pretrained` turn
-    every word into `<unk>`.
+    every word into `<unk>`, or some.
 
-    Where: fairseq/models/roberta/model.py:364, whose `bpe` is `gpt2` unless one is given.
-    When: `dict.txt` has other units than the numbers of GPT-2's BPE, as that of preprocess/ has.
-    Fix: it is refused, and the error names what reads such a model.
+    Where: fairseq/models/roberta/model.py:364, whose `bpe` is `gpt2` unless one is given, and
+    hub_interface.py:55, where text goes through `bpe` and nothing else.
+    When: `dict.txt` has other units than the numbers of GPT-2's BPE, as that of preprocess/ has;
+    the data's text went through more steps, as its `cleaning.txt` says.
+    Fix: both are refused, and the error names what reads such a model.
     """
     original = hub_interface.RobertaHubInterface.__init__
 
@@ -82,15 +87,33 @@ def refuse_units_that_are_not_those_of_the_dictionary(hub_interface: Any) -> Non
         dictionary = task.source_dictionary
         own = [unit for unit in dictionary.symbols[dictionary.nspecial :] if "<" not in unit]
         numbers = sum(unit.isdecimal() or unit.startswith("madeupword") for unit in own)
-        if getattr(cfg.bpe, "_name", None) == "gpt2" and 2 * numbers < len(own):
+        bpe, steps = getattr(cfg.bpe, "_name", None), _steps(task)
+        why = None
+        if bpe == "gpt2" and 2 * numbers < len(own):
+            why = (
+                "gives numbers, and the dictionary of this model has units such as "
+                f"{own[0]!r}: every word would be <unk>"
+            )
+        elif bpe is not None and steps not in ("", _OWN_STEP.get(bpe)):
+            why = f"is not all that the text of this model's data went through ({steps})"
+        if why is not None:
             raise ValueError(
-                "bpe='gpt2' gives numbers, and the dictionary of this model has units such as "
-                f"{own[0]!r}: every word would be <unk>. Use tupe_plugin.TupeModel."
-                "from_pretrained, or give bpe=None and ids"
+                f"bpe={bpe!r} {why}. Use tupe_plugin.TupeModel.from_pretrained, or give bpe=None "
+                "and ids"
             )
         original(self, cfg, task, model)
 
     hub_interface.RobertaHubInterface.__init__ = __init__
+
+
+def _steps(task: Any) -> str:
+    """What preprocess/ has recorded of the text, beside the dictionary."""
+    try:
+        folder, _, _ = task.cfg.data.partition(os.pathsep)
+        with open(os.path.join(folder, "cleaning.txt"), encoding="utf-8") as file:
+            return file.read().strip()
+    except (AttributeError, OSError, UnicodeDecodeError):
+        return ""
 
 
 def _open_harmless(name: str, mode: Any) -> tarfile.TarFile:

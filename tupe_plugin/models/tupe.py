@@ -95,9 +95,23 @@ class TupeModel(FairseqEncoderModel):
 
         fairseq's `GeneratorHubInterface` is for models that generate text, and knows nothing of
         what ours goes through.
+
+        Args:
+            model_name_or_path: the folder of a run, or whatever `TupeModel` takes.
+            checkpoint_file: in that folder.
+            data_name_or_path: the data; beginning with `.` it is beside the checkpoint, as fairseq
+                has it.
+            **kwargs: `device` and `half`.
         """
         from ..api import TupeModel as WithText
 
+        if data_name_or_path is not None and data_name_or_path.startswith("."):
+            data_name_or_path = os.path.join(model_name_or_path, data_name_or_path)
+        if unknown := kwargs.keys() - {"device", "half"}:
+            raise TypeError(
+                f"{min(unknown)}= is not for a tupe model: its text goes through what its data "
+                "records, and its other settings are those of the checkpoint"
+            )
         path = os.path.join(model_name_or_path, checkpoint_file or "")
         return WithText.from_pretrained(path, data=data_name_or_path, **kwargs)
 
