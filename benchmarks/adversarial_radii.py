@@ -29,8 +29,6 @@ from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
-from preprocess.filters.read_glue import read_table
-from preprocess.filters.write_examples import MalformedTableError
 from tupe_plugin import adversarial_loss, make_adversary, make_noise_site
 from tupe_plugin.core.adversarial_methods import METHODS, settings_of
 from tupe_plugin.core.learning_rate import (
@@ -39,6 +37,8 @@ from tupe_plugin.core.learning_rate import (
     warmup_share,
 )
 from tupe_plugin.data.glue_tasks import load_task
+from tupe_plugin.data.read.read_glue import read_table
+from tupe_plugin.data.write.write_examples import MalformedTableError
 from tupe_plugin.whole_set_metrics import BINARY, whole_set_metrics
 
 sys.path.insert(0, str(ROOT / "examples" / "huggingface"))

@@ -25,15 +25,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from preprocess.filters.drop_duplicates import drop_duplicates
-from preprocess.filters.learn_bpe import learn_bpe
-from preprocess.filters.open_text import read_lines
-from preprocess.filters.read_wiki_dump import read_articles
-from preprocess.filters.split_documents import split_documents
-from preprocess.filters.step_chain import Chain
-from preprocess.filters.strip_wikitext import strip_wikitext
+from tupe_plugin.data.read.open_text import read_lines
+from tupe_plugin.data.read.read_wiki_dump import read_articles
+from tupe_plugin.data.read.strip_wikitext import strip_wikitext
+from tupe_plugin.data.step_chain import Chain
+from tupe_plugin.data.text.drop_duplicates import drop_duplicates
+from tupe_plugin.data.text.split_documents import split_documents
 from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS
 from tupe_plugin.data.units.apply_bpe import BytePairEncoder
+from tupe_plugin.data.units.learn_bpe import learn_bpe
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STEPS = (
@@ -134,7 +134,7 @@ def bench_whole(source: Path, size: int, folder: Path) -> None:
     for workers in (1, 2):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
-        command = [sys.executable, "-m", "preprocess.filters.clean_documents"]
+        command = [sys.executable, "-m", "tupe_plugin.data.text.clean_documents"]
         command += ["--steps", ",".join(STEPS), "--workers", str(workers)]
         command += ["--output", str(folder / f"whole{workers}"), str(source)]
         subprocess.run(command, check=True, capture_output=True)

@@ -86,7 +86,7 @@ if [ -n "$check" ]; then
   [ ${#arguments[@]} -eq 2 ] && [ "$format" = glue ] || usage_error "give --check GLUE_DIR TASK"
   [ -d "${arguments[0]}" ] || fail "no such folder: ${arguments[0]}"
   need_packages
-  exec "$PYTHON" -m preprocess.filters.check_glue "${arguments[@]}"
+  exec "$PYTHON" -m tupe_plugin.data.read.check_glue "${arguments[@]}"
 fi
 
 [ ${#arguments[@]} -eq 3 ] || usage_error "give GLUE_DIR, TASK and OUT_DIR"
@@ -139,7 +139,7 @@ if [ "$format" != glue ]; then
   [ -z "$index_column" ] || own+=(--index-column "$index_column")
   [ -z "$regression" ] || own+=(--regression)
 elif [ "$task" = ALL ]; then
-  tasks=$("$PYTHON" -m preprocess.filters.read_glue --list) || exit 1
+  tasks=$("$PYTHON" -m tupe_plugin.data.read.read_glue --list) || exit 1
   for task in $tasks; do
     if [ -d "$glue_dir/$task" ]; then
       "$0" "${passed[@]}" "$glue_dir" "$task" "$out"
@@ -156,7 +156,7 @@ else
   read_rows=(read_examples "$glue_dir/$task" "${own[@]}")
 fi
 work=$out/work/$task
-tables=$("$PYTHON" -m "preprocess.filters.${read_rows[0]}" "${read_rows[@]:1}" --files) || exit 1
+tables=$("$PYTHON" -m "tupe_plugin.data.read.${read_rows[0]}" "${read_rows[@]:1}" --files) || exit 1
 mapfile -t tables <<<"$tables"
 inputs=("${tables[@]}")
 for file in "$bpe_codes" "$vocab" "$dict" "$authors_dict"; do
@@ -169,10 +169,10 @@ if [ -n "$authors_dict" ]; then
   step "$work/dict" complete_authors_dict "$authors_dict" {}/dict.txt
   dict=$work/dict/dict.txt
 elif [ -z "$dict" ]; then
-  step "$work/dict" filter apply_wordpiece --vocab "$vocab" --dict {}/dict.txt
+  step "$work/dict" filter units.write_wordpiece_dictionary --vocab "$vocab" --dict {}/dict.txt
   dict=$work/dict/dict.txt
 fi
-step "$work/rows" filter "${read_rows[@]}" --output {} "${skip_malformed[@]}"
+step "$work/rows" filter "read.${read_rows[@]}" --output {} "${skip_malformed[@]}"
 
 unit_options=(--steps "$CLEANING$units")
 [ -z "$bpe_codes" ] || unit_options+=(--bpe-codes "$bpe_codes")

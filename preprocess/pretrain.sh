@@ -192,7 +192,7 @@ fi
 join_shards() {
   local unit=$1 to=$2
   shift 2
-  filter drop_duplicates --unit "$unit" --output "$to/text" --counts "$to/counts.json" "${@/%//text}"
+  filter text.drop_duplicates --unit "$unit" --output "$to/text" --counts "$to/counts.json" "${@/%//text}"
 }
 join_cleaned() {
   join_shards "$1" "$2" "${cleaned[@]}"
@@ -205,7 +205,7 @@ if [ -n "$valid" ]; then
   step "$work/text-valid" join_shards none {} "$work/clean-valid"
 else
   train_text=$work/split/train valid_text=$work/split/valid
-  step "$work/split" filter split_documents "$work/text/text" --train {}/train --valid {}/valid \
+  step "$work/split" filter text.split_documents "$work/text/text" --train {}/train --valid {}/valid \
     --valid-ratio "$valid_ratio" --block-lines "$valid_block_lines" --seed "$seed" \
     --counts {}/counts.json
 fi
@@ -214,7 +214,7 @@ unit_options=(--steps split_long_lines --max-line-tokens "$max_line_tokens")
 if [ "$tokenizer" != wordpiece ]; then
   if [ -z "$bpe_codes" ]; then
     bpe_codes=$work/codes/bpe.codes
-    step "$work/codes" filter learn_bpe --merges "$bpe_merges" --output {}/bpe.codes "$train_text"
+    step "$work/codes" filter units.learn_bpe --merges "$bpe_merges" --output {}/bpe.codes "$train_text"
   fi
   unit_options=(--steps "apply_bpe,split_long_lines" --max-line-tokens "$max_line_tokens"
     --bpe-codes "$bpe_codes")
@@ -229,7 +229,7 @@ if [ -n "$authors_dict" ]; then
   step "$work/dict" complete_authors_dict "$authors_dict" {}/dict.txt
   dict=$work/dict/dict.txt
 elif [ -n "$vocab" ]; then
-  step "$work/dict" filter apply_wordpiece --vocab "$vocab" --dict {}/dict.txt
+  step "$work/dict" filter units.write_wordpiece_dictionary --vocab "$vocab" --dict {}/dict.txt
   dict=$work/dict/dict.txt
 fi
 make_data_bin() {
@@ -244,7 +244,7 @@ make_data_bin() {
   for split in text $([ -z "$valid" ] && echo split || echo clean-valid) bpe-train bpe-valid; do
     counts+=("$split=$work/$split/counts.json")
   done
-  filter make_manifest --data-bin "$folder" --inputs "$work/inputs.sha256" \
+  filter write.make_manifest --data-bin "$folder" --inputs "$work/inputs.sha256" \
     --text "train=$work/bpe-train/train" --text "valid=$work/bpe-valid/valid" \
     "${counts[@]/#/--counts=}" "${manifest_options[@]/#/--option=}"
 }

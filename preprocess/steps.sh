@@ -134,7 +134,7 @@ start_steps() {
   fi
   record=$versions$'\n'$(
     cd "$root/preprocess"
-    sha256 ./*.sh filters/*.py ../tupe_plugin/data/{*.py,*.toml,*/*.py,*/*.txt}
+    sha256 ./*.sh ../tupe_plugin/data/{*.py,*.toml,*/*.py,*/*.txt}
   )
   input_hashes=""
   [ $# -eq 0 ] || input_hashes=$(sha256 "$@")
@@ -185,17 +185,17 @@ step() {
 filter() {
   local name=$1
   shift
-  "$PYTHON" -m "preprocess.filters.$name" "$@" 9>&-
+  "$PYTHON" -m "tupe_plugin.data.$name" "$@" 9>&-
 }
 
 # map_lines ARGUMENT...: the number of workers changes no byte, so it is not in the record.
 map_lines() {
-  filter map_lines --workers "$workers" "$@"
+  filter text.map_lines --workers "$workers" "$@"
 }
 
 # clean_documents ARGUMENT...: the same.
 clean_documents() {
-  filter clean_documents --workers "$workers" "$@"
+  filter text.clean_documents --workers "$workers" "$@"
 }
 
 # binarize FOLDER ARGUMENT...: fairseq-preprocess of the same Python; its long log goes to a file.
@@ -203,7 +203,7 @@ binarize() {
   local log=$1/fairseq-preprocess.log cores=$workers
   mkdir -p "$1"
   [ "$cores" -gt 0 ] || cores=$(
-    "$PYTHON" -c 'from preprocess.filters.map_lines import all_cores; print(all_cores())'
+    "$PYTHON" -c 'from tupe_plugin.data.text.map_lines import all_cores; print(all_cores())'
   )
   "$PYTHON" -m tupe_plugin fairseq-preprocess --only-source --workers "$cores" --destdir "$@" \
     >"$log" 2>&1 9>&- || {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from preprocess.filters.map_lines import map_block
-from preprocess.filters.step_chain import Chain
 from tupe_plugin.checkpoint.write import at_the_beginning, write_checkpoint
+from tupe_plugin.data.step_chain import Chain
+from tupe_plugin.data.text.map_lines import map_block
 
 MOSES = (
     "replace_addresses,clean_punctuation,normalize_punctuation,remove_nonprinting,"

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from subword_nmt.apply_bpe import BPE as SubwordNmt
 
-from preprocess.filters.learn_bpe import learn_bpe
 from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS
 from tupe_plugin.data.units.apply_bpe import BadCodesError, BytePairEncoder, read_codes
+from tupe_plugin.data.units.learn_bpe import learn_bpe
 
 CORPUS = Path(__file__).parents[3] / "shared" / "data" / "wiki" / "wikitext2-valid.txt"
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocess.filters.filter_paragraphs import Limits, fault_of
-from preprocess.filters.join_wrapped_lines import is_wrapped, join_wrapped_lines
-from preprocess.filters.merge_short_sentences import merge_short_sentences
-from preprocess.filters.segment_sentences import segment_sentences
-from preprocess.filters.step_chain import Chain
+from tupe_plugin.data.read.join_wrapped_lines import is_wrapped, join_wrapped_lines
+from tupe_plugin.data.step_chain import Chain
+from tupe_plugin.data.text.filter_paragraphs import Limits, fault_of
+from tupe_plugin.data.text.merge_short_sentences import merge_short_sentences
+from tupe_plugin.data.text.segment_sentences import segment_sentences
 
 PROSE = "It was the best of times, it was the worst of times, it was the age of wisdom."
 
@@ -81,7 +81,7 @@ def test_a_panic_of_the_library_does_not_end_the_job(monkeypatch):
     def segment(language, paragraph):
         raise panic if "rust" in paragraph else KeyboardInterrupt
 
-    monkeypatch.setattr("preprocess.filters.segment_sentences.sentencex.segment", segment)
+    monkeypatch.setattr("tupe_plugin.data.text.segment_sentences.sentencex.segment", segment)
     assert segment_sentences("So rust. Is it?") == ["So rust. Is it?"]
     with pytest.raises(KeyboardInterrupt):
         segment_sentences("Ctrl-C.")

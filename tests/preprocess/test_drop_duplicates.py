@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preprocess.filters.drop_duplicates import drop_duplicates
+from tupe_plugin.data.text.drop_duplicates import drop_duplicates
 
 Document = list[str]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.filters.check_glue import check_file
-from preprocess.filters.read_glue import extract_split, extract_task, list_files, read_table
-from preprocess.filters.write_examples import MalformedTableError
 from tupe_plugin.data.glue_tasks import UnknownTaskError, load_task, load_tasks
+from tupe_plugin.data.read.check_glue import check_file
+from tupe_plugin.data.read.read_glue import extract_split, extract_task, list_files, read_table
+from tupe_plugin.data.write.write_examples import MalformedTableError
 
 GLUE = Path(__file__).parents[3] / "shared" / "data" / "glue"
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocess.filters.open_text import drop_invalid_utf8
-from preprocess.filters.split_long_lines import split_long_line
 from tupe_plugin.data.line_steps import MissingLibraryError, UnitFiles, build_line_steps
+from tupe_plugin.data.read.open_text import drop_invalid_utf8
 from tupe_plugin.data.text.clean_punctuation import clean_punctuation
 from tupe_plugin.data.text.lowercase_text import lowercase_text
 from tupe_plugin.data.text.normalize_punctuation import normalize_punctuation
@@ -18,6 +17,7 @@ from tupe_plugin.data.text.remove_nonprinting import remove_nonprinting
 from tupe_plugin.data.text.replace_addresses import replace_addresses
 from tupe_plugin.data.text.split_hyphens import split_hyphens
 from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS, tokenize_words
+from tupe_plugin.data.units.split_long_lines import split_long_line
 
 TABLES = {
     replace_addresses: [

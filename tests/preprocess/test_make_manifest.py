@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from preprocess.filters.make_manifest import UnfinishedDataError, check_split, main
+from tupe_plugin.data.write.make_manifest import UnfinishedDataError, check_split, main
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from preprocess.filters.map_lines import (
+from tupe_plugin.data.read.open_text import UnreadableTextError, read_lines
+from tupe_plugin.data.step_chain import Chain
+from tupe_plugin.data.text.map_lines import (
     LineMapper,
     blocks_of_lines,
     main,
     map_block,
     map_files,
 )
-from preprocess.filters.open_text import UnreadableTextError, read_lines
-from preprocess.filters.step_chain import Chain
 
 
 def zstd_frames(content: bytes) -> bytes:
@@ -56,7 +56,7 @@ def test_a_line_that_lost_its_text_is_dropped_but_an_empty_one_is_kept():
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_lines_in_order(workers, monkeypatch):
-    monkeypatch.setattr("preprocess.filters.map_lines.BLOCK_CHARACTERS", 1000)
+    monkeypatch.setattr("tupe_plugin.data.text.map_lines.BLOCK_CHARACTERS", 1000)
     lines = [f"Line {number}, “quoted”." for number in range(500)]  # 12 blocks
     with LineMapper(Chain(steps=CLEANING), workers=workers) as mapper:
         mapped = [line for block in mapper.map_lines(lines) for line in block]

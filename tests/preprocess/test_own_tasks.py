@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.filters.read_examples import Columns, extract_task, sort_labels
-from preprocess.filters.write_examples import MalformedTableError
+from tupe_plugin.data.read.read_examples import Columns, extract_task, sort_labels
+from tupe_plugin.data.write.write_examples import MalformedTableError
 
 PAIR = Columns(("question", "passage"), "class", "key")
 

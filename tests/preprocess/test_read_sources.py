@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.filters.clean_documents import blocks_of_passages, clean_block, main, parse_shard
-from preprocess.filters.drop_duplicates import drop_duplicates
-from preprocess.filters.open_text import UnreadableTextError
-from preprocess.filters.read_sources import Passage, Reader, Shard, find_sources, passages_of
-from preprocess.filters.read_wiki_dump import read_articles
-from preprocess.filters.step_chain import Chain
+from tupe_plugin.data.read.open_text import UnreadableTextError
+from tupe_plugin.data.read.read_sources import Passage, Reader, Shard, find_sources, passages_of
+from tupe_plugin.data.read.read_wiki_dump import read_articles
+from tupe_plugin.data.step_chain import Chain
+from tupe_plugin.data.text.clean_documents import blocks_of_passages, clean_block, main, parse_shard
+from tupe_plugin.data.text.drop_duplicates import drop_duplicates
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "wiki"
 SAMPLE /= "enwiki-pages-articles-sample.xml.bz2"
@@ -162,7 +162,7 @@ def corpus(tmp_path, dump, monkeypatch) -> list[Path]:
     sentence = (
         "Mr. {} said “so” to the people of that town, and everybody laughed at http://a.org. No!"
     )
-    monkeypatch.setattr("preprocess.filters.read_sources.PASSAGE_CHARACTERS", 3000)
+    monkeypatch.setattr("tupe_plugin.data.read.read_sources.PASSAGE_CHARACTERS", 3000)
     book = [sentence.format("Mulligan")] * 100
     assert sum(map(len, book)) > 2 * 3000
     documents = [[sentence.format(f"B{n % 7}"), "I.", sentence.format("C")] for n in range(11)]

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.filters.read_glue import read_table
-from preprocess.filters.write_examples import Example
 from tests.forked_commands import python_with_forked_preprocessing
 from tupe_plugin.data.glue_tasks import load_task
+from tupe_plugin.data.read.read_glue import read_table
 from tupe_plugin.data.treatment import read_treatment
+from tupe_plugin.data.write.write_examples import Example
 
 ROOT = Path(__file__).parents[2]
 MERGES = 100
@@ -189,7 +189,7 @@ def test_interrupted_and_run_again_gives_the_same_bytes(
         os.killpg(process.pid, number)
     else:
         filters = subprocess.run(
-            ["pgrep", "-g", str(process.pid), "-f", "preprocess.filters.clean_documents"],
+            ["pgrep", "-g", str(process.pid), "-f", "tupe_plugin.data.text.clean_documents"],
             capture_output=True,
             text=True,
         )

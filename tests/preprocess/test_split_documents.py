@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocess.filters.split_documents import blocks_of_documents, split_documents
+from tupe_plugin.data.text.split_documents import blocks_of_documents, split_documents
 
 
 def blocks(text: str, block_lines: int) -> list[tuple[str, bool]]:

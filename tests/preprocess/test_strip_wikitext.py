@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocess.filters.strip_wikitext import strip_wikitext
+from tupe_plugin.data.read.strip_wikitext import strip_wikitext
 
 BEFORE_AND_AFTER = [
     ("'''Bold''' and ''slanted''.", ["Bold and slanted."]),

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
-from preprocess.filters.step_chain import Chain, Step
+from .step_chain import Chain, Step
 
 BLOCK_CHARACTERS = 50_000  # enough work for a worker that sending it costs nothing
 _BLOCKS_AHEAD = 3  # for each worker: keeps all busy, bounds what is held in memory

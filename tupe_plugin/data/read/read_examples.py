@@ -1,6 +1,6 @@
 """Take texts and labels out of a task of your own: TSV, JSON lines, or SQuAD v2's JSON.
 
-    python -m preprocess.filters.read_examples FOLDER --format tsv --text-columns A[,B] \\
+    python -m tupe_plugin.data.read.read_examples FOLDER --format tsv --text-columns A[,B] \\
         --label-column L --output DIR
 
 reads FOLDER/{train,dev,test}.tsv and writes the files of `write_examples`. The class names are
@@ -17,17 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocess.filters.open_text import UnreadableTextError, read_lines
-from preprocess.filters.pick_columns import pick_columns
-from preprocess.filters.write_examples import (
+from ..glue_tasks import finite_number
+from ..write.write_examples import (
     Example,
     MalformedTableError,
     write_label_dictionary,
     write_split,
 )
-from tupe_plugin.data.glue_tasks import finite_number
+from .open_text import UnreadableTextError, read_lines
+from .pick_columns import pick_columns
 
-FILE_NAMES = {  # format -> split -> names that are looked for
+# format -> split -> names that are looked for
+FILE_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "tsv": {
         "train": ("train.tsv",),
         "valid": ("dev.tsv", "valid.tsv", "validation.tsv"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from preprocess.filters.open_text import read_lines
-from preprocess.filters.write_examples import MalformedTableError
+from ..write.write_examples import MalformedTableError
+from .open_text import read_lines
 
 
 def pick_columns(

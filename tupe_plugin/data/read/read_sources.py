@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from preprocess.filters.join_wrapped_lines import is_wrapped, join_wrapped_lines
-from preprocess.filters.open_text import COMPRESSED_SUFFIXES, read_lines
-from preprocess.filters.read_wiki_dump import read_articles
+from .join_wrapped_lines import is_wrapped, join_wrapped_lines
+from .open_text import COMPRESSED_SUFFIXES, read_lines
+from .read_wiki_dump import read_articles
 
 PASSAGE_CHARACTERS = 50_000
 _LINES_TO_JUDGE_BY = 1000

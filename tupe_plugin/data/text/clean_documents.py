@@ -1,6 +1,6 @@
 """Take a corpus in, clean it document by document, on all cores, in order, in constant memory.
 
-    python -m preprocess.filters.clean_documents --steps filter_paragraphs,tokenize_words \\
+    python -m tupe_plugin.data.text.clean_documents --steps filter_paragraphs,tokenize_words \\
         --output clean.txt --counts counts.json [--shard 3/8] SOURCE...
 
 Every document of the shard ends with an empty line in the output, also one of which nothing was
@@ -18,20 +18,20 @@ from pathlib import Path
 
 from mwparserfromhell.parser import ParserError
 
-from preprocess.filters.filter_paragraphs import Limits
-from preprocess.filters.map_lines import MISTAKES
-from preprocess.filters.read_sources import Passage, Reader, Shard, find_sources
-from preprocess.filters.step_chain import STEPS, Chain, Step
-from preprocess.filters.strip_wikitext import strip_wikitext
-from preprocess.filters.worker_pool import (
+from ...core.bounds import COUNT_OR_NONE, WORKERS, Number
+from ..read.read_sources import Passage, Reader, Shard, find_sources
+from ..read.strip_wikitext import strip_wikitext
+from ..step_chain import STEPS, Chain, Step
+from ..worker_pool import (
     BLOCK_CHARACTERS,
     WorkerPool,
     all_cores,
     blocks_of,
     progress_in_bytes,
 )
-from preprocess.filters.write_counts import write_counts
-from tupe_plugin.core.bounds import COUNT_OR_NONE, WORKERS, Number
+from ..write.write_counts import write_counts
+from .filter_paragraphs import Limits
+from .map_lines import MISTAKES
 
 
 def blocks_of_passages(passages: Iterable[Passage], *, characters: int) -> Iterator[list[Passage]]:

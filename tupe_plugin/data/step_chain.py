@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preprocess.filters.filter_paragraphs import Limits, fault_of
-from preprocess.filters.merge_short_sentences import merge_short_sentences
-from preprocess.filters.segment_sentences import segment_sentences
-from preprocess.filters.split_long_lines import split_long_line
-from tupe_plugin.data.line_steps import LINE_STEPS as SHARED_LINE_STEPS
-from tupe_plugin.data.line_steps import LineStep, UnitFiles
+from .line_steps import LINE_STEPS as SHARED_LINE_STEPS
+from .line_steps import LineStep, UnitFiles
+from .text.filter_paragraphs import Limits, fault_of
+from .text.merge_short_sentences import merge_short_sentences
+from .text.segment_sentences import segment_sentences
+from .units.split_long_lines import split_long_line
 
 # Passages (lists of lines) in, as many passages out; counts what it drops.
 Step = Callable[[list[list[str]], Counter[str]], list[list[str]]]

@@ -1,6 +1,6 @@
 """Learn byte-pair-encoding merges from tokenised text and write them as a "codes" file.
 
-    python -m preprocess.filters.learn_bpe --merges 32000 --output bpe.codes TEXT...
+    python -m tupe_plugin.data.units.learn_bpe --merges 32000 --output bpe.codes TEXT...
 
 Learned by Hugging Face `tokenizers` (Rust, all cores), written in the format of subword-nmt 0.2.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from tupe_plugin.core.bounds import COUNT
-from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS
-from tupe_plugin.data.units.apply_bpe import END_OF_WORD
+from ...core.bounds import COUNT
+from ..text.tokenize_words import PROTECTED_WORDS
+from .apply_bpe import END_OF_WORD
 
 _MIN_FREQUENCY = 2  # subword-nmt's: a pair seen once is not worth a unit
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from preprocess.filters.open_text import DAMAGED, UnreadableTextError, open_decompressed
+from .open_text import DAMAGED, UnreadableTextError, open_decompressed
 
 _ARTICLE_NAMESPACE = "0"
 _WIKITEXT = (None, "wikitext")  # dumps before schema 0.6 do not say

@@ -1,8 +1,8 @@
 """Take the texts and labels out of one GLUE task's official TSV files.
 
-    python -m preprocess.filters.read_glue GLUE_DIR TASK --output DIR [--skip-malformed]
+    python -m tupe_plugin.data.read.read_glue GLUE_DIR TASK --output DIR [--skip-malformed]
 
-writes the files of `write_examples`. `python -m preprocess.filters.read_glue --list` prints the
+writes the files of `write_examples`. `python -m tupe_plugin.data.read.read_glue --list` prints the
 tasks, `--files GLUE_DIR TASK` the files of a task that are there.
 """
 
@@ -15,22 +15,22 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from preprocess.filters.open_text import UnreadableTextError
-from preprocess.filters.pick_columns import pick_columns
-from preprocess.filters.write_examples import (
-    Counts,
-    Example,
-    MalformedTableError,
-    write_label_dictionary,
-    write_split,
-)
-from tupe_plugin.data.glue_tasks import (
+from ..glue_tasks import (
     GlueFile,
     GlueTask,
     UnknownTaskError,
     load_task,
     load_tasks,
 )
+from ..write.write_examples import (
+    Counts,
+    Example,
+    MalformedTableError,
+    write_label_dictionary,
+    write_split,
+)
+from .open_text import UnreadableTextError
+from .pick_columns import pick_columns
 
 
 def read_table(

@@ -1,6 +1,6 @@
 """Join the shards of a corpus and drop what was there before, exactly, in bounded memory.
 
-    python -m preprocess.filters.drop_duplicates --unit documents --output text SHARD...
+    python -m tupe_plugin.data.text.drop_duplicates --unit documents --output text SHARD...
 
 The shards are those of `clean_documents`, in order: a document from each in turn gives the corpus's
 own order back, so the result does not depend on their number. Of equal documents (or lines) the
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.filters.write_counts import write_counts
+from ..write.write_counts import write_counts
 
 UNITS = ("documents", "lines", "none")
 _PARTITIONS = 64

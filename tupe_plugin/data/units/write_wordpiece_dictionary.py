@@ -1,6 +1,6 @@
 """Make the fairseq dictionary of a BERT vocabulary.
 
-python -m preprocess.filters.apply_wordpiece --vocab vocab.txt --dict dict.txt
+python -m tupe_plugin.data.units.write_wordpiece_dictionary --vocab vocab.txt --dict dict.txt
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tupe_plugin.data.units.apply_wordpiece import (
+from .apply_wordpiece import (
     BadVocabularyError,
     dictionary_text,
     read_vocabulary,

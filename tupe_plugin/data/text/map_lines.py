@@ -1,6 +1,6 @@
 """Run text files through a chain of line steps, on all cores, in order, in constant memory.
 
-    python -m preprocess.filters.map_lines --steps normalize_punctuation,lowercase_text \\
+    python -m tupe_plugin.data.text.map_lines --steps normalize_punctuation,lowercase_text \\
         --output clean.txt TEXT...
 
 One line in, one line out: so GLUE's rows stay rows. Documents are `clean_documents`' business.
@@ -15,17 +15,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from preprocess.filters.open_text import UnreadableTextError, read_lines
-from preprocess.filters.step_chain import DOCUMENT_STEPS, LINE_STEPS, Chain, Step
-from preprocess.filters.worker_pool import (
+from ...core.bounds import COUNT, WORKERS
+from ..read.open_text import UnreadableTextError, read_lines
+from ..step_chain import DOCUMENT_STEPS, LINE_STEPS, Chain, Step
+from ..worker_pool import (
     BLOCK_CHARACTERS,
     WorkerPool,
     all_cores,
     blocks_of,
     progress_in_bytes,
 )
-from preprocess.filters.write_counts import write_counts
-from tupe_plugin.core.bounds import COUNT, WORKERS
+from ..write.write_counts import write_counts
 
 
 def blocks_of_lines(lines: Iterable[str], *, characters: int) -> Iterator[list[str]]:
@@ -146,7 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
         if document_steps:
             raise ValueError(f"{document_steps[0]} is a step of clean_documents, not of lines")
         chain.build()
-        with LineMapper(chain, workers=args.workers or all_cores()) as mapper:
+        mapper = LineMapper(chain, workers=args.workers or all_cores())
+        with mapper:
             for paths, output in jobs:
                 counts = map_files(paths, output, mapper, drop_emptied=args.drop_emptied)
                 sys.stderr.write(

@@ -1,7 +1,7 @@
 """Check a data-bin folder against the text it was made from and write its `manifest.json`.
 
-    python -m preprocess.filters.make_manifest --data-bin DIR --text train=FILE --text valid=FILE \\
-        [--counts NAME=FILE ...] [--option NAME=VALUE ...] [--inputs FILE]
+    python -m tupe_plugin.data.write.make_manifest --data-bin DIR --text train=FILE \\
+        --text valid=FILE [--counts NAME=FILE ...] [--option NAME=VALUE ...] [--inputs FILE]
 
 The manifest says what went in (names, sizes, SHA-256), what was asked for, which versions did it,
 what each step counted, and what came out (sentences, tokens, SHA-256). It holds no date, no folder
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.filters.write_counts import write_counts
+from .write_counts import write_counts
 
 _PACKAGES = (
     *("fairseq", "mwparserfromhell", "numpy", "regex", "sacremoses", "sentencex", "tokenizers"),

@@ -1,6 +1,6 @@
 """Compare GLUE files with the official ones: are all there, with the right columns and rows?
 
-    python -m preprocess.filters.check_glue GLUE_DIR TASK...
+    python -m tupe_plugin.data.read.check_glue GLUE_DIR TASK...
 
 prints a line for each file and makes nothing; the exit status is 1 if anything is off.
 """
@@ -12,16 +12,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from preprocess.filters.open_text import UnreadableTextError
-from preprocess.filters.read_glue import read_table
-from preprocess.filters.write_examples import MalformedTableError
-from tupe_plugin.data.glue_tasks import (
+from ..glue_tasks import (
     GlueFile,
     GlueTask,
     UnknownTaskError,
     load_task,
     load_tasks,
 )
+from ..write.write_examples import MalformedTableError
+from .open_text import UnreadableTextError
+from .read_glue import read_table
 
 
 def check_file(path: Path, file: GlueFile, task: GlueTask) -> tuple[int, list[str]]:

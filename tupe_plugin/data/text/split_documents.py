@@ -1,6 +1,6 @@
 """Divide tokenised text into training and validation text, by whole documents, reproducibly.
 
-    python -m preprocess.filters.split_documents --valid-ratio 0.005 \\
+    python -m tupe_plugin.data.text.split_documents --valid-ratio 0.005 \\
         --train train.txt --valid valid.txt TEXT
 
 A document ends at an empty line; one of more than `--block-lines` lines (a book) counts as several.
@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.filters.write_counts import write_counts
-from tupe_plugin.core.bounds import COUNT, COUNT_OR_NONE, Number
+from ...core.bounds import COUNT, COUNT_OR_NONE, Number
+from ..write.write_counts import write_counts
 
 
 @dataclass

@@ -1,1 +1,0 @@
-"""Small filters, one step each; `preprocess/*.sh` put them in order."""

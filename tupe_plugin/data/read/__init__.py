@@ -1,0 +1,1 @@
+"""From sources to documents and rows: text, dumps, tables and JSON, plain or compressed."""
