@@ -15,6 +15,7 @@ from ..core.encoder import TupeEncoder
 from ..core.encoder_family import UnknownEncoderError
 from ..core.encoder_view import EncoderNames, names_of
 from ..core.position_scheme import scheme_of
+from ..core.shapes_only import shapes_only
 from ..core.views.tupe import TUPE
 from .buildable import LARGEST
 from .errors import UnusableCheckpointError, in_one_line
@@ -200,7 +201,7 @@ def _shapes(checkpoint: EncoderCheckpoint) -> dict[str, torch.Size]:
     """Of a tupe encoder's state, by the settings."""
     settings = {**BEFORE_THERE_WERE_OPTIONS, **checkpoint.model}
     try:
-        with torch.device("meta"):
+        with shapes_only():
             skeleton = TupeEncoder(
                 len(checkpoint.weights[checkpoint.word_embedding]),
                 0,

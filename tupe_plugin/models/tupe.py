@@ -30,6 +30,7 @@ from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
 from ..core.position_scheme import scheme_of
+from ..core.shapes_only import shapes_only
 from .bitfit_terms import freeze_all_but_biases
 from .checkpoint_fit import (
     check_sizes,
@@ -260,7 +261,7 @@ class TupeFairseqEncoder(FairseqEncoder):
 def _check_memory(cfg: DictConfig, dictionary: Any) -> None:
     """Refuse a model that does not fit into memory, before any of it is made."""
     available = available_bytes(torch.get_default_device())
-    with torch.device("meta"):  # shapes only
+    with shapes_only():
         count = sum(p.numel() for p in TupeFairseqEncoder(cfg, dictionary).parameters())
     needed = count * torch.get_default_dtype().itemsize
     if available is not None and needed > available:
