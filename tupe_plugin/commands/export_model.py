@@ -22,6 +22,7 @@ from ..data.dictionary_file import dictionary_in, symbols_in
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from torch import Tensor
 
     from ..checkpoint.exported import ExportedModel
     from ..checkpoint.tokenizer_files import Vocabulary
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint, vocabulary=vocabulary, units=units, classes=_classes(data)
     )
     with whole_folder(args.output) as folder:
-        weights = {name: value.contiguous().clone() for name, value in model.weights.items()}
+        weights = _each_in_its_own_memory(model.weights)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         _write_json(folder / "config.json", model.config)
         if model.tokens is not None and vocabulary is not None:
@@ -93,6 +94,11 @@ def run(args: argparse.Namespace) -> int:
             "</s> <unk>"
         )
     return 0
+
+
+def _each_in_its_own_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What safetensors writes: no parts of a larger tensor. Empties `weights`, to save memory."""
+    return {name: weights.pop(name).contiguous().clone() for name in list(weights)}
 
 
 def _units(data: Path, vocabulary: Vocabulary | None) -> list[str]:
