@@ -203,7 +203,7 @@ binarize() {
   local log=$1/fairseq-preprocess.log cores=$workers
   mkdir -p "$1"
   [ "$cores" -gt 0 ] || cores=$(
-    "$PYTHON" -c 'from tupe_plugin.data.text.map_lines import all_cores; print(all_cores())'
+    "$PYTHON" -c 'from tupe_plugin.data.worker_pool import all_cores; print(all_cores())'
   )
   "$PYTHON" -m tupe_plugin fairseq-preprocess --only-source --workers "$cores" --destdir "$@" \
     >"$log" 2>&1 9>&- || {

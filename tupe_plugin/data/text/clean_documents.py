@@ -19,16 +19,11 @@ from pathlib import Path
 from mwparserfromhell.parser import ParserError
 
 from ...core.bounds import COUNT_OR_NONE, WORKERS, Number
+from ..chain_blocks import BLOCK_CHARACTERS, blocks_of, map_blocks, progress_in_bytes
 from ..read.read_sources import Passage, Reader, Shard, find_sources
 from ..read.strip_wikitext import strip_wikitext
 from ..step_chain import STEPS, Chain, Step
-from ..worker_pool import (
-    BLOCK_CHARACTERS,
-    WorkerPool,
-    all_cores,
-    blocks_of,
-    progress_in_bytes,
-)
+from ..worker_pool import WorkerPool, all_cores
 from ..write.write_counts import write_counts
 from .filter_paragraphs import Limits
 from .map_lines import MISTAKES
@@ -84,12 +79,12 @@ def clean_documents(
     counts: Counter[str] = Counter()
     with (
         progress_in_bytes(paths, output) as progress,
-        WorkerPool(chain, workers=workers) as pool,
+        WorkerPool(workers) as pool,
         open(output, "w", encoding="utf-8", newline="\n") as sink,
     ):
         reader.on_progress = progress.update
         blocks = blocks_of_passages(reader.read(paths), characters=BLOCK_CHARACTERS)
-        for text in pool.map(clean_block, blocks, counts):
+        for text in map_blocks(pool, chain, clean_block, blocks, counts):
             sink.write(text)
     if not counts["lines"] and reader.shard.of == 1:
         raise ValueError(

@@ -16,15 +16,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from ...core.bounds import COUNT, WORKERS
+from ..chain_blocks import BLOCK_CHARACTERS, blocks_of, map_blocks, progress_in_bytes
 from ..read.open_text import UnreadableTextError, read_lines
 from ..step_chain import DOCUMENT_STEPS, LINE_STEPS, Chain, Step
-from ..worker_pool import (
-    BLOCK_CHARACTERS,
-    WorkerPool,
-    all_cores,
-    blocks_of,
-    progress_in_bytes,
-)
+from ..worker_pool import WorkerPool, all_cores
 from ..write.write_counts import write_counts
 
 
@@ -64,11 +59,15 @@ def _drop_emptied(steps: dict[str, Step], block: list[str], counts: Counter[str]
 class LineMapper(WorkerPool):
     """Worker processes for lines; use it in a `with` statement."""
 
+    def __init__(self, chain: Chain, *, workers: int) -> None:
+        super().__init__(workers)
+        self._chain = chain
+
     def map_lines(self, lines: Iterable[str], *, drop_emptied: bool = False) -> Iterator[list[str]]:
         """Yield the lines after the chain, in order, in blocks; few blocks are in memory."""
-        work = _drop_emptied if drop_emptied else _keep_emptied
+        function = _drop_emptied if drop_emptied else _keep_emptied
         blocks = blocks_of_lines(lines, characters=BLOCK_CHARACTERS)
-        return self.map(work, blocks, Counter())
+        return map_blocks(self, self._chain, function, blocks, Counter())
 
 
 # What a person can mend; each message says what is wrong and where.
