@@ -302,3 +302,26 @@ def test_no_file_names_a_place_of_one_machine() -> None:
             continue
         found = place.search(text)
         assert found is None, f"{path.relative_to(ROOT)} names {text[found.start() :][:40]!r}"
+
+
+def test_documents_name_files_that_exist() -> None:
+    """A path from the top of the project or from the document; `*`, `<...>` and `{a,b}` as read."""
+    tops = "benchmarks|docs|examples|preprocess|scripts|tests|tupe_plugin"
+    named = re.compile(rf"(?<![\w/.-])(?:{tops})/[\w./*<>{{}},-]*[\w*>}}/]")
+    found = 0
+    for path in (path for path in tracked_files() if path.suffix in (".md", ".sh")):
+        for match in named.finditer(path.read_text(encoding="utf-8")):
+            for name in spelled_out(re.sub("<[^>]*>", "*", match[0])):
+                found += 1
+                there = any(any(top.glob(name)) for top in (ROOT, path.parent))
+                assert there, f"{path.relative_to(ROOT)} names {name}"
+    assert found
+
+
+def spelled_out(name: str) -> list[str]:
+    """`a/{b,c}.md` -> `a/b.md`, `a/c.md`."""
+    choice = re.search(r"\{([^{}]*)\}", name)
+    if choice is None:
+        return [name]
+    before, after = name[: choice.start()], name[choice.end() :]
+    return [one for part in choice[1].split(",") for one in spelled_out(before + part + after)]
