@@ -136,6 +136,9 @@ def test_compat_stands_alone(path: Path) -> None:
     """The start-up hook imports it under another name, without the rest of the package."""
     ours = [name for name in imported_modules(path) if name.split(".")[0] == "tupe_plugin"]
     assert [name for name in ours if not name.startswith("tupe_plugin.compat.")] == []
+    asked_for = re.findall(r"\b(checkpoint|core)_module\(\"(\w+)\"\)", path.read_text("utf-8"))
+    for folder, stem in asked_for:
+        assert (PACKAGE / folder / f"{stem}.py").is_file(), f"there is no {folder}/{stem}.py"
 
 
 @pytest.mark.parametrize("path", python_files(PACKAGE / "checkpoint"), ids=relative)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from .checkpoint_package import checkpoint_module
+from .checkpoint_package import core_module
 
 
 class CheckpointNotWrittenError(OSError):
@@ -80,7 +80,7 @@ def _incomplete(path: str) -> str:
 def _whole(path: str) -> Iterator[None]:
     """Remove the incomplete file of a checkpoint that cannot be written, and say so in one line."""
     try:
-        checkpoint_module("whole_file").check_replaceable(path)
+        core_module("whole_file").check_replaceable(path)
         yield
     except (OSError, RuntimeError) as error:  # torch raises the latter, with the former as context
         with contextlib.suppress(OSError):
