@@ -123,7 +123,7 @@ def test_adapters_import_core_and_never_each_other(path: Path) -> None:
     beside = sorted(path.parent.glob("*.py"))
     allowed = (
         *("tupe_plugin.core.", "tupe_plugin.registration.", "tupe_plugin.whole_set_metrics."),
-        "tupe_plugin.checkpoint.formats.",
+        *("tupe_plugin.checkpoint.formats.", "tupe_plugin.checkpoint.settings."),
         "tupe_plugin.api.",  # what fairseq calls a model's `from_pretrained`
         *(f"{module_name(other)}." for other in beside if not registers(other)),
     )

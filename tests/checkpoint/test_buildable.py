@@ -94,6 +94,7 @@ def test_no_text_of_a_file_is_run(attack: str, save: Any, tmp_path: Path) -> Non
         ),
         ({"_name": "lstm", "decoder": {"embed_path": "/a/pipe"}}, "asks for --embed-path /a/pipe"),
         ({"_name": "tupe_huge"}, "is of --arch tupe_huge, which is not known"),
+        ({"encoder_attention_heads": 3}, "checkpoint_best.pt: --encoder-embed-dim 4 is no multip"),
         ({"dropout": "${oc.env:HOME}"}, "cfg.model.dropout refers to other settings"),
     ],
     ids=str,

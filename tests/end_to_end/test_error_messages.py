@@ -33,6 +33,16 @@ def test_other_width_than_the_checkpoint(last_line, corpus, pretrained, tmp_path
     assert line.endswith("it was written with --encoder-embed-dim 16 (here 24)")
 
 
+def test_another_setting_than_the_checkpoint(last_line, corpus, pretrained, tmp_path):
+    """No size tells it, so fairseq loads the checkpoint and trains on."""
+    checkpoint = pretrained.checkpoints / "checkpoint_last.pt"
+    job = fine_tuning(corpus.classification, tmp_path, "--finetune-from-model", checkpoint)
+    assert last_line([*job, "--max-epoch", 1, "--layer-norm-eps", 1e-12]) == (
+        f"fairseq-train: error: checkpoint {checkpoint} does not fit this model: it was written "
+        "with --layer-norm-eps 1e-05 (here 1e-12): give --layer-norm-eps 1e-05"
+    )
+
+
 def test_other_dictionary_than_the_checkpoint(last_line, pretrained, tmp_path):
     pairs = [("a few other words", "label0"), ("and these", "label1")] * 9
     data = write_sentence_task(tmp_path, {"train": pairs, "valid": pairs})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -287,7 +288,8 @@ def test_data_that_do_not_fit_are_named(tasks, mistake, tmp_path):
     shutil.copy(task.data / "label" / "dict.txt", data / "label")
     with open(data / "input0" / "dict.txt", "a") as words:
         words.write("more 1\n")
-    assert "does not fit" in mistake(task.checkpoint, "--data", data)
+    line = mistake(task.checkpoint, "--data", data)
+    assert re.search(rf"does not fit {data}: it has \d+ symbols, the dictionary of the data", line)
 
     shutil.copy(task.data / "input0" / "dict.txt", data / "input0")
     for damaged, length in (

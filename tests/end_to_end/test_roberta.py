@@ -89,6 +89,23 @@ def test_strategies_train_and_resume(corpus, pretrained_roberta, tmp_path, run_c
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--encoder-layers", 1), "it was written with --encoder-layers 2 (here 1)"),
+        (("--encoder-attention-heads", 1), "heads 2 (here 1): give --encoder-attention-heads 2"),
+    ],
+    ids=str,
+)
+def test_other_settings_are_named(corpus, pretrained_roberta, tmp_path, last_line, option, message):
+    start = ("--restore-file", pretrained_roberta, "--max-epoch", 1)
+    command = training_jobs.fine_tuning(corpus.classification, tmp_path, *start)
+    line = last_line(job(command, *option))
+    assert "does not fit this model: " in line
+    assert line.endswith(message)
+
+
+@pytest.mark.slow
 def test_commands_take_its_checkpoints(corpus, pretrained_roberta, tmp_path, run_command, capsys):
     command = training_jobs.fine_tuning(
         corpus.classification,

@@ -11,7 +11,8 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-SIZES = ("encoder_layers", "encoder_embed_dim", "encoder_attention_heads", "max_positions")
+_POSITIONS, _TASK_POSITIONS = "max_positions", "tokens_per_sample"
+SIZES = ("encoder_layers", "encoder_embed_dim", "encoder_attention_heads", _POSITIONS)
 """Of a model; a task may have an option of such a name too."""
 
 BEFORE_THERE_WERE_OPTIONS: Mapping[str, Any] = {
@@ -27,23 +28,33 @@ BEFORE_THERE_WERE_OPTIONS: Mapping[str, Any] = {
 }
 """What a tupe model was whose settings lack an option; the options' defaults."""
 
+TRAINING_ONLY = frozenset(
+    {
+        *("_name", "load_checkpoint_heads", "bitfit_terms"),
+        *("dropout", "attention_dropout", "activation_dropout"),
+        *("pooler_dropout", "pooler_input_dropout"),
+    }
+)
+"""Options of a tupe model that change how it is trained, and not what it computes."""
+
 
 def settings_of(state: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Of the model, the task, the criterion ...; of all parts where only `args` is there.
 
-    What the namespace of a model holds of other parts is left out: seeds, places on a disk.
+    What the namespace of a model holds of other parts is left out: seeds, places on a disk. A model
+    that says nothing of its `max_positions` has those of its task, as fairseq's RoBERTa.
     """
     args, cfg = state.get("args"), state.get("cfg") or {}
-    if args is not None:
-        return _named(args)
-    settings = cfg.get(part)
-    if not isinstance(settings, Namespace):
-        return _named(settings)
-    own = {"_name", *SIZES}
-    others = {*cfg, *(name for other in cfg if other != part for name in _named(cfg[other]))}
-    return {
-        name: value for name, value in _named(settings).items() if name in own or name not in others
-    }
+    settings = args if args is not None else cfg.get(part)
+    named = _named(settings)
+    if args is None and isinstance(settings, Namespace):
+        own = {"_name", *SIZES}
+        others = {*cfg, *(name for other in cfg if other != part for name in _named(cfg[other]))}
+        named = {name: value for name, value in named.items() if name in own or name not in others}
+    if part == "model" and named and named.get(_POSITIONS) is None:
+        task = entry(args if args is not None else cfg.get("task"), _TASK_POSITIONS)
+        named |= {} if task is None else {_POSITIONS: task}
+    return named
 
 
 def entry(settings: Any, key: str) -> Any:

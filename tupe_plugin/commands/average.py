@@ -21,7 +21,7 @@ from ..checkpoint.contents import check_finite
 from ..checkpoint.encoder_checkpoint import without_unused
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.read import read_checkpoint
-from ..checkpoint.settings import settings_of
+from ..checkpoint.settings import BEFORE_THERE_WERE_OPTIONS, TRAINING_ONLY, settings_of
 from ..checkpoint.write import at_the_beginning, write_checkpoint
 from ..compat.metric_direction import LOSSES, Metric
 from ..compat.restarted_job import start_of
@@ -35,9 +35,6 @@ from ..core.averaging import (
 from ..core.bounds import BATCH_SIZE, flag
 from ..core.whole_file import check_replaceable
 from .dev_scores import DevSet
-
-# Options of the model that change how it is trained, not what it computes. So do all real numbers.
-TRAINING_ONLY = frozenset({"_name", "load_checkpoint_heads", "bitfit_terms"})
 
 Loader = Callable[[], Mapping[str, Tensor]]
 
@@ -173,7 +170,9 @@ def _check_same_model(
     """Refuse models of equal shapes that compute differently, such as with other heads."""
     ours, theirs = (_model_options(state) for state in (first, other))
     for name in ours.keys() & theirs.keys() - TRAINING_ONLY:
-        if ours[name] != theirs[name] and not isinstance(ours[name], float):
+        # Real numbers of other models are shares that are dropped.
+        computes = name in BEFORE_THERE_WERE_OPTIONS or not isinstance(ours[name], float)
+        if ours[name] != theirs[name] and computes:
             option = flag(name)
             raise AverageError(
                 f"{first_path} was trained with {option} {ours[name]}, and {path} with {option} "

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+from .checkpoint_models import admitting
 from .checkpoint_package import checkpoint_module
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"  # may be missing: the job is then a new one
@@ -20,35 +21,43 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
     Where: fairseq/trainer.py:580, for whatever goes wrong with the parameters, and 586 to 640 for
     the rest of the state.
     When: the model has other sizes, another dictionary, other heads than the checkpoint; the state
-    of the optimizer is damaged.
+    of the optimizer is damaged. Nothing is said where only settings differ that change no size.
     Fix: the last line tells what differs, and by which options the two jobs differ. A model with a
-    function `why_not_fit` is asked first.
+    function `why_not_fit` is asked before anything is loaded.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4590
     """
     original = trainer.Trainer.load_checkpoint
 
     @functools.wraps(original)
     def load_checkpoint(self: Any, filename: str, *rest: Any, **named: Any) -> Any:
-        errors = checkpoint_module("errors")
+        errors, settings_of = checkpoint_module("errors"), checkpoint_module("settings").settings_of
+        why_not_fit = getattr(self.get_model(), "why_not_fit", lambda *_: None)
+
+        def admit(state: Any, path: Any) -> None:
+            why = why_not_fit(settings_of(state, "model"), state["model"])
+            if why is not None:
+                raise errors.UnusableCheckpointError(
+                    f"checkpoint {path} does not fit this model: {why}"
+                )
+
         try:
-            return original(self, filename, *rest, **named)
+            with admitting(admit):
+                return original(self, filename, *rest, **named)
         except (errors.CheckpointError, OSError, MemoryError):
             raise
         except Exception as error:
             reason = error.__context__
             state = trainer.checkpoint_utils.load_checkpoint_to_cpu(filename)
-            theirs, ours = (state.get("cfg") or {}).get("model"), self.cfg.model
+            different = _different_options(
+                settings_of(state, "model"), settings_of({"cfg": self.cfg}, "model")
+            )
             if reason is None or not str(error).startswith("Cannot load model parameters"):
                 raise errors.UnusableCheckpointError(
                     f"checkpoint {filename} cannot be resumed from: {errors.in_one_line(error)}"
-                    f"{_different_options(theirs, ours)}"
+                    f"{different}"
                 ) from error
-            why_not_fit = getattr(self.get_model(), "why_not_fit", lambda *_: None)
-            why = why_not_fit(theirs, ours) if isinstance(theirs, Mapping) else None
-            if why is None:
-                why = f"{_in_one_line(reason)}{_different_options(theirs, ours)}"
             raise errors.UnusableCheckpointError(
-                f"checkpoint {filename} does not fit this model: {why}"
+                f"checkpoint {filename} does not fit this model: {_in_one_line(reason)}{different}"
             ) from reason
 
     trainer.Trainer.load_checkpoint = load_checkpoint
@@ -125,10 +134,8 @@ def _in_one_line(reason: BaseException) -> str:
     return ", ".join(parts) or " ".join(text.split()) or repr(reason)
 
 
-def _different_options(theirs: Any, ours: Any) -> str:
+def _different_options(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
     """Sizes and switches of the model that differ; real numbers change no shape."""
-    if not isinstance(theirs, Mapping) or not isinstance(ours, Mapping):
-        return ""
     different = [
         f"--{name.replace('_', '-')} {theirs[name]} (here {ours[name]})"
         for name in ours

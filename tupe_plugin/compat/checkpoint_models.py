@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .checkpoint_package import checkpoint_module
+from .refused_job import raised_here
 
-_building: contextvars.ContextVar[Any] = contextvars.ContextVar("building", default=None)
+_admit: contextvars.ContextVar[Any] = contextvars.ContextVar("admit", default=None)
 
 
 def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
@@ -29,7 +30,7 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
     @functools.wraps(load_to_cpu)
     def load_checkpoint_to_cpu(path: str, *rest: Any, **named: Any) -> Any:
         state = load_to_cpu(path, *rest, **named)
-        admit = _building.get()
+        admit = _admit.get()
         if admit is not None:
             admit(state, path)
         return state
@@ -53,7 +54,7 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
             checkpoint_module("buildable").check_buildable(cfg, path)
             bound.allow(read["model"], cfg, path)
 
-        with bounded_model(shards=num_shards) as bound, _admitting(admit):
+        with bounded_model(shards=num_shards) as bound, admitting(admit):
             if state is not None:
                 admit(state, name)
             try:
@@ -63,6 +64,8 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
             except (errors.CheckpointError, OSError, MemoryError):
                 raise
             except Exception as error:
+                if isinstance(error, ValueError) and raised_here(error):
+                    raise errors.UnusableCheckpointError(f"{name}: {error}") from error
                 raise errors.UnusableCheckpointError(
                     f"{name}: its model cannot be built and filled ({errors.in_one_line(error)})"
                 ) from error
@@ -102,10 +105,10 @@ def name_an_unknown_criterion(criterions: Any) -> None:
 
 
 @contextlib.contextmanager
-def _admitting(admit: Callable[[Any, Any], None]) -> Iterator[None]:
-    """What is read inside is meant to be built, if `admit(state, path)` lets it."""
-    token = _building.set(admit)
+def admitting(admit: Callable[[Any, Any], None]) -> Iterator[None]:
+    """`admit(state, path)` looks at each checkpoint that is read inside, and may refuse it."""
+    token = _admit.set(admit)
     try:
         yield
     finally:
-        _building.reset(token)
+        _admit.reset(token)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..checkpoint.errors import in_one_line
 from ..compat.damaged_data import problem_of_index
 from ..compat.refused_job import raised_here
+from ..core.encoder_family import UnknownEncoderError
+from ..core.encoder_view import names_of
 
 
 class DataError(ValueError):
@@ -55,17 +58,28 @@ def build_model(
 
     Raises:
         DataError: it does not fit the data.
+        CheckpointError: it cannot be built, whatever the data.
     """
     from fairseq.checkpoint_utils import load_model_ensemble_and_task
 
-    try:
-        (model,), _, _ = load_model_ensemble_and_task([str(checkpoint)], task=task, state=state)
-    except (AttributeError, OSError, RuntimeError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{checkpoint} does not fit {task.cfg.data}: {in_one_line(error)}"
-        ) from error
+    _check_dictionary(checkpoint, state["model"], task)
+    (model,), _, _ = load_model_ensemble_and_task([str(checkpoint)], task=task, state=state)
     model.to(device)
     return (model.half() if half else model).eval()
+
+
+def _check_dictionary(checkpoint: Path, weights: Mapping[str, Tensor], task: Any) -> None:
+    try:
+        names = names_of(weights)
+    except UnknownEncoderError:
+        return  # whoever builds it has an error of its own
+    words = weights.get(f"{names.prefix}{names.family.word_embedding}.weight")
+    if words is not None and len(words) != len(task.source_dictionary):
+        raise DataError(
+            f"{checkpoint} does not fit {task.cfg.data}: it has {len(words):,} symbols, the "
+            f"dictionary of the data {len(task.source_dictionary):,}; give the data that it was "
+            "trained on"
+        )
 
 
 def load_split(task: Any, split: str) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from ..checkpoint.formats import fairseq_roberta, tupe_2021
 from ..checkpoint.formats.our_names import CARRIED, HEADS, LM_HEAD, POOLER
+from ..checkpoint.settings import BEFORE_THERE_WERE_OPTIONS, TRAINING_ONLY
+from ..core.bounds import flag
 from ..core.encoder_view import names_of
 from ..core.heads import ClassificationHead
 from ..core.position_scheme import scheme_of
@@ -45,6 +47,15 @@ _SIZED_BY_AN_OPTION = (
     ),
 )
 """(parameter of the encoder, what its rows are, what to do if their number differs)."""
+_TOLD_BY_SIZES = {
+    *("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "max_positions"),
+    *("position_scheme", "rel_pos"),  # compared together
+}
+_OF_ALL_FAMILIES = {
+    *("encoder_attention_heads", "activation_fn", "pooler_activation_fn", "layer_norm_eps"),
+    *("rel_pos_bins", "max_rel_pos"),
+}
+"""Options that mean the same in a checkpoint of the TUPE authors and in fairseq's RoBERTa."""
 
 
 def rename_in_place(state_dict: dict[str, Tensor]) -> None:
@@ -76,30 +87,84 @@ def check_sizes(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> Non
             )
 
 
-def why_not_fit(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
-    """What makes a checkpoint that of another kind of model, given the settings of both."""
-    if "position_scheme" not in theirs:
-        return None  # the authors', who had one
-    wanted, here = (scheme_of(settings) for settings in (theirs, ours))
-    if wanted == here:
-        return None
-    without = " without --rel-pos" if ours.get("rel_pos") and not wanted.has_relative else ""
-    return (
-        f"it was written with position scheme {wanted.name}, here {here.name}: give "
-        f"--position-scheme {wanted.name}{without}"
+def why_not_fit(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], *, with_head: bool
+) -> str | None:
+    """What makes a checkpoint that of another kind of model, given the settings of both.
+
+    Sizes of parameters are left to whoever loads them.
+
+    Args:
+        theirs, ours: settings of the model in the checkpoint and of the one that it is for.
+        with_head: a classification head of the checkpoint is taken over.
+    """
+    here = scheme_of(ours)
+    names = set(ours) - TRAINING_ONLY - _TOLD_BY_SIZES
+    if "position_scheme" in theirs:
+        wanted = scheme_of(theirs)
+        if wanted != here:
+            without = (
+                " without --rel-pos" if ours.get("rel_pos") and not wanted.has_relative else ""
+            )
+            return (
+                f"it was written with position scheme {wanted.name}, here {here.name}: give "
+                f"--position-scheme {wanted.name}{without}"
+            )
+    else:  # the authors', or fairseq's RoBERTa
+        names &= _OF_ALL_FAMILIES
+    if not here.has_relative:
+        names -= {"rel_pos_bins", "max_rel_pos"}
+    if not here.has_learned:
+        names.discard("position_offset")
+    if not with_head:
+        names.discard("pooler_activation_fn")
+    return different_settings({**BEFORE_THERE_WERE_OPTIONS, **theirs}, ours, names)
+
+
+def different_settings(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], names: Collection[str]
+) -> str | None:
+    """What to give instead of those `names` that differ; those without a value are left out."""
+    found, advice = [], []
+    for name in ours:
+        value, here = theirs.get(name), ours[name]
+        if name not in names or value is None or here is None or str(value) == str(here):
+            continue
+        if isinstance(here, bool):
+            found.append(f"with{'' if value else 'out'} {flag(name)}")
+            advice.append(f"give {flag(name)}" if value else f"leave {flag(name)} out")
+        else:
+            found.append(f"with {flag(name)} {value} (here {here})")
+            advice.append(f"give {flag(name)} {value}")
+    return f"it was written {', '.join(found)}: {', '.join(advice)}" if found else None
+
+
+def head_sizes(state_dict: Mapping[str, Tensor]) -> dict[str, tuple[int, int] | None]:
+    """Classes and inner width of each classification head in a checkpoint; None: another kind."""
+    names = sorted({key.split(".")[1] for key in state_dict if key.startswith(HEADS)})
+    layers = {
+        name: [state_dict.get(f"{HEADS}{name}.{layer}.weight") for layer in ("out_proj", "dense")]
+        for name in names
+    }
+    return {
+        name: None if out_proj is None or dense is None else (len(out_proj), len(dense))
+        for name, (out_proj, dense) in layers.items()
+    }
+
+
+def takes_over_a_head(
+    state_dict: Mapping[str, Tensor], *, own: nn.ModuleDict, new_ones: bool
+) -> bool:
+    """Whether the model has one of the checkpoint's heads in its size, or takes `new_ones`."""
+    return any(
+        sizes == _sizes_of(own[name]) if name in own else new_ones and sizes is not None
+        for name, sizes in head_sizes(state_dict).items()
     )
 
 
-def head_sizes(state_dict: dict[str, Tensor]) -> dict[str, tuple[int, int]]:
-    """Classes and inner width of each classification head in a checkpoint."""
-    names = sorted({key.split(".")[1] for key in state_dict if key.startswith(HEADS)})
-    return {
-        name: (
-            len(state_dict[f"{HEADS}{name}.out_proj.weight"]),
-            len(state_dict[f"{HEADS}{name}.dense.weight"]),
-        )
-        for name in names
-    }
+def _sizes_of(head: nn.Module) -> tuple[int, int]:
+    known = cast("ClassificationHead", head)
+    return known.out_proj.out_features, known.dense.out_features
 
 
 def fit_lm_head(state_dict: dict[str, Tensor], *, own: dict[str, Tensor]) -> None:
@@ -123,14 +188,13 @@ def fit_heads(state_dict: dict[str, Tensor], *, own: nn.ModuleDict) -> None:
         if key.startswith((POOLER, CARRIED))
     }
     for name, sizes in head_sizes(state_dict).items():
-        head = cast("ClassificationHead", own[name]) if name in own else None
-        if head is None or sizes != (head.out_proj.out_features, head.dense.out_features):
+        here = _sizes_of(own[name]) if name in own else None
+        if here is None or sizes != here:
             logger.warning(
-                "leaving out classification head %r of the checkpoint (%d outputs): "
-                "the model has %s",
+                "leaving out classification head %r of the checkpoint (%s): the model has %s",
                 name,
-                sizes[0],
-                "no such head" if head is None else f"{head.out_proj.out_features} outputs",
+                "not of two layers" if sizes is None else f"{sizes[0]} outputs",
+                "no such head" if here is None else f"{here[0]} outputs",
             )
             for key in [key for key in state_dict if key.startswith(f"{HEADS}{name}.")]:
                 del state_dict[key]

@@ -1,15 +1,19 @@
-"""``--bitfit-terms`` for fairseq's own RoBERTa, which is otherwise left as it is.
+"""``--bitfit-terms`` for fairseq's own RoBERTa, and what its checkpoints say of the model.
 
-Its options are declared in the old way, by ``add_args``; so this one is as well.
+It is otherwise left as it is. Its options are declared in the old way, by ``add_args``; so is this
+one.
 """
 
 import functools
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from fairseq.models.roberta import RobertaModel
+from torch import Tensor
 
 from .bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
+from .checkpoint_fit import different_settings
 
 _add_args, _build_model = RobertaModel.add_args, RobertaModel.build_model.__func__
 
@@ -27,5 +31,14 @@ def build_model(cls: Any, args: Any, task: Any) -> RobertaModel:
     return model
 
 
+def why_not_fit(
+    self: RobertaModel, theirs: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> str | None:
+    """Settings that change no size, and so would be loaded without a word."""
+    names = ("encoder_attention_heads", "activation_fn")
+    return different_settings(theirs, vars(self.args), names)
+
+
 RobertaModel.add_args = staticmethod(add_args)
 RobertaModel.build_model = classmethod(build_model)
+RobertaModel.why_not_fit = why_not_fit

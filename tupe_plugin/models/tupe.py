@@ -7,7 +7,8 @@ The equations are in ``tupe_plugin/core/encoder.py`` and the files which it name
 import functools
 import logging
 import os
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -38,6 +39,7 @@ from .checkpoint_fit import (
     fit_lm_head,
     head_sizes,
     rename_in_place,
+    takes_over_a_head,
     why_not_fit,
 )
 from .tupe_options import TupeConfig, check_tupe_options, named
@@ -82,7 +84,16 @@ class TupeModel(FairseqEncoderModel):
         return cls(cfg, TupeFairseqEncoder(cfg, task.source_dictionary))
 
     check_options = staticmethod(check_tupe_options)
-    why_not_fit = staticmethod(why_not_fit)
+
+    def why_not_fit(self, theirs: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str | None:
+        """What makes a checkpoint that of another kind of model, from its settings and weights."""
+        settings = Namespace(**theirs)
+        if "position_scheme" in settings:
+            tupe_base(settings)  # by which it was built: hydra leaves sizes open
+        with_head = takes_over_a_head(
+            weights, own=self.classification_heads, new_ones=self.cfg.load_checkpoint_heads
+        )
+        return why_not_fit(vars(settings), named(self.cfg), with_head=with_head)
 
     @classmethod
     def from_pretrained(
@@ -196,9 +207,9 @@ class TupeModel(FairseqEncoderModel):
         own = self.state_dict()
         check_sizes(state_dict, own=own)
         if self.cfg.load_checkpoint_heads:
-            for head, (classes, inner_dim) in head_sizes(state_dict).items():
-                if head not in self.classification_heads:
-                    self.register_classification_head(head, classes, inner_dim)
+            for head, sizes in head_sizes(state_dict).items():
+                if head not in self.classification_heads and sizes is not None:
+                    self.register_classification_head(head, *sizes)
         fit_lm_head(state_dict, own=own)
         fit_heads(state_dict, own=self.classification_heads)
 
