@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LineStep = Callable[[list[str]], list[str]]
-"""Lines in, as many lines out."""
+from .text_treatment import LineStep
 
 
 class MissingLibraryError(ValueError):
