@@ -144,7 +144,8 @@ def test_compat_stands_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", python_files(PACKAGE / "checkpoint"), ids=relative)
 def test_checkpoint_knows_of_no_command_and_no_patch(path: Path) -> None:
     ours = [name for name in imported_modules(path) if name.split(".")[0] == "tupe_plugin"]
-    allowed = ("tupe_plugin.checkpoint.", "tupe_plugin.core.")
+    # `data/` names the files that say how a model's text is cut.
+    allowed = ("tupe_plugin.checkpoint.", "tupe_plugin.core.", "tupe_plugin.data.")
     assert [name for name in ours if not name.startswith(allowed)] == []
 
 
@@ -153,6 +154,16 @@ def test_data_knows_of_no_model(path: Path) -> None:
     ours = [name for name in imported_modules(path) if name.split(".")[0] in OUR_PACKAGES]
     allowed = ("tupe_plugin.data.", "tupe_plugin.core.")
     assert [name for name in ours if not name.startswith(allowed)] == []
+
+
+@pytest.mark.parametrize("path", python_files(PACKAGE / "hugging_face"), ids=relative)
+def test_what_is_copied_beside_an_exported_model_needs_no_fairseq(path: Path) -> None:
+    allowed = ("core.", "data.", "hugging_face.")
+    for name in imported_modules(path):
+        own = name.startswith(tuple(f"tupe_plugin.{room}" for room in allowed))
+        assert own or name.split(".")[0] in {"torch", "transformers", *sys.stdlib_module_names}, (
+            name
+        )
 
 
 def test_commands_are_imported_by_nobody_but_the_program() -> None:

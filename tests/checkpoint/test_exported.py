@@ -127,28 +127,3 @@ def test_a_stock_model_equals_ours_for_raw_text(
         torch.testing.assert_close(found, expected.double(), rtol=1e-6, atol=1e-6)
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert f"{name}.from_pretrained" in card
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"position_scheme": "tupe-r"}, "has position scheme tupe-r, which no stock model of"),
-        (
-            {"position_scheme": "bert-a", "embedding_normalize": False},
-            "embedding_normalize is False",
-        ),
-        ({"position_scheme": "bert-r", "max_rel_pos": 64}, "max_rel_pos is 64, and in MPNetModel"),
-        ({"position_scheme": "bert-a", "activation_fn": "tanh"}, "activation_fn is tanh"),
-    ],
-)
-def test_what_no_stock_model_is_like_is_refused(
-    options: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    dictionary = write_data(tmp_path / "data", "wordpiece")
-    settings = {**SIZES, "embedding_normalize": True, **options}
-    task = Namespace(cfg=Namespace(), source_dictionary=dictionary)
-    model = TupeModel.build_model(TupeConfig(**settings), task)
-    path = save(model, tmp_path, tmp_path / "data", {"_name": "tupe_tiny", **settings})
-    assert tupe(["export", str(path), "-o", str(tmp_path / "out")]) == 1
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

@@ -1,17 +1,17 @@
-"""A checkpoint of fairseq as a stock model of Hugging Face's transformers.
+"""A checkpoint of fairseq as a model of Hugging Face's transformers.
 
 | checkpoint                                    | becomes    |
 |-----------------------------------------------|------------|
 | `--arch tupe_*`, BERT-A                       | BERT       |
 | the same with `--position-offset 2`, fairseq's `--arch roberta` | RoBERTa |
 | `--arch tupe_*`, BERT-R                       | MPNet      |
+| other position schemes, and what no stock model is like | our own TUPE |
 
 What a stock model has and the checkpoint lacks is added as zeros, which change no result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,15 @@ from ..core.position_scheme import scheme_of
 from ..core.views.tupe import TUPE
 from .encoder_checkpoint import EncoderCheckpoint, read_encoder_checkpoint
 from .errors import UnusableCheckpointError
-from .formats import HUGGING_FACE, HuggingFaceFamily, fairseq_roberta
+from .formats import HUGGING_FACE, TUPE_IN_TRANSFORMERS, HuggingFaceFamily, fairseq_roberta
+from .formats.hugging_face import SEPARATORS
 from .formats.our_names import ENCODER, HEAD, HEAD_NAME, HEADS
+from .formats.tupe import AUTO_MAP
 from .settings import BEFORE_THERE_WERE_OPTIONS
 from .tokenizer_files import Vocabulary
+
+_STOCK = {"bert-a": ("bert", "roberta"), "bert-r": ("mpnet",)}
+"""Position scheme -> families of stock models that may hold it, the first first."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,25 @@ class ExportedModel:
     weights: dict[str, Tensor]
     tokens: list[str] | None
     """In the order of their ids; None: they are not known."""
+    separators: int
+    """Between the texts of a pair."""
+
+    @property
+    def has_code(self) -> bool:
+        """Whether transformers has no such model, so that its code must go along."""
+        return self.family.model_type == TUPE_IN_TRANSFORMERS.model_type
+
+    @property
+    def auto_class(self) -> str:
+        """The class of transformers that finds this one."""
+        kind = self.class_name.removeprefix(self.family.class_name)
+        return f"AutoModel{kind.removeprefix('Model')}"
+
+    @property
+    def max_length(self) -> int:
+        """Of a sequence, in tokens."""
+        unread = self.family.fixed.get("position_offset", 0)
+        return int(self.config["max_position_embeddings"]) - int(unread)
 
 
 def export_model(
@@ -57,15 +81,22 @@ def export_model(
         CheckpointError: no such model can be made of it.
     """
     checkpoint = read_encoder_checkpoint(path)
-    weights, options = _of_tupe(checkpoint)
-    family = _family(options, path)
-    _fill_up(weights, options, family)
+    family, weights, options = _in_a_family(*_of_tupe(checkpoint))
+    if vocabulary is not None:
+        family = family.for_vocabulary(vocabulary.kind)
     config = family.config(options, path)
     number = len(weights[f"{ENCODER}embed_tokens.weight"])
     tokens, rows = _rows(family, vocabulary, units, number, path)
     theirs, class_name = family.to_theirs(weights, rows=rows, path=path)
-    config |= {"architectures": [class_name], "vocab_size": number, "pad_token_id": rows[1]}
+    config |= {"architectures": [class_name], "vocab_size": number}
+    ids = {"pad_token_id": "<pad>", **family.special_ids}
+    config |= {name: rows[FAIRSEQ_SYMBOLS.index(symbol)] for name, symbol in ids.items()}
     config["dtype"] = str(next(iter(theirs.values())).dtype).removeprefix("torch.")
+    if family.model_type == TUPE_IN_TRANSFORMERS.model_type:
+        config["auto_map"] = AUTO_MAP
+    separators = _separators(checkpoint, family)
+    if separators != family.separators:
+        config[SEPARATORS] = separators
     outputs = weights.get(f"{HEAD}out_proj.bias")
     if outputs is not None:
         if classes is None or len(classes) != len(outputs):
@@ -76,7 +107,7 @@ def export_model(
         }
         if len(outputs) == 1:
             config["problem_type"] = "regression"
-    return ExportedModel(family, class_name, config, theirs, tokens)
+    return ExportedModel(family, class_name, config, theirs, tokens, separators)
 
 
 def _of_tupe(checkpoint: EncoderCheckpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -111,34 +142,51 @@ def _with_one_head(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     return kept | {HEAD + key[len(chosen) :]: value for key, value in head.items()}
 
 
-def _family(options: Mapping[str, Any], path: Path) -> HuggingFaceFamily:
-    scheme = options["position_scheme"]
-    if scheme == "bert-r":
-        return HUGGING_FACE["mpnet"]
-    if scheme == "bert-a":
-        return HUGGING_FACE["roberta" if options["position_offset"] else "bert"]
-    raise UnusableCheckpointError(
-        f"{path} has position scheme {scheme}, which no stock model of transformers has: what is "
-        "exported is bert-a and bert-r"
-    )
+def _in_a_family(
+    weights: dict[str, Tensor], options: dict[str, Any]
+) -> tuple[HuggingFaceFamily, dict[str, Tensor], dict[str, Any]]:
+    """The stock family that has such a model, if there is one, and the model as it is there."""
+    for name in _STOCK.get(options["position_scheme"], ()):
+        family = HUGGING_FACE[name]
+        filled = _filled_up(weights, options, family)
+        if family.misfit(filled[1]) is None:
+            return family, *filled
+    return TUPE_IN_TRANSFORMERS, weights, options
 
 
-def _fill_up(
+def _filled_up(
     weights: dict[str, Tensor], options: dict[str, Any], family: HuggingFaceFamily
-) -> None:
-    """Zeros for rows that are never read, and for the token types of a model without."""
-    positions, segments = (
-        f"{ENCODER}positions.learned.weight",
-        f"{ENCODER}segment_embeddings.weight",
-    )
-    table = weights[positions]
-    offset = family.fixed["position_offset"]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """With zeros for rows that are never read, and for the token types of a model without."""
+    positions = f"{ENCODER}positions.learned.weight"
+    table, offset = weights[positions], family.fixed["position_offset"]
     if options["position_offset"] == 0 and offset:
-        weights[positions] = torch.cat([table.new_zeros(offset, table.size(1)), table])
-        options["position_offset"] = offset
-    if not options["num_segments"] and family.fixed.get("num_segments", 2):
-        options["num_segments"] = family.fixed.get("num_segments", 2)
-        weights[segments] = table.new_zeros(options["num_segments"], table.size(1))
+        rows = torch.cat([table.new_zeros(offset, table.size(1)), table])
+        weights, options = {**weights, positions: rows}, {**options, "position_offset": offset}
+    types = family.fixed.get("num_segments", 2)
+    if not options["num_segments"] and types:
+        segments = {f"{ENCODER}segment_embeddings.weight": table.new_zeros(types, table.size(1))}
+        weights, options = {**weights, **segments}, {**options, "num_segments": types}
+    return weights, options
+
+
+def _separators(checkpoint: EncoderCheckpoint, family: HuggingFaceFamily) -> int:
+    """Symbols between the texts of a pair, as the model was fine-tuned; else the family's.
+
+    Raises:
+        UnusableCheckpointError: the sequences that it was fine-tuned on have other symbols.
+    """
+    task = checkpoint.config.get("task", {})
+    if "init_token" not in task:
+        return family.separators
+    first, between = task["init_token"], task.get("separator_token")
+    if first != 0 or between not in (None, 2):
+        raise UnusableCheckpointError(
+            f"{checkpoint.path} was fine-tuned with --init-token {first} --separator-token "
+            f"{between}; transformers' tokenizers give <s> in front (0) and </s> between the texts "
+            "of a pair (2)"
+        )
+    return 1 if between is None else 2
 
 
 def _rows(

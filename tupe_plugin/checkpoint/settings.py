@@ -19,6 +19,7 @@ BEFORE_THERE_WERE_OPTIONS: Mapping[str, Any] = {
     "position_offset": 0,
     "num_segments": 0,
     "layer_norm_eps": 1e-5,
+    "activation_dropout": 0.0,
     "pooler_input_dropout": 0.0,
     "pooler_activation_fn": "tanh",
     "embedding_normalize": False,

@@ -1,8 +1,9 @@
-"""The vocabulary in a folder of Hugging Face's transformers: WordPiece, or the BPE of GPT-2.
+"""The vocabulary in a folder of Hugging Face's transformers: WordPiece, GPT-2's BPE, Moses and BPE.
 
-    tokenizer.json                        both, or
+    tokenizer.json                        both of the first, or
     vocab.txt, tokenizer_config.json      WordPiece
     vocab.json, merges.txt                GPT-2's BPE
+    dict.txt, bpe.codes, cleaning.txt     Moses and BPE, as preprocess/ has it
 
 A tokenizer that cuts text in another way than preprocess/ is refused: other units would follow, in
 silence.
@@ -13,12 +14,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
+from ..data.dictionary_file import dictionary_in, symbols_in
+from ..data.treatment import CODES, STEPS
 from .errors import UnusableCheckpointError
 from .model_folder import read_object
 
 _WORDPIECE, _BPE = "WordPiece", "BPE"
+
+
+class MosesBPE(NamedTuple):
+    """Contents of the files that cut text by Moses and BPE."""
+
+    steps: str
+    """Names of steps, separated by commas, before the cutting into units."""
+    codes: str
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,15 @@ class Vocabulary:
     lowercase: bool = True
     """WordPiece: in lower case and without accents."""
     merges: list[tuple[str, str]] | None = None
-    """Of GPT-2's BPE; None: WordPiece."""
+    """Of GPT-2's BPE."""
+    moses: MosesBPE | None = None
+
+    @property
+    def kind(self) -> str:
+        """`moses`, `gpt2` or `wordpiece`."""
+        if self.moses is not None:
+            return "moses"
+        return "wordpiece" if self.merges is None else "gpt2"
 
 
 def read_vocabulary_of(folder: Path) -> Vocabulary:
@@ -46,14 +66,17 @@ def read_vocabulary_of(folder: Path) -> Vocabulary:
         return _of_vocab_txt(folder)
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return _of_vocab_json(folder)
+    moses = _of_moses(folder)
+    if moses is not None:
+        return moses
     raise UnusableCheckpointError(
         f"{folder} has no vocabulary: neither tokenizer.json, nor vocab.txt, nor vocab.json with "
-        "merges.txt"
+        f"merges.txt, nor dict.txt with {CODES} and {STEPS}"
     )
 
 
 def read_units(data: Path) -> Vocabulary | None:
-    """What the text of a folder of data was cut into; None: neither WordPiece nor GPT-2's BPE.
+    """What the text of a folder of data was cut into; None: it has no record of that.
 
     The tokens of an imported model are in its own order.
 
@@ -71,7 +94,7 @@ def read_units(data: Path) -> Vocabulary | None:
         order = data / "vocab.json"
         own = order if order.is_file() else data / "encoder.json"
         return Vocabulary(_in_order(read_object(own), own), merges=_merges(path))
-    return None
+    return _of_moses(data)
 
 
 def gpt2_symbols() -> list[str]:
@@ -112,10 +135,7 @@ def _of_tokenizer_json(path: Path) -> Vocabulary:
 
 def _of_vocab_txt(folder: Path) -> Vocabulary:
     path = folder / "vocab.txt"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UnusableCheckpointError(f"{path} is no text in UTF-8") from error
+    text = _text(path)
     tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     if len(set(tokens)) < len(tokens):
         twice = next(token for place, token in enumerate(tokens) if token in tokens[:place])
@@ -135,12 +155,32 @@ def _of_vocab_json(folder: Path) -> Vocabulary:
     return Vocabulary(_in_order(read_object(path), path), merges=_merges(folder / "merges.txt"))
 
 
-def _merges(path: Path) -> list[tuple[str, str]]:
+def _of_moses(folder: Path) -> Vocabulary | None:
+    """Tokens in fairseq's order."""
+    dictionary = dictionary_in(folder)
+    if dictionary is None or not all((folder / name).is_file() for name in (CODES, STEPS)):
+        return None
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        symbols = symbols_in(dictionary)
+    except UnicodeDecodeError as error:
+        raise UnusableCheckpointError(f"{dictionary} is no text in UTF-8") from error
+    tokens = [*FAIRSEQ_SYMBOLS, *symbols, MASK]
+    if len(set(tokens)) < len(tokens):
+        raise UnusableCheckpointError(f"{dictionary} has a symbol twice, or one of fairseq's own")
+    moses = MosesBPE(steps=_text(folder / STEPS).strip(), codes=_text(folder / CODES))
+    return Vocabulary(tokens, moses=moses)
+
+
+def _merges(path: Path) -> list[tuple[str, str]]:
+    lines = _text(path).split("\n")
+    return [_pair(line, path) for line in lines if line and not line.startswith("#version")]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UnusableCheckpointError(f"{path} is no text in UTF-8") from error
-    return [_pair(line, path) for line in lines if line and not line.startswith("#version")]
 
 
 def _lowercase(normalizer: Mapping[str, Any], path: Path) -> bool:

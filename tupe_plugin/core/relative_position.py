@@ -93,7 +93,7 @@ class RelativePositionBias(nn.Module):
         self.register_buffer("buckets", self._bucket_table(), persistent=False)
         self.buckets: Tensor
         self.bias = nn.Embedding(max(num_bins, 1 + max(untied_cls or (0,))), num_heads)
-        self._place_buckets()
+        self.place_buckets()
 
     def _bucket_table(self) -> Tensor:
         """Bucket of each offset, on the CPU: elsewhere a logarithm may round to the other side."""
@@ -102,7 +102,8 @@ class RelativePositionBias(nn.Module):
             offsets, num_bins=self.num_bins, max_distance=self.max_distance
         )
 
-    def _place_buckets(self) -> None:
+    def place_buckets(self) -> None:
+        """Make the table anew, on the device of the parameters."""
         device = self.bias.weight.device
         self.buckets = self._bucket_table()
         if device.type != "meta":
@@ -112,7 +113,7 @@ class RelativePositionBias(nn.Module):
         # Whatever moves a module goes through here.  `to_empty` leaves garbage in every tensor, and
         # no checkpoint fills this one.
         super()._apply(fn, recurse)
-        self._place_buckets()
+        self.place_buckets()
         return self
 
     def forward(self, length: int) -> Tensor:

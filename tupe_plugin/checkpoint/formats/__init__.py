@@ -3,6 +3,7 @@
     tupe_2021.py        files of the TUPE authors
     fairseq_roberta.py  `--arch roberta` of fairseq, its files of 2019 among them
     bert.py roberta.py mpnet.py     folders of Hugging Face's transformers
+    tupe.py             the same of our own TUPE
 
 Each is a table: how to tell it, names of parameters, configuration, rows of the vocabulary.
 """
@@ -11,8 +12,9 @@ from .bert import BERT
 from .hugging_face import HuggingFaceFamily
 from .mpnet import MPNET
 from .roberta import ROBERTA
+from .tupe import TUPE_IN_TRANSFORMERS
 
 HUGGING_FACE: dict[str, HuggingFaceFamily] = {
-    family.model_type: family for family in (BERT, ROBERTA, MPNET)
+    family.model_type: family for family in (BERT, ROBERTA, MPNET, TUPE_IN_TRANSFORMERS)
 }
 """By the `model_type` of their config.json."""

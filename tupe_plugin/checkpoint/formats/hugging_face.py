@@ -4,7 +4,7 @@
 |------------------|------------------------------------------------------------------|
 | ``model_type``   | how its folder is told: the entry of that name in `config.json`  |
 | ``keys``         | names of parameters                                              |
-| ``settings``, ``fixed`` | `config.json` and the options of `--arch tupe_*`          |
+| ``sizes``, ``more``, ``fixed`` | `config.json` and the options of `--arch tupe_*`   |
 | ``specials``     | fairseq's special symbols, which have the first rows and the last |
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,16 +20,23 @@ from torch import Tensor
 
 from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK, PADDING
 from ..errors import UnusableCheckpointError
+from ..settings import BEFORE_THERE_WERE_OPTIONS
+from .config_values import like, one_of, real, whole
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
 
+OWN_SPECIALS = {symbol: symbol for symbol in (*FAIRSEQ_SYMBOLS, MASK)}
+"""Of a vocabulary that was made for fairseq."""
+MOSES = "moses"
+SEPARATORS = "pair_separators"
+"""A setting of ours in `config.json`, where a model has another number of them than its family."""
 POST_LN = {
     "embedding_normalize": True,
     "encoder_normalize_before": False,
     "pooler_activation_fn": "tanh",
 }
 """Options of ours that every family has."""
-_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new"}
+ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new"}
 """fairseq's name -> theirs."""
 _OTHER_NAMES = {"gelu_pytorch_tanh": "gelu_accurate", "gelu_fast": "gelu_accurate"}
 _PLAIN = {
@@ -68,14 +75,33 @@ class HuggingFaceFamily:
     """Options of ours that are the same in every model of the family."""
     sizes: Mapping[str, str] = field(default_factory=dict)
     """More sizes than those of every encoder: their name -> ours."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """More settings, numbers and yes or no, in the same way."""
+    names: Mapping[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
+    """More settings with names for values: their name -> ours, and our value -> theirs."""
     constants: Mapping[str, Any] = field(default_factory=dict)
     """Settings of theirs with one value."""
+    special_ids: Mapping[str, str] = field(default_factory=dict)
+    """Settings of theirs which the model reads that are ids of special symbols -> fairseq's."""
+    specials_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What `specials` is for a vocabulary of another kind."""
+    activations: Mapping[str, str] = field(default_factory=lambda: ACTIVATIONS)
+    """fairseq's name -> theirs, as far as all parts of the model have that one."""
     tied: Mapping[str, str] = field(default_factory=dict)
     """Second names of parameters, which some files hold: name -> the first one."""
     head_is_pooler: bool = False
     """Whether the dense layer of a classifier is the pre-trained pooler."""
     separators: int = 1
-    """Between the texts of a pair."""
+    """Between the texts of a pair, unless a model's configuration says another number."""
+
+    @property
+    def has_types(self) -> bool:
+        """Whether its tokenizer has to tell the second text of a pair from the first."""
+        return "type_vocab_size" in self.sizes
+
+    def for_vocabulary(self, kind: str) -> HuggingFaceFamily:
+        """The table of a model whose vocabulary is of this kind."""
+        return replace(self, specials=self.specials_of.get(kind, self.specials))
 
     # ---- configuration
 
@@ -92,19 +118,21 @@ class HuggingFaceFamily:
                     f"{path}: {name} is {value!r}; models are read where it is {only!r}"
                 )
         options: dict[str, Any] = {
-            ours: _whole(config, name, path) for name, ours in self._all_sizes.items()
+            ours: whole(config, name, path) for name, ours in self._all_sizes.items()
         }
         options["max_positions"] -= self.fixed.get("position_offset", 0)
         for name, (ours, default) in _REALS.items():
-            options[ours] = _real(config, name, default, path)
-        act = config.get("hidden_act", "gelu")
-        known = {theirs: ours for ours, theirs in _ACTIVATIONS.items()} | _OTHER_NAMES
-        if not isinstance(act, str) or act not in known:
-            raise UnusableCheckpointError(
-                f"{path}: hidden_act is {act!r}; known are {', '.join(known)}"
-            )
-        dropout = _real(config, "classifier_dropout", options["dropout"], path)
-        options |= {"activation_fn": known[act], "pooler_dropout": dropout}
+            options[ours] = real(config, name, path, default=default)
+        known = {theirs: ours for ours, theirs in self.activations.items()}
+        known |= {other: ours for other, ours in _OTHER_NAMES.items() if ours in self.activations}
+        act = one_of(known, config.get("hidden_act", "gelu"), "hidden_act", path)
+        dropout = real(config, "classifier_dropout", path, default=options["dropout"])
+        options |= {"activation_fn": act, "pooler_dropout": dropout}
+        for name, ours in self.more.items():
+            options[ours] = like(BEFORE_THERE_WERE_OPTIONS[ours], config, name, path)
+        for name, (ours, values) in self.names.items():
+            back = {theirs: value for value, theirs in values.items()}
+            options[ours] = one_of(back, config.get(name), name, path)
         if "pooler_input_dropout" in self.fixed:
             options["pooler_input_dropout"] = dropout
         return {**self.fixed, **options}
@@ -115,20 +143,11 @@ class HuggingFaceFamily:
         Raises:
             UnusableCheckpointError: no model of the family is like that.
         """
-        for name, only in self.fixed.items():
-            value = options.get(name, only)
-            if value != only and name not in ("pooler_input_dropout", *self._all_sizes.values()):
-                raise UnusableCheckpointError(
-                    f"{path}: {name} is {value!r}, and in {self.class_name}Model {only!r}"
-                )
+        problem = self.misfit(options)
+        if problem is not None:
+            raise UnusableCheckpointError(f"{path}: {problem}")
         config = {name: int(options[ours]) for name, ours in self._all_sizes.items()}
         config["max_position_embeddings"] += self.fixed.get("position_offset", 0)
-        activation = str(options.get("activation_fn", "gelu"))
-        if activation not in _ACTIVATIONS:
-            raise UnusableCheckpointError(
-                f"{path}: activation_fn is {activation}, which is not among transformers' "
-                f"(known are {', '.join(_ACTIVATIONS)})"
-            )
         reals = {
             name: float(options.get(ours, default)) for name, (ours, default) in _REALS.items()
         }
@@ -136,10 +155,29 @@ class HuggingFaceFamily:
             "model_type": self.model_type,
             **config,
             **reals,
-            "hidden_act": _ACTIVATIONS[activation],
+            "hidden_act": self.activations[_activation(options)],
             "classifier_dropout": float(options.get("pooler_dropout", 0.1)),
+            **{
+                name: like(BEFORE_THERE_WERE_OPTIONS[ours], options, ours, path)
+                for name, ours in self.more.items()
+            },
+            **{
+                name: one_of(values, options.get(ours), ours, path)
+                for name, (ours, values) in self.names.items()
+            },
             **self.constants,
         }
+
+    def misfit(self, options: Mapping[str, Any]) -> str | None:
+        """What no model of the family is like, if there is something."""
+        for name, only in self.fixed.items():
+            value = options.get(name, only)
+            if value != only and name not in ("pooler_input_dropout", *self._all_sizes.values()):
+                return f"{name} is {value!r}, and in {self.class_name}Model {only!r}"
+        if _activation(options) not in self.activations:
+            known = ", ".join(self.activations)
+            return f"activation_fn is {_activation(options)}, and may be {known}"
+        return None
 
     @property
     def _all_sizes(self) -> dict[str, str]:
@@ -234,6 +272,11 @@ class HuggingFaceFamily:
         return names, [*first, *units, ids[self.specials[MASK]]]
 
 
+def _activation(options: Mapping[str, Any]) -> str:
+    name = str(options.get("activation_fn", "gelu"))
+    return "gelu_accurate" if name == "gelu_fast" else name  # fairseq's older name
+
+
 def _give_todays_names(state: dict[str, Tensor], prefix: str) -> None:
     """Names of BERT's first files, of bare models, and of buffers that are no parameters."""
     bare = not any(key.startswith(prefix) for key in state)
@@ -263,22 +306,3 @@ def _take_rows(state: dict[str, Tensor], rows: Tensor, path: object) -> None:
             )
         if not in_order:
             state[key] = state[key][rows]
-
-
-def _whole(config: Mapping[str, Any], name: str, path: object) -> int:
-    value = config.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
-        raise UnusableCheckpointError(
-            f"{path}: {name} should be a whole number from 1 to 1,000,000, and is {value!r}"
-        )
-    return value
-
-
-def _real(config: Mapping[str, Any], name: str, default: float, path: object) -> float:
-    value = config.get(name)
-    value = default if value is None else value
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise UnusableCheckpointError(
-            f"{path}: {name} should be a number from 0 to 1, and is {value!r}"
-        )
-    return float(value)

@@ -1,0 +1,109 @@
+"""Run by a process of its own: use exported models with transformers alone.
+
+    python without_fairseq.py CASES RESULTS     files of torch.save
+
+A case is a folder, the name of an Auto class, token ids, and texts.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+FORBIDDEN = {"fairseq", "tupe_plugin", "preprocess"}
+
+
+class _Refuse(MetaPathFinder):
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname.split(".")[0] in FORBIDDEN:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+assert not FORBIDDEN & sys.modules.keys()
+sys.meta_path.insert(0, _Refuse())
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+TRUST = {"trust_remote_code": True}
+
+
+def results_of(case: dict[str, Any]) -> dict[str, Any]:
+    folder, auto = case["folder"], getattr(transformers, case["auto"])
+    config = transformers.AutoConfig.from_pretrained(folder, **TRUST)
+    bare = transformers.AutoModel.from_pretrained(folder, **TRUST).eval()
+    model = auto.from_pretrained(folder, **TRUST).eval()
+    tokens, mask = case["tokens"], case["tokens"].ne(config.pad_token_id)
+    with torch.no_grad():
+        features = bare(tokens, mask.long(), output_hidden_states=True)
+        # What stands in the place of padding is not read.
+        logits = model(tokens.masked_fill(~mask, 5), attention_mask=mask.long()).logits
+        alone = [
+            model(row[kept].unsqueeze(0)).logits[0] for row, kept in zip(tokens, mask, strict=True)
+        ]
+        if config.model_type == "tupe":  # tells padding by itself
+            assert torch.equal(model(tokens, return_dict=False)[0], logits)
+    assert torch.equal(features.last_hidden_state, features.hidden_states[-1])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **TRUST)
+    ids = [tokenizer(*row)["input_ids"] for row in case["texts"]]
+    found = {
+        "hidden_states": features.hidden_states,
+        "logits": logits,
+        "alone": alone,
+        "ids": ids,
+        "name": type(model).__name__,
+        "labels": config.id2label,
+        "max_length": tokenizer.model_max_length,
+        "mask": tokenizer.mask_token_id,
+    }
+    _check_saving(auto, model, tokenizer, tokens, case["texts"], ids)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = auto.from_pretrained(folder, dtype=dtype, **TRUST)
+        assert half(tokens).logits.isfinite().all()
+    _check_training(auto.from_pretrained(folder, **TRUST), tokens)
+    return found
+
+
+def _check_saving(auto: Any, model: Any, tokenizer: Any, tokens: Any, texts: Any, ids: Any) -> None:
+    with tempfile.TemporaryDirectory() as again:
+        model.save_pretrained(again)
+        tokenizer.save_pretrained(again)
+        same = auto.from_pretrained(again, **TRUST).eval()
+        assert torch.equal(same(tokens).logits, model(tokens).logits)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(again, **TRUST)
+        assert [tokenizer(*row)["input_ids"] for row in texts] == ids
+
+
+def _check_training(model: Any, tokens: Any) -> None:
+    """Dropout, a loss, gradients; the head shares the embedding and grows with it."""
+    model.train()
+    labels = tokens
+    if "Classification" in type(model).__name__:
+        labels = torch.arange(len(tokens)) % 2
+        if model.config.num_labels == 1:
+            labels = labels.double()
+    first, second = (model(tokens, labels=labels) for _ in range(2))
+    assert not torch.equal(first.logits, second.logits)
+    first.loss.backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == [], without
+    if "MaskedLM" in type(model).__name__:
+        embedding = model.get_input_embeddings()
+        assert model.lm_head.weight is embedding.weight
+        size = model.config.vocab_size + 3
+        model.resize_token_embeddings(size, mean_resizing=False)
+        assert model(tokens).logits.shape[-1] == size
+
+
+def main(cases: Path, results: Path) -> None:
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.save([results_of(case) for case in torch.load(cases)], results)
+    assert not FORBIDDEN & sys.modules.keys()
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

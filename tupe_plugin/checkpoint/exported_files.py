@@ -1,0 +1,120 @@
+"""The folder that `tupe export` makes; its files are listed in `commands/export_model.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .exported import ExportedModel
+from .exported_tokenizer import write_tokenizer
+from .model_code import code_of
+from .tokenizer_files import Vocabulary
+
+_CARD = """---
+library_name: transformers
+tags: [tupe_plugin, {kind}]
+---
+# {title}
+
+A `{class_name}` that `tupe export` made of the fairseq checkpoint `{checkpoint}`: {layers} layers x
+{width}, {heads} heads, sequences of up to {length} tokens, {symbols:,} symbols.
+
+```python
+from transformers import AutoTokenizer, {loader}
+
+model = {loader}.from_pretrained("."{trust})
+{tokenizer}```
+{code}
+{classes}Its text: {text}.
+
+Training data, intended use and limits: not recorded in the checkpoint; to be filled in.
+"""
+_CODE = """
+The model is not one of transformers' own: its code is in this folder, and `trust_remote_code=True`
+runs it. It needs transformers 5, and neither fairseq nor tupe_plugin.
+"""
+_TOKENIZER_CODE = """
+The tokenizer is not one of transformers' own: its code is in this folder, and
+`trust_remote_code=True` runs it. It needs the packages sacremoses, regex and tokenizers.
+"""
+_TRUST = ", trust_remote_code=True"
+
+
+def write_exported(
+    model: ExportedModel,
+    folder: Path,
+    *,
+    vocabulary: Vocabulary | None,
+    data: Path,
+    title: str,
+    checkpoint: str,
+) -> None:
+    """Write all the files. Empties `model.weights`, to save memory.
+
+    Args:
+        model: what `export_model` gave.
+        folder: where to write.
+        vocabulary: what its text is cut into, if that is known.
+        data: the folder that the vocabulary is from.
+        title: of the model's card.
+        checkpoint: a name for the card.
+    """
+    from safetensors.torch import save_file
+
+    weights = _each_in_its_own_memory(model.weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    _write_json(folder / "config.json", model.config)
+    if model.has_code:
+        for name, text in code_of("modeling_tupe").items():
+            (folder / name).write_text(text, encoding="utf-8")
+    if vocabulary is not None and model.tokens is not None:
+        settings = write_tokenizer(model, vocabulary, data, folder)
+        _write_json(folder / "tokenizer_config.json", settings)
+    card = _card(model, vocabulary, title=title, checkpoint=checkpoint)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _each_in_its_own_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What safetensors writes: no parts of a larger tensor. Empties `weights`, to save memory."""
+    return {name: weights.pop(name).contiguous().clone() for name in list(weights)}
+
+
+def _card(
+    model: ExportedModel, vocabulary: Vocabulary | None, *, title: str, checkpoint: str
+) -> str:
+    names = list(model.config.get("label2id", {}))
+    of_moses = vocabulary is not None and vocabulary.moses is not None
+    if vocabulary is None:
+        text = "cut into units in a way that is not recorded; there is no tokenizer here"
+    elif vocabulary.moses is not None:
+        text = "Moses and BPE, as in tupe_plugin's preprocess/"
+    elif vocabulary.merges is not None:
+        text = "the BPE of GPT-2"
+    else:
+        text = f"WordPiece, {'without' if vocabulary.lowercase else 'with'} case and accents"
+    trust = _TRUST if model.has_code or of_moses else ""
+    tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("."{trust})\n'
+    return _CARD.format(
+        kind=model.family.model_type,
+        title=title,
+        class_name=model.class_name,
+        loader=model.auto_class if model.has_code else model.class_name,
+        trust=_TRUST if model.has_code else "",
+        checkpoint=checkpoint,
+        layers=model.config["num_hidden_layers"],
+        width=model.config["hidden_size"],
+        heads=model.config["num_attention_heads"],
+        length=model.max_length,
+        symbols=model.config["vocab_size"],
+        tokenizer=tokenizer if vocabulary is not None else "",
+        code=(_CODE if model.has_code else "") + (_TOKENIZER_CODE if of_moses else ""),
+        classes=f"Classes: {', '.join(names)}.\n\n" if names else "",
+        text=text,
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,48 @@
+"""The code of a model that transformers loads with `trust_remote_code`, out of this package.
+
+A folder of transformers is flat: a file imports those beside it. So each file that is needed is
+copied, found by its relative imports, and these then name the file alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parents[1]
+_ROOM = _PACKAGE / "hugging_face"
+_RELATIVE = re.compile(r"from \.[.\w]* import")
+
+
+def code_of(module: str) -> dict[str, str]:
+    """A module of `hugging_face/` and all that it imports: name of a file -> its text."""
+    found: dict[str, Path] = {}
+    to_do = [_ROOM / f"{module}.py"]
+    while to_do:
+        path = to_do.pop()
+        other = found.setdefault(path.name, path)
+        assert other == path, f"{path} and {other} would be one file"
+        to_do += [needed for needed in _imports(path).values() if needed.name not in found]
+    return {name: _flat(path) for name, path in sorted(found.items())}
+
+
+def _imports(path: Path) -> dict[int, Path]:
+    """Of each line with a relative import, the file that it names."""
+    return {
+        node.lineno: (path.parents[node.level - 1] / node.module.replace(".", "/")).with_suffix(
+            ".py"
+        )
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level and node.module
+    }
+
+
+def _flat(path: Path) -> str:
+    lines = path.read_text("utf-8").split("\n")
+    for number, needed in _imports(path).items():
+        line, count = _RELATIVE.subn(f"from .{needed.stem} import", lines[number - 1])
+        assert count == 1, f"{path}:{number}"
+        lines[number - 1] = line
+    origin = f"# {path.relative_to(_PACKAGE.parent).as_posix()}, MIT License"
+    return "\n".join([origin, *lines])
