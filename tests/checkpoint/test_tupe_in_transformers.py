@@ -17,6 +17,9 @@ from tests.checkpoint.test_exported import HEAD, SIZES, ids, write_data
 from tests.core.random_parameters import randomized
 from tupe_plugin.checkpoint.write import at_the_beginning
 from tupe_plugin.commands import main as tupe
+from tupe_plugin.data import text
+from tupe_plugin.data.line_steps import LINE_STEPS
+from tupe_plugin.data.text_steps import TEXT_STEPS
 from tupe_plugin.data.units.apply_wordpiece import SPECIALS
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
@@ -103,7 +106,7 @@ class Exported(NamedTuple):
     result: dict[str, Any]
 
 
-TEXTS = [*((text,) for text in SENTENCES), ("", "The man's"), (SENTENCES[2], SENTENCES[1])]
+TEXTS = [*((sentence,) for sentence in SENTENCES), ("", "The man's"), (SENTENCES[2], SENTENCES[1])]
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +186,24 @@ def test_it_says_what_it_is(scheme: str, exported: dict[str, Exported]) -> None:
     trusting = f'{loader}.from_pretrained(".", trust_remote_code=True)'
     assert (trusting in card) == case.name.startswith("Tupe")
     assert f'{loader if trusting in card else case.name}.from_pretrained("."' in card
+
+
+def test_every_step_of_text_is_in_the_tokenizer() -> None:
+    own = {path.stem for path in Path(text.__path__[0]).glob("*.py")}
+    assert TEXT_STEPS.keys() == own & LINE_STEPS.keys()
+
+
+def test_text_of_the_perl_scripts_has_no_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dictionary = data_of("moses", tmp_path / "data")
+    checkpoint_of("tupe-a", CASES["tupe-a"], tmp_path, dictionary)
+    (tmp_path / "data" / "cleaning.txt").write_text("perl_tokenize_words,lowercase_text\n")
+    assert tupe(["export", str(tmp_path / "checkpoint.pt"), "-o", str(tmp_path / "out")]) == 0
+    assert "without a tokenizer: " in (said := capsys.readouterr().out)
+    assert "names perl_tokenize_words, which is a program" in said
+    assert not (tmp_path / "out" / "tokenizer_config.json").exists()
+    assert "AutoTokenizer.from" not in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 
 def test_sequences_that_a_tokenizer_does_not_make_are_refused(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from .exported import ExportedModel
-from .exported_tokenizer import write_tokenizer
-from .model_code import code_of
+from .exported_tokenizer import write_json, write_tokenizer
+from .model_code import write_code
 from .tokenizer_files import Vocabulary
 
 _CARD = """---
@@ -66,14 +64,13 @@ def write_exported(
 
     weights = _each_in_its_own_memory(model.weights)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    _write_json(folder / "config.json", model.config)
+    write_json(folder / "config.json", model.config)
     if model.has_code:
-        for name, text in code_of("modeling_tupe").items():
-            (folder / name).write_text(text, encoding="utf-8")
-    if vocabulary is not None and model.tokens is not None:
-        settings = write_tokenizer(model, vocabulary, data, folder)
-        _write_json(folder / "tokenizer_config.json", settings)
-    card = _card(model, vocabulary, title=title, checkpoint=checkpoint)
+        write_code("modeling_tupe", folder)
+    if vocabulary is not None:
+        write_tokenizer(model, vocabulary, data, folder)
+    has_tokenizer = (folder / "tokenizer_config.json").is_file()
+    card = _card(model, vocabulary, has_tokenizer, title=title, checkpoint=checkpoint)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -83,18 +80,23 @@ def _each_in_its_own_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _card(
-    model: ExportedModel, vocabulary: Vocabulary | None, *, title: str, checkpoint: str
+    model: ExportedModel,
+    vocabulary: Vocabulary | None,
+    has_tokenizer: bool,
+    *,
+    title: str,
+    checkpoint: str,
 ) -> str:
     names = list(model.config.get("label2id", {}))
-    of_moses = vocabulary is not None and vocabulary.moses is not None
     if vocabulary is None:
-        text = "cut into units in a way that is not recorded; there is no tokenizer here"
+        text = "cut into units in a way that is not recorded"
     elif vocabulary.moses is not None:
         text = "Moses and BPE, as in tupe_plugin's preprocess/"
     elif vocabulary.merges is not None:
         text = "the BPE of GPT-2"
     else:
         text = f"WordPiece, {'without' if vocabulary.lowercase else 'with'} case and accents"
+    of_moses = has_tokenizer and vocabulary is not None and vocabulary.moses is not None
     trust = _TRUST if model.has_code or of_moses else ""
     tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("."{trust})\n'
     return _CARD.format(
@@ -109,12 +111,8 @@ def _card(
         heads=model.config["num_attention_heads"],
         length=model.max_length,
         symbols=model.config["vocab_size"],
-        tokenizer=tokenizer if vocabulary is not None else "",
+        tokenizer=tokenizer if has_tokenizer else "",
         code=(_CODE if model.has_code else "") + (_TOKENIZER_CODE if of_moses else ""),
         classes=f"Classes: {', '.join(names)}.\n\n" if names else "",
-        text=text,
+        text=text if has_tokenizer else f"{text}; there is no tokenizer here",
     )
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

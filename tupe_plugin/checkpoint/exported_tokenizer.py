@@ -5,16 +5,18 @@ WordPiece and GPT-2's BPE are `tokenizer.json`; Moses with BPE is a class, whose
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.dictionary_symbols import MASK
 from ..data.dictionary_file import NAME, dictionary_in
+from ..data.text_steps import TEXT_STEPS
 from ..data.treatment import CODES, STEPS
 from .exported import ExportedModel
 from .formats.hugging_face import OWN_SPECIALS
-from .model_code import code_of
+from .model_code import write_code
 from .tokenizer_files import Vocabulary
 
 if TYPE_CHECKING:
@@ -23,23 +25,39 @@ if TYPE_CHECKING:
 MODULE, CLASS = "tokenization_tupe", "TupeTokenizer"
 
 
-def write_tokenizer(
-    model: ExportedModel, vocabulary: Vocabulary, data: Path, folder: Path
-) -> dict[str, Any]:
-    """Write it into a folder.
+def why_not(vocabulary: Vocabulary | None, data: Path) -> str | None:
+    """Why there can be no tokenizer for text that was cut so; None: there can be one."""
+    if vocabulary is None:
+        return (
+            f"{data} does not say how its text was cut into units ({STEPS} with {CODES}, vocab.txt "
+            "or encoder.json)"
+        )
+    if vocabulary.moses is not None:
+        others = [name for name in vocabulary.moses.names if name not in TEXT_STEPS]
+        if others:
+            return f"{data / STEPS} names {others[0]}, which is a program of its own"
+    return None
+
+
+def write_tokenizer(model: ExportedModel, vocabulary: Vocabulary, data: Path, folder: Path) -> None:
+    """Write it into a folder; of Moses with BPE at least what `tupe import` needs.
 
     Args:
         model: what it is for.
         vocabulary: what text is cut into.
         data: the folder that the vocabulary is from.
         folder: where to write.
-
-    Returns:
-        What belongs into `tokenizer_config.json`.
     """
+    if vocabulary.moses is not None:
+        dictionary = dictionary_in(data)
+        assert dictionary is not None
+        for source, name in ((dictionary, NAME), (data / CODES, CODES), (data / STEPS, STEPS)):
+            shutil.copyfile(source, folder / name)
+    if why_not(vocabulary, data) is not None:
+        return
     specials = OWN_SPECIALS if vocabulary.moses else model.family.specials
     first, last = specials["<s>"], specials["</s>"]
-    settings = {
+    settings: dict[str, Any] = {
         "model_max_length": model.max_length,
         "model_input_names": [
             "input_ids",
@@ -53,19 +71,13 @@ def write_tokenizer(
     }
     if vocabulary.moses is None:
         make_tokenizer(model, vocabulary).save(str(folder / "tokenizer.json"))
-        return {"tokenizer_class": "PreTrainedTokenizerFast", **settings}
-    dictionary = dictionary_in(data)
-    assert dictionary is not None
-    for source, name in ((dictionary, NAME), (data / CODES, CODES), (data / STEPS, STEPS)):
-        shutil.copyfile(source, folder / name)
-    for name, text in code_of(MODULE).items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return {
-        "tokenizer_class": CLASS,
-        "auto_map": {"AutoTokenizer": [f"{MODULE}.{CLASS}", None]},
-        "pair_separators": model.separators,
-        **settings,
-    }
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    else:
+        write_code(MODULE, folder)
+        settings["tokenizer_class"] = CLASS
+        settings["auto_map"] = {"AutoTokenizer": [f"{MODULE}.{CLASS}", None]}
+        settings["pair_separators"] = model.separators
+    write_json(folder / "tokenizer_config.json", settings)
 
 
 def make_tokenizer(model: ExportedModel, vocabulary: Vocabulary) -> Tokenizer:
@@ -105,3 +117,7 @@ def make_tokenizer(model: ExportedModel, vocabulary: Vocabulary) -> Tokenizer:
         special_tokens=[(token, ids[token]) for token in (first, end)],
     )
     return tokenizer
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -15,8 +15,8 @@ _ROOM = _PACKAGE / "hugging_face"
 _RELATIVE = re.compile(r"from \.[.\w]* import")
 
 
-def code_of(module: str) -> dict[str, str]:
-    """A module of `hugging_face/` and all that it imports: name of a file -> its text."""
+def write_code(module: str, folder: Path) -> None:
+    """Write a module of `hugging_face/`, and all that it imports, into a folder."""
     found: dict[str, Path] = {}
     to_do = [_ROOM / f"{module}.py"]
     while to_do:
@@ -24,7 +24,8 @@ def code_of(module: str) -> dict[str, str]:
         other = found.setdefault(path.name, path)
         assert other == path, f"{path} and {other} would be one file"
         to_do += [needed for needed in _imports(path).values() if needed.name not in found]
-    return {name: _flat(path) for name, path in sorted(found.items())}
+    for name, path in found.items():
+        (folder / name).write_text(_flat(path), encoding="utf-8")
 
 
 def _imports(path: Path) -> dict[int, Path]:

@@ -32,6 +32,10 @@ class MosesBPE(NamedTuple):
     """Names of steps, separated by commas, before the cutting into units."""
     codes: str
 
+    @property
+    def names(self) -> list[str]:
+        return [name for name in self.steps.strip().split(",") if name]
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -167,7 +171,7 @@ def _of_moses(folder: Path) -> Vocabulary | None:
     tokens = [*FAIRSEQ_SYMBOLS, *symbols, MASK]
     if len(set(tokens)) < len(tokens):
         raise UnusableCheckpointError(f"{dictionary} has a symbol twice, or one of fairseq's own")
-    moses = MosesBPE(steps=_text(folder / STEPS).strip(), codes=_text(folder / CODES))
+    moses = MosesBPE(steps=_text(folder / STEPS), codes=_text(folder / CODES))
     return Vocabulary(tokens, moses=moses)
 
 

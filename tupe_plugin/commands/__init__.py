@@ -28,7 +28,7 @@ COMMANDS = {  # name -> (module of this package, one line of help)
     ),
     "export": (
         "export_model",
-        "make a stock model of Hugging Face's transformers of a checkpoint",
+        "make a model of Hugging Face's transformers of a checkpoint",
     ),
     "average": ("average", "average fine-tuned models: all of them, or a greedy selection"),
     "user-dir": ("user_dir", "print the path to give as --user-dir"),

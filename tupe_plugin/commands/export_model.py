@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..checkpoint.exported import export_model
     from ..checkpoint.exported_files import write_exported
+    from ..checkpoint.exported_tokenizer import why_not
     from ..checkpoint.read import read_lazily
     from ..checkpoint.settings import settings_of
     from ..checkpoint.tokenizer_files import read_units
@@ -66,12 +67,9 @@ def run(args: argparse.Namespace) -> int:
             checkpoint=args.checkpoint.name,
         )
     print(f"wrote {args.output}: {model.class_name}")
-    if vocabulary is None:
-        print(
-            f"without a tokenizer: {data} does not say how its text was cut into units "
-            "(cleaning.txt with bpe.codes, vocab.txt or encoder.json); the ids are those of "
-            "dict.txt behind <s> <pad> </s> <unk>"
-        )
+    problem = why_not(vocabulary, data)
+    if problem is not None:
+        print(f"without a tokenizer: {problem}")
     return 0
 
 

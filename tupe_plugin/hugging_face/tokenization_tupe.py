@@ -15,31 +15,12 @@ from transformers import PreTrainedTokenizer
 try:
     from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
     from ..data.dictionary_file import symbols_in
-    from ..data.text.clean_punctuation import clean_punctuation
-    from ..data.text.lowercase_text import lowercase_text
-    from ..data.text.normalize_punctuation import normalize_punctuation
-    from ..data.text.remove_nonprinting import remove_nonprinting
-    from ..data.text.replace_addresses import replace_addresses
-    from ..data.text.split_hyphens import split_hyphens
-    from ..data.text.tokenize_words import tokenize_words
+    from ..data.text_steps import TEXT_STEPS
     from ..data.text_treatment import LineStep, TextTreatment
     from ..data.units.apply_bpe import CONTINUED, BytePairEncoder, read_codes
 except ModuleNotFoundError as error:
     raise ImportError(f"this tokenizer needs {error.name}: pip install {error.name}") from None
 
-STEPS = {
-    step.__name__: step
-    for step in (
-        replace_addresses,
-        clean_punctuation,
-        normalize_punctuation,
-        remove_nonprinting,
-        split_hyphens,
-        tokenize_words,
-        lowercase_text,
-    )
-}
-"""What `cleaning.txt` may name."""
 _FILES = {"vocab_file": "dict.txt", "codes_file": "bpe.codes", "steps_file": "cleaning.txt"}
 
 
@@ -138,9 +119,9 @@ class TupeTokenizer(PreTrainedTokenizer):
 def _steps(names: Path, codes: Path) -> dict[str, LineStep]:
     steps: dict[str, LineStep] = {}
     for name in filter(None, names.read_text(encoding="utf-8").strip().split(",")):
-        if name not in STEPS:
-            raise ValueError(f"{names}: no step {name!r}; the steps are {', '.join(STEPS)}")
-        steps[name] = _each_line(STEPS[name])
+        if name not in TEXT_STEPS:
+            raise ValueError(f"{names}: no step {name!r}; the steps are {', '.join(TEXT_STEPS)}")
+        steps[name] = _each_line(TEXT_STEPS[name])
     steps["apply_bpe"] = _each_line(BytePairEncoder(read_codes(codes)))
     return steps
 
