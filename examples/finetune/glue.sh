@@ -8,7 +8,8 @@
 #   hardware  one GPU of 16 GB with fp16 (FP16=--fp16); tiny models: one CPU core
 #
 #   usage     examples/finetune/glue.sh TASK DATA_BIN CHECKPOINT SAVE_DIR [more fairseq-train options]
-#             CHECKPOINT "none" trains from scratch.
+#             CHECKPOINT "none" trains from scratch; one in a folder of `tupe import` brings its own
+#             ARCH, positions and input symbols (model.args and sentences.args beside it).
 #   settings  LR=5e-5 SEED=1 EPOCHS ARCH=tupe_base REL_POS=--rel-pos MAX_POSITIONS=512 FP16=
 #             OPTIMIZER=adam, or mfac: the settings published for it (arXiv 2107.03356), LR=1e-4,
 #             NUM_GRADS=512 (a float32 window takes 2 KB for each parameter)
@@ -53,17 +54,21 @@ elif [ ! -f "$checkpoint" ]; then
     echo "$0: no checkpoint $checkpoint ('none' trains from scratch)" >&2
     exit 2
 fi
+model=(--arch "${ARCH:-tupe_base}" ${REL_POS---rel-pos} --embedding-normalize
+    --max-positions "${MAX_POSITIONS:-512}" --init-token 0 --separator-token 2
+    --dropout 0.1 --attention-dropout 0.1)
+imported=$(dirname "$checkpoint")
+if [ -f "$imported/model.args" ]; then
+    read -r -d '' -a model < <(cat "$imported/model.args" "$imported/sentences.args") || true
+fi
 mkdir -p "$save_dir"
 
 exec fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
     --task sentence_prediction --criterion sentence_prediction \
-    --num-classes "$classes" "${regression[@]}" --init-token 0 --separator-token 2 \
-    --arch "${ARCH:-tupe_base}" ${REL_POS---rel-pos} --embedding-normalize \
-    --max-positions "${MAX_POSITIONS:-512}" --shorten-method truncate \
+    --num-classes "$classes" "${regression[@]}" "${model[@]}" --shorten-method truncate \
     --batch-size 32 --required-batch-size-multiple 1 \
     "${optimizer[@]}" --lr-scheduler warmup_ratio --lr "${LR:-$lr}" \
-    --max-epoch "${EPOCHS:-$epochs}" --seed "${SEED:-1}" \
-    --dropout 0.1 --attention-dropout 0.1 ${FP16:-} \
+    --max-epoch "${EPOCHS:-$epochs}" --seed "${SEED:-1}" ${FP16:-} \
     --find-unused-parameters --skip-invalid-size-inputs-valid-test \
     --valid-subset "$valid" --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric \
     ${CHECKPOINTS---no-epoch-checkpoints} \

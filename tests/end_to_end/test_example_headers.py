@@ -24,14 +24,15 @@ PROGRAMS = sorted(
     for path in EXAMPLES.rglob(pattern)
     if path.suffix != ".sh" or os.access(path, os.X_OK)  # the others are sourced
 )
-SCRIPTS = [path for path in PROGRAMS if path.suffix == ".sh" and "demo" not in path.parts]
 MORE = "[more fairseq-train options]"
 RUN_BY_TESTS = {
+    "round_trip.sh": ["test_round_trip.py"],
     "run.sh": ["test_demo.py"],
     "huggingface_trainer.py": ["test_mfac_examples.py"],
     "plain_pytorch.py": ["test_mfac_examples.py"],
     "strategies.py": ["test_huggingface_example.py"],
 }
+SCRIPTS = [path for path in PROGRAMS if path.suffix == ".sh" and path.name not in RUN_BY_TESTS]
 SMALL = {"SEEDS": "1", "LRS": "1e-4", "TERMS": "all", "ARMS": "plain", "GPUS_PER_NODE": "16"}
 RECORDER = """#!/bin/sh
 [ "$*" = user-dir ] && exec echo {user_dir}
