@@ -121,6 +121,19 @@ def test_models_from_other_starts_get_a_warning(
     assert str(models[1]) not in warning
 
 
+def test_models_of_two_tasks_get_a_warning(models: list[Path], tmp_path: Path, capsys) -> None:
+    for path, task in zip(models, ("CoLA", "CoLA", "MRPC"), strict=True):
+        data = str(tmp_path / path.stem / f"{task}-bin")
+        cfg = {"model": OPTIONS, "task": {"data": data, "num_classes": 2}}
+        write(path, weights(int(path.stem)), cfg=cfg)
+    assert call(*models[:2], "-o", tmp_path / "out.pt") == 0
+    assert capsys.readouterr().err == ""
+    assert call(*models, "-o", tmp_path / "out.pt") == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert f"learned several tasks: {models[0]} on CoLA, " in warning
+    assert warning.endswith(f"{models[2]} on MRPC")
+
+
 def test_real_numbers_among_the_options_may_differ(models: list[Path], tmp_path: Path) -> None:
     other = {"model": {**OPTIONS, "dropout": 0.3, "bitfit_terms": "all", "_name": "tupe"}}
     write(models[1], weights(1), cfg=other)
@@ -234,12 +247,15 @@ def test_a_mismatch_names_the_files(models: list[Path], tmp_path: Path, capsys) 
 
 
 def test_models_that_compute_differently(models: list[Path], tmp_path: Path, capsys) -> None:
-    """The same shapes, other heads."""
+    """The same shapes, other heads; a real number, which an older file does not name."""
     write(models[2], weights(2), cfg={"model": {**OPTIONS, "encoder_attention_heads": 4}})
     assert refuse(capsys, *models, "-o", tmp_path / "out.pt") == (
         f"{models[0]} was trained with --encoder-attention-heads 2, and {models[2]} with "
         "--encoder-attention-heads 4: their average would be neither"
     )
+    write(models[2], weights(2), cfg={"model": {**OPTIONS, "layer_norm_eps": 1e-12}})
+    error = refuse(capsys, *models, "-o", tmp_path / "out.pt")
+    assert f"with --layer-norm-eps 1e-05, and {models[2]} with --layer-norm-eps 1e-12" in error
 
 
 def test_files_that_hold_no_model_alone(models: list[Path], tmp_path: Path, capsys) -> None:

@@ -202,11 +202,19 @@ def test_a_base_of_which_one_number_differs_is_refused(make, tmp_path: Path, cap
     assert "other weights" in capsys.readouterr().err
 
 
+def one_weight(model: Any) -> None:
+    model.encoder.sentence_encoder.layers[0].fc1.weight[0] += 1
+
+
 @pytest.mark.parametrize(
     ("tuned", "message"),
     [
         ({}, "not fine-tuned with --bitfit-terms"),
         ({"bitfit_terms": "all", "seed": 4}, "frozen tensors of tuned.pt differ from base.pt"),
+        (
+            {"bitfit_terms": "all", "change": one_weight},
+            "tupe delta: 1 of ",
+        ),
         ({"bitfit_terms": "all", "words": 6}, "of other sizes: vocabulary"),
         (
             {"bitfit_terms": "all", "embedding_normalize": False},

@@ -34,6 +34,7 @@ from ..core.averaging import (
 )
 from ..core.bounds import BATCH_SIZE, flag
 from ..core.whole_file import check_replaceable
+from ..data.glue_tasks import task_of_data
 from .dev_scores import DevSet
 
 Loader = Callable[[], Mapping[str, Tensor]]
@@ -92,15 +93,19 @@ def average(args: argparse.Namespace) -> list[str]:
     paths: list[Path] = args.checkpoints
     _check_paths(paths, args.output)
     first = _read(paths[0])
-    strangers = []
+    strangers, tasks = [], {paths[0]: _task(first)}
     for path in paths[1:]:
         other = _read(path)
         _check_same_model(first, paths[0], other, path)
+        tasks[path] = _task(other)
         cosine = alignment(first["model"], other["model"])
         if cosine < ONE_START:
             strangers.append(f"{path} ({_start(other)}): {cosine:.2f}")
     if strangers:
         print(_warning(f"{paths[0]} ({_start(first)})", strangers), file=sys.stderr)
+    if len({*tasks.values()}) > 1:
+        found = ", ".join(f"{path} on {task}" for path, task in tasks.items())
+        print(f"tupe average: warning: the models learned several tasks: {found}", file=sys.stderr)
     models: dict[str, Loader] = {str(path): partial(_weights, path) for path in paths}
     data = args.greedy or args.evaluate
     if data is None:
@@ -186,6 +191,12 @@ def _start(state: dict[str, Any]) -> str:
     return "no --restore-file" if option is None else f"{option} {path}"
 
 
+def _task(state: dict[str, Any]) -> str:
+    """What a model was fine-tuned on, by the name of its data; nothing of a pre-training."""
+    settings = settings_of(state, "task")
+    return task_of_data(Path(str(settings["data"]))) if settings.get("num_classes") else ""
+
+
 def _warning(first: str, strangers: Sequence[str]) -> str:
     return (
         f"tupe average: warning: not all models come from one start: the cosine with {first} is, "
@@ -197,7 +208,8 @@ def _warning(first: str, strangers: Sequence[str]) -> str:
 
 def _model_options(state: dict[str, Any]) -> dict[str, Any]:
     """Not of `args`, whose options are those of all parts."""
-    return settings_of(state, "model") if state.get("args") is None else {}
+    own = settings_of(state, "model") if state.get("args") is None else {}
+    return {**BEFORE_THERE_WERE_OPTIONS, **own} if own else {}
 
 
 def _greedy_table(result: GreedyAverage, metric: Metric) -> list[str]:

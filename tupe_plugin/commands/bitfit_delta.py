@@ -69,16 +69,18 @@ def make_delta(base: EncoderCheckpoint, tuned: EncoderCheckpoint) -> Delta:
     before, after = _frozen(base, roles), _frozen(tuned, roles)
     _check_sizes(base, sizes_of(tuned), name=tuned.path.name)
     _check_names(base, before, after, name=tuned.path.name)
+    fewest = list(after)
     for precision in PRECISIONS:
         different = [
             key for key in after if not torch.equal(_rounded(before[key], precision), after[key])
         ]
         if not different:
             break
+        fewest = min(fewest, different, key=len)
     else:
         raise DeltaError(
-            f"{len(different)} of {len(after)} frozen tensors of {tuned.path.name} differ from "
-            f"{base.path.name}, {different[0]} for one: it was fine-tuned from another checkpoint"
+            f"{len(fewest)} of {len(after)} frozen tensors of {tuned.path.name} differ from "
+            f"{base.path.name}, {fewest[0]} for one: it was fine-tuned from another checkpoint"
         )
     config = {part: dict(tuned.config.get(part, {})) for part in ("model", "task", "criterion")}
     config["task"]["data"] = ""  # a place on the machine where it was trained
