@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from .core.bounds import BATCH_SIZE, Whole
-from .core.dictionary_symbols import MASK
-from .data.glue_tasks import load_tasks, task_of_data
+from .core.dictionary_symbols import MASK, PADDING
+from .data.glue_tasks import load_tasks
 from .inference.loaded_model import LoadedModel, load
 from .inference.predictor import Predictor
 from .inference.text_rows import Row, RowEncoder, RowError, TextError, checked_rows
@@ -98,8 +98,9 @@ class TupeModel:
             path: a checkpoint; a run's folder, of which the best checkpoint is taken; a folder
                 that `tupe import` made; or one that `tupe import` could read: what `tupe export`
                 or `save_pretrained` of transformers wrote.
-            data: the folder of data that it was trained on, or the `data-bin` of its pre-training,
-                where the checkpoint's own data is gone or does not say what its text went through.
+            data: the folder of data that it was trained on, where that is no longer at its place;
+                or the `data-bin` of its pre-training, where the data of a fine-tuned model does not
+                say what its text went through.
             device: default: a GPU if there is one.
             half: in half precision.
 
@@ -133,6 +134,8 @@ class TupeModel:
 
     def tokenize(self, sentence: str) -> list[str]:
         """The units of a sentence; those that the dictionary lacks are `<unk>` to the model."""
+        if not isinstance(sentence, str):
+            raise TextError(f"give a sentence, not {sentence!r:.80}")
         return self._encoder.units(sentence)
 
     def token_ids(self, rows: str | Iterable[Row]) -> list[Tensor]:
@@ -141,9 +144,12 @@ class TupeModel:
 
     def tokens(self, rows: str | Iterable[Row]) -> list[list[str]]:
         """The same by name: what `encode` gives the features of, one after the other."""
-        return [[*map(self._encoder.symbol, ids.tolist())] for ids in self.token_ids(rows)]
+        return self.names(self.token_ids(rows))
 
-    @torch.no_grad()
+    def names(self, ids: Iterable[Tensor]) -> list[list[str]]:
+        """The units of what `token_ids` gave."""
+        return [[*map(self._encoder.symbol, row.tolist())] for row in ids]
+
     def encode(
         self, rows: str | Iterable[Row], *, pooling: str | None = "mean", batch_size: int = 32
     ) -> Tensor | list[Tensor]:
@@ -160,9 +166,16 @@ class TupeModel:
         Raises:
             TextError: a row is no text, or an argument cannot be.
         """
-        if pooling is not None and pooling not in POOLINGS:
-            raise TextError(f"pooling={pooling!r}: give {', '.join(POOLINGS)} or None")
-        ids = self.token_ids(rows)
+        _check_pooling(pooling)
+        _whole("batch_size", batch_size, BATCH_SIZE)
+        return self.encode_ids(self.token_ids(rows), pooling=pooling, batch_size=batch_size)
+
+    @torch.no_grad()
+    def encode_ids(
+        self, ids: Sequence[Tensor], *, pooling: str | None = "mean", batch_size: int = 32
+    ) -> Tensor | list[Tensor]:
+        """The same of what `token_ids` gave."""
+        _check_pooling(pooling)
         found: dict[int, Tensor] = {}
         for places, tokens in self._batches(ids, batch_size):
             features, _ = self.module(src_tokens=tokens, features_only=True)
@@ -172,7 +185,10 @@ class TupeModel:
             for place, one in zip(places, features.cpu(), strict=True):
                 found[place] = one if pooling is not None else one[: len(ids[place])].clone()
         in_order = [found[place] for place in range(len(ids))]
-        return torch.stack(in_order) if in_order and pooling is not None else in_order
+        if pooling is None:
+            return in_order
+        width = int(self.module.args.encoder_embed_dim)
+        return torch.stack(in_order) if in_order else torch.empty(0, width)
 
     def predict(
         self, rows: str | Iterable[Row], *, batch_size: int = 32
@@ -195,6 +211,7 @@ class TupeModel:
 
     def scores(self, rows: str | Iterable[Row], *, batch_size: int = 32) -> np.ndarray:
         """The same as an array: probabilities `(rows, classes)`, or values `(rows, 1)`."""
+        _whole("batch_size", batch_size, BATCH_SIZE)
         predictor, checked = self._predictor(), checked_rows(rows)
         self._check_pairs(checked)
         ids = self._encoder(checked)
@@ -203,7 +220,7 @@ class TupeModel:
             lengths = tokens.ne(self._padding).sum(1)
             outputs[places] = predictor.outputs({"src_tokens": tokens, "src_lengths": lengths})
         _finite(torch.from_numpy(outputs))
-        glue = load_tasks().get(task_of_data(self.data))
+        glue = load_tasks().get(predictor.trained_on)
         return outputs if glue is None else outputs * glue.label_scale
 
     @torch.no_grad()
@@ -233,8 +250,10 @@ class TupeModel:
                 f"{MASK}: import a model that was saved with one, such as BertForMaskedLM, or "
                 "pre-train this one with --task masked_lm"
             )
-        if problem := Whole(1, len(dictionary)).problem(top):
-            raise TextError(f"top={top}: {problem}")
+        fillers = [symbol.startswith(PADDING) for symbol in dictionary.symbols]
+        listed = [unit for unit, is_filler in enumerate(fillers) if not is_filler]
+        top = _whole("top", top, Whole(1, len(listed)))
+        _whole("batch_size", batch_size, BATCH_SIZE)
         checked = checked_rows(sentences)
         for number, row in enumerate(checked, start=1):
             if len(row) != 1 or row[0].count(MASK) != 1:
@@ -250,10 +269,10 @@ class TupeModel:
         found: list[list[Filling]] = [[] for _ in ids]
         for places, tokens in self._batches(ids, batch_size):
             logits, _ = self.module(src_tokens=tokens, masked_tokens=tokens.eq(mask))
-            best = _finite(logits.float()).softmax(-1).topk(top)
+            best = _finite(logits.float()).softmax(-1)[:, listed].topk(top)
             for place, values, units in zip(places, *(x.tolist() for x in best), strict=True):
                 found[place] = [
-                    Filling(self._encoder.symbol(unit), value)
+                    Filling(self._encoder.symbol(listed[unit]), value)
                     for unit, value in zip(units, values, strict=True)
                 ]
         return found
@@ -265,8 +284,7 @@ class TupeModel:
         from torch.nn.utils.rnn import pad_sequence
         from tqdm import tqdm
 
-        if problem := BATCH_SIZE.problem(batch_size):
-            raise TextError(f"batch_size={batch_size}: {problem}")
+        batch_size = _whole("batch_size", batch_size, BATCH_SIZE)
         self.module.eval()  # it is public, and may have been trained on
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         starts = range(0, len(order), batch_size)
@@ -310,10 +328,29 @@ def _warnings_only(name: str) -> Iterator[None]:
 
 def _usable(device: str | torch.device) -> torch.device:
     try:
-        return torch.empty(0, device=device).device
-    except (AssertionError, RuntimeError, ValueError) as error:
+        made = torch.ones(1, device=device)
+        made.cpu()  # not on `meta`, which has no numbers
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         why = str(error).split("\n")[0]
         raise TextError(f"device={str(device)!r}: {why}; give cpu or cuda") from error
+    return made.device
+
+
+def _check_pooling(pooling: str | None) -> None:
+    if pooling not in (*POOLINGS, None):
+        raise TextError(f"pooling={pooling!r}: give {', '.join(POOLINGS)} or None")
+
+
+def _whole(name: str, value: int, bound: Whole) -> int:
+    """A whole number of Python's or numpy's.
+
+    Raises:
+        TextError: it is something else, or out of bounds.
+    """
+    number = value if isinstance(value, bool) else getattr(value, "__index__", lambda: value)()
+    if problem := bound.problem(number):
+        raise TextError(f"{name}={value!r}: {problem}")
+    return number
 
 
 def _finite(outputs: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ def test_batches_and_order_do_not_matter(classifier: TupeModel) -> None:
     torch.testing.assert_close(
         torch.stack([one[0] for one in by_token]), features, atol=1e-5, rtol=1e-5
     )
-    assert classifier.encode([]) == classifier.predict([]) == []
+    assert classifier.encode([]).shape == (0, features.size(1))
+    assert classifier.encode([], pooling=None) == classifier.predict([]) == []
 
 
 def test_loading_is_quiet_and_a_model_says_what_it_is(
@@ -94,20 +95,22 @@ def test_half_precision_is_near(classifier: TupeModel) -> None:
 
 
 def test_regression_gives_values(tmp_path: Path, singles: Path) -> None:
-    """Those of GLUE's STS-B in its own units, as `tupe predict`."""
-    values = {}
+    """Those of GLUE's STS-B in its own units, wherever its data has gone since."""
+    values, options = {}, ("--num-classes", 1, "--regression-target")
     for name in ("own-bin", "STS-B-bin"):
-        data = tmp_path / name
-        shutil.copytree(singles, data)
-        options = ("--num-classes", 1, "--regression-target")
-        values[name] = TupeModel.from_pretrained(
-            fine_tuned(tmp_path / name / "model.pt", data, *options)
-        ).predict(SENTENCES)
+        shutil.copytree(singles, tmp_path / name)
+        run = fine_tuned(tmp_path / "run" / name / "model.pt", tmp_path / name, *options)
+        moved = (tmp_path / name).rename(tmp_path / f"{name}-moved")
+        values[name] = TupeModel.from_pretrained(run, data=moved).predict(SENTENCES)
     np.testing.assert_allclose(values["STS-B-bin"], 5 * np.array(values["own-bin"]), rtol=1e-6)
+
+    (tmp_path / "STS-B-bin-moved").rename(tmp_path / "CoLA-bin")
+    with pytest.raises(ValueError, match=r"was trained on STS-B, and .*CoLA-bin is of CoLA: give"):
+        TupeModel.from_pretrained(run, data=tmp_path / "CoLA-bin")
 
 
 def test_fill_mask(masked_lm: TupeModel) -> None:
-    """As the model does by hand, wherever the mask stands."""
+    """As the model does by hand, wherever the mask stands; a dictionary's fillers are no units."""
     sentence = "The <mask>'s home."
     words = masked_lm.module.encoder.dictionary
     units = masked_lm.tokenize("The man's home.")
@@ -116,11 +119,17 @@ def test_fill_mask(masked_lm: TupeModel) -> None:
     tokens[at] = words.index("<mask>")
     with torch.no_grad():
         logits, _ = masked_lm.module(torch.tensor([tokens]))
-    best = logits[0, at].softmax(-1).topk(3)
+    probabilities = logits[0, at].softmax(-1)
+    fillers = [unit for unit, symbol in enumerate(words.symbols) if symbol.startswith("madeup")]
+    assert fillers
+    probabilities[fillers] = 0
+    best = probabilities.topk(3)
     others = ["<mask>", "a <mask>, home", "un<mask>able"]
     found = masked_lm.fill_mask([*others, sentence], top=3)
     assert [filling.unit for filling in found[-1]] == [words[unit] for unit in best.indices]
     np.testing.assert_allclose([f.probability for f in found[-1]], best.values, rtol=1e-4)
+    (every,) = masked_lm.fill_mask("<mask>", top=np.int64(len(words) - len(fillers)))
+    assert {one.unit for one in every} == {*words.symbols} - {words[unit] for unit in fillers}
     assert [len(one) for one in found] == [3] * 4
 
 
@@ -160,6 +169,15 @@ def test_what_cannot_be_done_is_said_in_one_line(
         (lambda: classifier.predict(["a", None]), "row 2: give a sentence, or a pair .*, not None"),
         (lambda: classifier.encode("a", pooling="max"), "pooling='max': give mean, cls or None"),
         (lambda: classifier.encode("a", batch_size=0), "batch_size=0: give a whole number from 1"),
+        (lambda: classifier.scores([], batch_size="9"), "batch_size='9': give a whole number"),
+        (lambda: masked_lm.fill_mask("<mask>", top=True), "top=True: give a whole number from 1"),
+        (lambda: classifier.encode(5), "give a sentence or a list of rows, not 5"),
+        (lambda: classifier.predict(b"a"), "give a sentence or a list of rows, not b'a'"),
+        (lambda: classifier.encode({"a", "b"}), "give a sentence or a list of rows, not {"),
+        (lambda: classifier.encode("a", pooling=["cls"]), r"pooling=\['cls'\]: give mean, cls"),
+        (lambda: classifier.tokenize(["a"]), r"give a sentence, not \['a'\]"),
+        (lambda: TupeModel.from_pretrained(old, device=1.5), "device='1.5': .*; give cpu or cuda"),
+        (lambda: TupeModel.from_pretrained(old, device="meta"), "device='meta': .*; give cpu or"),
     ]
     for refused, message in refusals:
         with pytest.raises(ValueError, match=message) as caught:
@@ -168,3 +186,5 @@ def test_what_cannot_be_done_is_said_in_one_line(
     shutil.rmtree(bare)
     with pytest.raises(ValueError, match=r"there is no input0/dict\.txt in .* or .*data="):
         TupeModel.from_pretrained(gone)
+    with pytest.raises(ValueError, match=r"has the names of its classes \(.* is of a pre-training"):
+        TupeModel.from_pretrained(gone, data=masked_lm.data)

@@ -23,14 +23,14 @@ ROWS = ["ab c.", "", "abd, the AB é", "東 the theft"]
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple]:
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple]:
     """Gives the model of their folder, after a look at the one that `tupe import` makes of it."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
 
-    def load(name: str) -> tuple[TupeModel, Saved]:
-        saved = save_model(tmp_path / "theirs", name)
+    def load(name: str, **how: Any) -> tuple[TupeModel, Saved]:
+        saved = save_model(tmp_path / "theirs", name, **how)
         saved.model.float()
         model = TupeModel.from_pretrained(saved.folder, device="cpu")
         assert [*temporary.glob("tupe*")] == []
@@ -90,10 +90,18 @@ def test_a_bare_encoder_fills_no_mask(loaded: Callable) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["BertForSequenceClassification", "RobertaForSequenceClassification"]
+    ("name", "classes"),
+    [
+        ("BertForSequenceClassification", CLASSES),
+        ("RobertaForSequenceClassification", CLASSES),
+        ("MPNetForSequenceClassification", 1),
+    ],
 )
-def test_a_classifier_predicts(name: str, tmp_path: Path, loaded: Callable) -> None:
-    model, saved = loaded(name)
+def test_a_classifier_predicts(
+    name: str, classes: int, tmp_path: Path, loaded: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or a regression, which has one output."""
+    model, saved = loaded(name, classes=classes)
     pairs = [("ab c", "a, the theft"), ("ab", ""), ("c", "d")]
     with_pairs = model.token_ids(pairs)
     inputs = inputs_of(saved, with_pairs, tmp_path)
@@ -101,10 +109,24 @@ def test_a_classifier_predicts(name: str, tmp_path: Path, loaded: Callable) -> N
         for types, row in zip(inputs["token_type_ids"], with_pairs, strict=True):
             types[row.tolist().index(2) + 1 : len(row)] = 1
     with torch.no_grad():
-        close(model.scores(pairs), saved.model(**inputs).logits.softmax(-1).double())
-    assert model.labels == tuple(f"class_{place}" for place in range(CLASSES))
+        logits = saved.model(**inputs).logits.double()
+    wanted = logits if classes == 1 else logits.softmax(-1)
+    close(model.scores(pairs), wanted)
+    labels = [] if classes == 1 else [f"class_{place}" for place in range(classes)]
+    assert (model.labels, model.is_regression) == (tuple(labels), classes == 1)
 
     checkpoint = str(tmp_path / "ours" / "checkpoint.pt")
     assert tupe(["export", checkpoint, "-o", str(tmp_path / "back")]) == 0
     weights = tmp_path / "back" / "model.safetensors"
-    assert TupeModel.from_pretrained(weights).predict(pairs) == model.predict(pairs)
+    assert TupeModel.from_pretrained(weights, device="cpu").predict(pairs) == model.predict(pairs)
+
+    text = tmp_path / "text"
+    text.write_text("".join(f"{one}\t{other}\n" for one, other in pairs))
+    capsys.readouterr()
+    assert tupe(["predict", str(saved.folder), "--text", str(text), "-o", "-"]) == 0
+    header, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert header == ["index", "prediction", *(f"probability_{label}" for label in labels)]
+    found = torch.tensor([[float(cell) for cell in row[-classes:]] for row in rows])
+    close(found.double(), wanted)
+    if labels:
+        assert [row[1] for row in rows] == [labels[place] for place in wanted.argmax(-1)]

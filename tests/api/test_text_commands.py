@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tupe_plugin import TupeModel, commands
+from tupe_plugin.data.treatment import TextTreatment
 
 from .trained_models import SENTENCES
 
@@ -61,12 +62,18 @@ def test_predict(models, tupe, tmp_path: Path, caplog) -> None:
     np.testing.assert_allclose([[*v["probabilities"].values()] for v in values], wanted, atol=1e-6)
 
 
-def test_encode(models, tupe) -> None:
+def test_encode(models, tupe, monkeypatch) -> None:
     model = models["masked_lm"]
-    _, lines, _ = tupe("encode", model.path, "--pooling", "cls")
+    _, lines, _ = tupe("encode", model.path, "--pooling", "cls", "-o", "-")
     found = np.array([line.split("\t") for line in lines], np.float32)
     np.testing.assert_array_equal(found, model.encode(ROWS, pooling="cls").numpy())
+    treated = []
+    treat = TextTreatment.__call__
+    monkeypatch.setattr(
+        TextTreatment, "__call__", lambda self, rows: treated.extend(rows) or treat(self, rows)
+    )
     _, lines, _ = tupe("encode", model.path, "--pooling", "none", "--format", "jsonl")
+    assert treated == ROWS  # once
     for line, features, tokens in zip(
         lines, model.encode(ROWS, pooling=None), model.tokens(ROWS), strict=True
     ):
@@ -95,6 +102,19 @@ def test_fill_mask(models, tupe) -> None:
         (["predict", "--text", "-"], "a\n", 2, "tupe predict: give one RUN with --text"),
         (["predict", "{classifier}"], "a\n", 2, "tupe predict: give -o DIR, or --text FILE"),
         (["predict", "{classifier}", "--text", "-", "--zip", "z"], "a\n", 2, "not for --text"),
+        (["predict", "{classifier}", "-o", "-"], "a\n", 2, "-o - is for --text FILE: give the fol"),
+        (
+            ["predict", "{classifier}", "-o", "out", "--format", "tsv"],
+            "a\n",
+            2,
+            "--format tsv is for --text FILE",
+        ),
+        (
+            ["predict", "CoLA={classifier}", "--text", "-"],
+            "a\n",
+            1,
+            "CoLA= names the files of -o DIR: give",
+        ),
         (["predict", "{masked_lm}", "--text", "-"], "a\n", 1, "predictions need one that was"),
         (
             ["predict", "{classifier}", "--text", "-"],

@@ -61,7 +61,7 @@ class Saved(NamedTuple):
         return self.model.config.model_type
 
 
-def save_model(folder: Path, name: str, **saving: Any) -> Saved:
+def save_model(folder: Path, name: str, *, classes: int = CLASSES, **saving: Any) -> Saved:
     """Make one of this class in float64, and write it with its tokenizer."""
     import transformers
 
@@ -74,8 +74,8 @@ def save_model(folder: Path, name: str, **saving: Any) -> Saved:
         vocab_size=len(TOKENS[kind]) + 2,  # two rows without a token
         max_position_embeddings=POSITIONS + unused,
         layer_norm_eps=1e-3,
-        num_labels=CLASSES,
-        id2label={place: f"class {place}" for place in range(CLASSES)},
+        num_labels=classes,
+        id2label={place: f"class {place}" for place in range(classes)},
         **SIZES,
         **special,
         **types,

@@ -48,6 +48,8 @@ def test_task_and_data_can_be_given(runs, tmp_path) -> None:
     wanted = [PredictionRun("QNLI", checkpoint, other)]
     assert find_runs([f"QNLI={checkpoint}"], data=other) == wanted
     assert find_runs([f"QNLI={checkpoint}"], data=other.parent) == wanted
+    with pytest.raises(PredictionError, match=r"was trained on RTE, and .*-bin is of QNLI: giv"):
+        find_runs([str(checkpoint)], data=other)
     (run,) = find_runs([str(checkpoint)], data=None)  # its path has a "=" too
     assert run.task == "RTE"
 

@@ -42,12 +42,13 @@ def run(args: argparse.Namespace) -> int:
     rows = read_rows(args.text)
     with model_of(args.model, args) as model:
         pooling = None if by_token else args.pooling
-        features = model.encode(rows, pooling=pooling, batch_size=args.batch_size)
-        tokens = model.tokens(rows) if by_token else []
+        ids = model.token_ids(rows)
+        features = model.encode_ids(ids, pooling=pooling, batch_size=args.batch_size)
+        names = model.names(ids) if by_token else []
     if by_token:
         lines = json_lines(
-            {"tokens": names, "features": one.tolist()}
-            for names, one in zip(tokens, features, strict=True)
+            {"tokens": tokens, "features": one.tolist()}
+            for tokens, one in zip(names, features, strict=True)
         )
     elif args.format == JSON_LINES:
         lines = json_lines({"features": one.tolist()} for one in features)

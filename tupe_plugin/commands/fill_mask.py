@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from ..core.bounds import COUNT
-from .text_files import TSV, add_text_arguments, json_lines, model_of, read_rows, write_lines
+from .text_files import JSON_LINES, add_text_arguments, json_lines, model_of, read_rows, write_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     rows = read_rows(args.text)
     with model_of(args.model, args) as model:
         fillings = model.fill_mask(rows, top=args.top, batch_size=args.batch_size)
-    if args.format == TSV:
+    if args.format != JSON_LINES:
         lines = [
             f"{row}\t{filling.unit}\t{filling.probability:.6g}"
             for row, found in enumerate(fillings)

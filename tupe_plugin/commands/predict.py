@@ -31,7 +31,7 @@ from .glue_submission import (
     read_submissions,
     write_zip,
 )
-from .text_files import TEXT_HELP, add_format_argument
+from .text_files import STANDARD, TEXT_HELP, add_format_argument
 
 if TYPE_CHECKING:
     from ..inference.predictor import Predictor, Scores
@@ -120,6 +120,10 @@ def _wrong_arguments(args: argparse.Namespace) -> str | None:
     if args.text is None:
         if args.output is None:
             return "give -o DIR, or --text FILE"
+        if args.format is not None:
+            return f"--format {args.format} is for --text FILE"
+        if str(args.output) == STANDARD:
+            return "-o - is for --text FILE: give the folder to write"
         if not args.runs and args.zip is None:
             return "give a RUN, or --zip to pack DIR/submission"
         return None

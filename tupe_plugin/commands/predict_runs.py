@@ -11,7 +11,7 @@ from pathlib import Path
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.model_folder import is_model_folder
 from ..compat.metric_direction import Metric
-from ..data.glue_tasks import data_of_task, task_of_data
+from ..data.glue_tasks import data_of_task
 from ..inference.predictor import (
     CHECKPOINTS,
     FineTuned,
@@ -52,14 +52,14 @@ def find_runs(arguments: Sequence[str], *, data: Path | None) -> list[Prediction
     """
     by_task: dict[str, list[_Candidate]] = defaultdict(list)
     for argument in arguments:
-        task, path = _split_name(argument)
+        task, path = split_name(argument)
         for run in _fine_tuned(_checkpoints_at(path)):
             candidate = _candidate(run, task, data)
             by_task[candidate.task].append(candidate)
     return [_best(task, candidates) for task, candidates in by_task.items()]
 
 
-def _split_name(argument: str) -> tuple[str | None, Path]:
+def split_name(argument: str) -> tuple[str | None, Path]:
     """`TASK=RUN` or `RUN`; a `=` that belongs to a path stands after a `/`."""
     name, separator, rest = argument.partition("=")
     if not separator or "/" in name or Path(argument).exists():
@@ -97,12 +97,14 @@ def _fine_tuned(checkpoints: Sequence[Path]) -> list[FineTuned]:
 
 
 def _candidate(checkpoint: FineTuned, task: str | None, data: Path | None) -> _Candidate:
-    task = task or task_of_data(checkpoint.data)
+    named, task = task is not None, task or checkpoint.task
     if not task or task in (".", "..") or "/" in task:
         raise PredictionError(f"{checkpoint.path}: name its task with TASK=RUN")
     folder = checkpoint.data
     if data is not None:
         folder = data if (data / "input0").is_dir() else data_of_task(data, task)
+        if not named:
+            checkpoint.check_data(folder)
     if not (folder / "input0").is_dir():
         where = "was trained on" if data is None else "of --data"
         raise PredictionError(

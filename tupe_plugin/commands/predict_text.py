@@ -7,21 +7,24 @@ the prediction of a regression.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ..inference.predictor import Scores
+from .predict_runs import split_name
 from .prediction_table import predictions_of, table_lines
-from .text_files import TSV, json_lines, model_of, read_rows, write_lines
+from .text_files import JSON_LINES, json_lines, model_of, read_rows, write_lines
 
 
 def predict_text(args: argparse.Namespace) -> None:
     """Write the predictions of `args.text` by the one model in `args.runs`."""
+    task, path = split_name(args.runs[0])
+    if task is not None:
+        raise ValueError(f"{task}= names the files of -o DIR: give {path} alone with --text")
     rows = read_rows(args.text)
-    with model_of(Path(args.runs[0]), args) as model:
+    with model_of(path, args) as model:
         scores, labels = Scores(model.scores(rows, batch_size=args.batch_size), None), model.labels
     predictions = predictions_of(scores, labels)
-    if args.format == TSV:
+    if args.format != JSON_LINES:
         indices = [str(row) for row in range(len(rows))]
         write_lines(table_lines(scores, labels, indices, predictions), args.output)
         return

@@ -44,8 +44,8 @@ def add_text_arguments(parser: argparse.ArgumentParser, *, tsv: str, json_line: 
         "--data",
         type=Path,
         metavar="DIR",
-        help="the data that the model was trained on, or its pre-training's data-bin (default: "
-        "what the checkpoint names)",
+        help="the data that the model was trained on (default: what the checkpoint names); or its "
+        "pre-training's data-bin, where that data does not say what its text went through",
     )
     parser.add_argument("--batch-size", type=BATCH_SIZE, default=32, help="default: %(default)s")
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
@@ -57,8 +57,7 @@ def add_format_argument(parser: argparse.ArgumentParser, *, tsv: str, json_line:
     parser.add_argument(
         "--format",
         choices=(TSV, JSON_LINES),
-        default=TSV,
-        help=f"{TSV}: {tsv}; {JSON_LINES}: {json_line} (default: %(default)s)",
+        help=f"{TSV} (default): {tsv}; {JSON_LINES}: {json_line}",
     )
 
 
@@ -118,9 +117,9 @@ def _line(source: str, number: int) -> str:
 
 
 def write_lines(lines: Iterable[str], output: Path | None) -> None:
-    """Write to a file, whole or not at all, or to standard output."""
+    """Write to a file, whole or not at all, or to standard output (None, or `-`)."""
     text = "".join(f"{line}\n" for line in lines)
-    if output is None:
+    if output is None or str(output) == STANDARD:
         sys.stdout.write(text)
         sys.stdout.flush()
         return

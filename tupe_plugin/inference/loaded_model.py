@@ -110,10 +110,12 @@ def _load_checkpoint(
         if not data.is_dir():
             raise LoadError(f"no such folder of data: {data}")
         places.insert(0, data)
-    folder = _folder_of_dictionary(OF_SENTENCES if fine_tuned else NAME, places, checkpoint)
+    folder = _folder_of_dictionary(places, checkpoint, fine_tuned=fine_tuned)
     treatment = _treatment([*([data] if data else []), folder, *places], folder, checkpoint)
     if fine_tuned:
-        predictor = Predictor(FineTuned(checkpoint, state), folder, device=device, half=half)
+        run = FineTuned(checkpoint, state)
+        run.check_data(folder)
+        predictor = Predictor(run, folder, device=device, half=half)
         model, task = predictor.model, predictor.task
     else:
         predictor, task = None, set_up_task(checkpoint, cfg, folder)
@@ -135,13 +137,18 @@ def _checkpoint_in(folder: Path) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _folder_of_dictionary(wanted: Path | str, places: Sequence[Path], checkpoint: Path) -> Path:
+def _folder_of_dictionary(places: Sequence[Path], checkpoint: Path, *, fine_tuned: bool) -> Path:
+    wanted = OF_SENTENCES if fine_tuned else NAME
     for place in places:
         if (place / wanted).is_file():
             return place
+    of_pre_training = [place for place in places if fine_tuned and (place / NAME).is_file()]
+    what = "the folder of the data that it was trained on"
+    if of_pre_training:
+        what += f", which has the names of its classes ({of_pre_training[0]} is of a pre-training)"
     raise LoadError(
-        f"{checkpoint}: there is no {wanted} in {' or '.join(map(str, places))}; give the folder "
-        f"of the data that it was trained on {_GIVE_DATA}"
+        f"{checkpoint}: there is no {wanted} in {' or '.join(map(str, places))}; give {what} "
+        f"{_GIVE_DATA}"
     )
 
 

@@ -14,6 +14,7 @@ from ..checkpoint.formats.our_names import HEADS
 from ..checkpoint.upgraded import read_upgraded
 from ..compat.metric_direction import Metric
 from ..core.class_labels import labels_of
+from ..data.glue_tasks import load_tasks, task_of_data
 from .model_on_data import batches, build_model, load_split, set_up_task
 
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
@@ -42,6 +43,24 @@ class FineTuned:
     def data(self) -> Path:
         """The data that it was trained on."""
         return Path(self.cfg.task.data)
+
+    @property
+    def task(self) -> str:
+        """Its name, by the data."""
+        return task_of_data(self.data)
+
+    def check_data(self, data: Path) -> None:
+        """Refuse the data of another task of GLUE: its labels may be of the same names.
+
+        Raises:
+            PredictionError: it is.
+        """
+        other = task_of_data(data)
+        if other != self.task and {other, self.task} <= load_tasks().keys():
+            raise PredictionError(
+                f"{self.path} was trained on {self.task}, and {data} is of {other}: give the data "
+                f"of {self.task}"
+            )
 
     @property
     def metric(self) -> Metric:
@@ -109,6 +128,7 @@ class Predictor:
         self, checkpoint: FineTuned, data: Path, *, device: torch.device, half: bool
     ) -> None:
         self.data = data
+        self.trained_on = checkpoint.task
         self._device = device
         task_cfg = checkpoint.cfg.task
         self.is_regression = bool(task_cfg.regression_target)

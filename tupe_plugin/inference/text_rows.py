@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -47,6 +47,8 @@ def checked_rows(rows: str | Iterable[Row]) -> list[tuple[str, ...]]:
     """
     if isinstance(rows, tuple) and len(rows) == 2 and all(isinstance(row, str) for row in rows):
         raise TextError("give [(a, b)] for a pair of sentences, and [a, b] for two rows")
+    if not isinstance(rows, Iterable) or isinstance(rows, bytes | Mapping | Set):
+        raise TextError(f"give a sentence or a list of rows, not {rows!r:.80}")
     checked: list[tuple[str, ...]] = []
     for number, row in enumerate([rows] if isinstance(rows, str) else rows, start=1):
         sentences = (row,) if isinstance(row, str) else row
