@@ -35,12 +35,13 @@ _RULES = [
         (".",),
     ),
 ]
+_IN_A_WORD = re.compile(r"\.[a-z0-9]", re.I | re.A)
 _COMPILED = [(word, re.compile(rule, re.I | re.A), marks) for word, rule, marks in _RULES]
 
 
 def replace_addresses(line: str) -> str:
     """`See http://a.org/b (or a@b.org).` -> `See <url> (or <email>).`"""
-    if "." not in line:
+    if "." not in line or not (_IN_A_WORD.search(line) or "://" in line):
         return line
     lower = line.lower()
     for word, rule, marks in _COMPILED:
