@@ -40,6 +40,8 @@ def set_up_task(checkpoint: Path, cfg: Any, data: Path) -> Any:
     try:
         with _readable(data, "the dictionaries"):
             return tasks.setup_task(cfg.task)
+    except DataError:
+        raise
     except ValueError as error:  # in the words of an option, which is the checkpoint's
         raise DataError(f"{checkpoint} on {data}: {error}") from error
 
