@@ -6,6 +6,7 @@ The rules (merges) come from a "codes" file as subword-nmt and fastBPE write it,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tokenizers import models
@@ -70,10 +71,10 @@ class BytePairEncoder:
             unk_token=_UNKNOWN,
             fuse_unk=False,
         )
-        self._cache: dict[str, str] = {}
+        self._units_of = _Cache(self._encode).__getitem__
 
     def __call__(self, line: str) -> str:
-        return " ".join([self._cache.get(word) or self._encode(word) for word in line.split()])
+        return " ".join(map(self._units_of, line.split()))
 
     def _encode(self, word: str) -> str:
         if word in PROTECTED_WORDS:
@@ -87,8 +88,18 @@ class BytePairEncoder:
             pieces = [raw[slice(*token.offsets)].decode("utf-8") for token in tokens]
         else:
             pieces[-1] = pieces[-1].removesuffix(END_OF_WORD)
-        encoded = f"{CONTINUED} ".join(pieces)
-        if len(self._cache) >= _CACHED_WORDS:
-            self._cache.clear()
-        self._cache[word] = encoded
-        return encoded
+        return f"{CONTINUED} ".join(pieces)
+
+
+class _Cache(dict[str, str]):
+    """Word -> its units: a dictionary that fills itself is looked up without a call of Python's."""
+
+    def __init__(self, encode: Callable[[str], str]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _CACHED_WORDS:
+            self.clear()
+        self[word] = units = self._encode(word)
+        return units

@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from ...core.bounds import COUNT
 from ..text.tokenize_words import PROTECTED_WORDS
 from .apply_bpe import END_OF_WORD
 
+_PROTECTED = re.compile(rf"(?<!\S)(?:{'|'.join(PROTECTED_WORDS)})(?!\S)")
+_PIECE = 1 << 16  # characters
 _MIN_FREQUENCY = 2  # subword-nmt's: a pair seen once is not worth a unit
 
 
 def learn_bpe(paths: list[Path], *, num_merges: int) -> list[tuple[str, str]]:
     """At most `num_merges` merges, most frequent first; fewer where the text has no more."""
     tokenizer = Tokenizer(models.BPE())
-    protected = "|".join(f"^{word}$" for word in PROTECTED_WORDS)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(protected), "removed")]
-    )
-    characters = sorted(_characters(paths))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    characters = list(_characters(paths))
     trainer = trainers.BpeTrainer(
         # The trainer counts units, we count merges: give it room for every character, both in
         # the middle and at the end of a word, and cut the list afterwards.
@@ -41,17 +43,26 @@ def learn_bpe(paths: list[Path], *, num_merges: int) -> list[tuple[str, str]]:
         end_of_word_suffix=END_OF_WORD,
         show_progress=sys.stderr.isatty(),
     )
-    tokenizer.train([str(path) for path in paths], trainer)
+    unprotected = (_PROTECTED.sub("", text) if "<" in text else text for text in _texts(paths))
+    tokenizer.train_from_iterator(unprotected, trainer)
     return _merges(tokenizer)[:num_merges]
 
 
-def _characters(paths: list[Path]) -> set[str]:
-    characters: set[str] = set()
+def _characters(paths: list[Path]) -> Iterator[str]:
+    """Those of the texts but for spaces, in the order of their code points."""
+    seen = np.zeros(sys.maxunicode + 1, bool)
+    for text in _texts(paths):
+        seen[np.frombuffer(text.encode("utf-32-le"), np.uint32)] = True
+    characters = map(chr, np.flatnonzero(seen))
+    return (character for character in characters if not character.isspace())
+
+
+def _texts(paths: list[Path]) -> Iterator[str]:
+    """The files in pieces of some lines."""
     for path in paths:
-        with open(path, encoding="utf-8", newline="\n") as lines:
-            for line in lines:
-                characters.update(line)
-    return {character for character in characters if not character.isspace()}
+        with open(path, encoding="utf-8", newline="\n") as file:
+            while lines := file.readlines(_PIECE):
+                yield "".join(lines)
 
 
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:

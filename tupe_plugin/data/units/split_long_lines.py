@@ -16,6 +16,8 @@ def split_long_line(line: str, *, max_tokens: int) -> str:
     Each cut is after the last sentence end that fits, else after the last whole word that fits,
     else (one word longer than `max_tokens`) in the middle of the word.
     """
+    if len(line) < 2 * max_tokens:  # a token and a space each: no need to count them
+        return line
     tokens = line.split()
     if len(tokens) <= max_tokens:
         return line
