@@ -16,42 +16,13 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, too
 
-from benchmarks.measurement import commit, hardware  # noqa: E402
+from benchmarks.measurement import Cost, commit, cost_of, hardware  # noqa: E402
 from tupe_plugin.checkpoint.model_folder import WEIGHTS  # noqa: E402
-
-
-class Cost(NamedTuple):
-    """Of a process."""
-
-    seconds: float
-    """Wall clock."""
-    cpu_seconds: float
-    peak_bytes: int
-
-
-def cost_of(*command: object) -> Cost:
-    """Run a program of this Python.
-
-    Raises:
-        SystemExit: it fails.
-    """
-    start = time.perf_counter()
-    words = [sys.executable, *map(str, command)]
-    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    child = os.posix_spawn(sys.executable, words, os.environ, file_actions=quiet)
-    _, status, usage = os.wait4(child, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"failed: {' '.join(words)}")
-    kibibyte = 1 if sys.platform == "darwin" else 1024
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * kibibyte)
 
 
 def measure(source: Path, repeats: int = 1) -> dict[str, list[Cost]]:

@@ -1,13 +1,16 @@
-"""How the benchmarks of training steps measure: in turns, by one clock, and on what machine."""
+"""How the benchmarks measure: in turns, by one clock, and on what machine."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -33,6 +36,33 @@ def rounds(steps: dict[str, Callable], args: argparse.Namespace) -> Iterator[dic
         times = {name: seconds(step, args) for name, step in steps.items()}
         if number:
             yield times
+
+
+class Cost(NamedTuple):
+    """Of a process."""
+
+    seconds: float
+    """Wall clock."""
+    cpu_seconds: float
+    peak_bytes: int
+
+
+def cost_of(*command: object) -> Cost:
+    """Run a program of this Python.
+
+    Raises:
+        SystemExit: it fails.
+    """
+    start = time.perf_counter()
+    words = [sys.executable, *map(str, command)]
+    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    child = os.posix_spawn(sys.executable, words, os.environ, file_actions=quiet)
+    _, status, usage = os.wait4(child, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise SystemExit(f"failed: {' '.join(words)}")
+    kibibyte = 1 if sys.platform == "darwin" else 1024
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * kibibyte)
 
 
 def hardware(device: str) -> str:
