@@ -12,7 +12,7 @@ row out, in the order of the rows, whatever the batches; a lone string is one ro
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,9 @@ from torch import Tensor
 from .core.bounds import BATCH_SIZE, Whole
 from .core.dictionary_symbols import MASK, PADDING
 from .data.glue_tasks import load_tasks
+from .inference.arguments import usable_device, whole_number
 from .inference.loaded_model import LoadedModel, load
+from .inference.pooling import POOLINGS, check_pooling
 from .inference.predictor import Predictor
 from .inference.text_rows import Row, RowEncoder, RowError, TextError, checked_rows
 from .registration import require_fairseq, use_with_fairseq
@@ -45,19 +47,6 @@ class Filling(NamedTuple):
     unit: str
     """A unit of the dictionary: a word, or a part of one (`@@` goes on, `##` went before)."""
     probability: float
-
-
-def _mean(features: Tensor, padding: Tensor) -> Tensor:
-    """Over the tokens of each row that are no padding, `<s>` and `</s>` among them."""
-    kept = (~padding).unsqueeze(-1)
-    return features.masked_fill(~kept, 0.0).sum(1) / kept.sum(1)
-
-
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mean": _mean,
-    "cls": lambda features, padding: features[:, 0],
-}
-"""Features `(rows, seq, embed)` and padding `(rows, seq)`, True = padding -> `(rows, embed)`."""
 
 
 class TupeModel:
@@ -112,7 +101,7 @@ class TupeModel:
         require_fairseq()
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        device = _usable(device)
+        device = usable_device(device)
         folder = None if data is None else Path(data)
         with _warnings_only("fairseq"):
             use_with_fairseq()
@@ -166,8 +155,8 @@ class TupeModel:
         Raises:
             TextError: a row is no text, or an argument cannot be.
         """
-        _check_pooling(pooling)
-        _whole("batch_size", batch_size, BATCH_SIZE)
+        check_pooling(pooling)
+        whole_number("batch_size", batch_size, BATCH_SIZE)
         return self.encode_ids(self.token_ids(rows), pooling=pooling, batch_size=batch_size)
 
     @torch.no_grad()
@@ -175,7 +164,7 @@ class TupeModel:
         self, ids: Sequence[Tensor], *, pooling: str | None = "mean", batch_size: int = 32
     ) -> Tensor | list[Tensor]:
         """The same of what `token_ids` gave."""
-        _check_pooling(pooling)
+        check_pooling(pooling)
         found: dict[int, Tensor] = {}
         for places, tokens in self._batches(ids, batch_size):
             features, _ = self.module(src_tokens=tokens, features_only=True)
@@ -211,7 +200,7 @@ class TupeModel:
 
     def scores(self, rows: str | Iterable[Row], *, batch_size: int = 32) -> np.ndarray:
         """The same as an array: probabilities `(rows, classes)`, or values `(rows, 1)`."""
-        _whole("batch_size", batch_size, BATCH_SIZE)
+        whole_number("batch_size", batch_size, BATCH_SIZE)
         predictor, checked = self._predictor(), checked_rows(rows)
         self._check_pairs(checked)
         ids = self._encoder(checked)
@@ -252,8 +241,8 @@ class TupeModel:
             )
         fillers = [symbol.startswith(PADDING) for symbol in dictionary.symbols]
         listed = [unit for unit, is_filler in enumerate(fillers) if not is_filler]
-        top = _whole("top", top, Whole(1, len(listed)))
-        _whole("batch_size", batch_size, BATCH_SIZE)
+        top = whole_number("top", top, Whole(1, len(listed)))
+        whole_number("batch_size", batch_size, BATCH_SIZE)
         checked = checked_rows(sentences)
         for number, row in enumerate(checked, start=1):
             if len(row) != 1 or row[0].count(MASK) != 1:
@@ -284,7 +273,7 @@ class TupeModel:
         from torch.nn.utils.rnn import pad_sequence
         from tqdm import tqdm
 
-        batch_size = _whole("batch_size", batch_size, BATCH_SIZE)
+        batch_size = whole_number("batch_size", batch_size, BATCH_SIZE)
         self.module.eval()  # it is public, and may have been trained on
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         starts = range(0, len(order), batch_size)
@@ -324,33 +313,6 @@ def _warnings_only(name: str) -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
-
-
-def _usable(device: str | torch.device) -> torch.device:
-    try:
-        made = torch.ones(1, device=device)
-        made.cpu()  # not on `meta`, which has no numbers
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        why = str(error).split("\n")[0]
-        raise TextError(f"device={str(device)!r}: {why}; give cpu or cuda") from error
-    return made.device
-
-
-def _check_pooling(pooling: str | None) -> None:
-    if pooling not in (*POOLINGS, None):
-        raise TextError(f"pooling={pooling!r}: give {', '.join(POOLINGS)} or None")
-
-
-def _whole(name: str, value: int, bound: Whole) -> int:
-    """A whole number of Python's or numpy's.
-
-    Raises:
-        TextError: it is something else, or out of bounds.
-    """
-    number = value if isinstance(value, bool) else getattr(value, "__index__", lambda: value)()
-    if problem := bound.problem(number):
-        raise TextError(f"{name}={value!r}: {problem}")
-    return number
 
 
 def _finite(outputs: Tensor) -> Tensor:

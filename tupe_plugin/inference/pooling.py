@@ -1,0 +1,32 @@
+"""From the features of a row's tokens to the features of the row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from .text_rows import TextError
+
+
+def _mean(features: Tensor, padding: Tensor) -> Tensor:
+    """Over the tokens of each row that are no padding, `<s>` and `</s>` among them."""
+    kept = (~padding).unsqueeze(-1)
+    return features.masked_fill(~kept, 0.0).sum(1) / kept.sum(1)
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": _mean,
+    "cls": lambda features, padding: features[:, 0],
+}
+"""Features `(rows, seq, embed)` and padding `(rows, seq)`, True = padding -> `(rows, embed)`."""
+
+
+def check_pooling(pooling: str | None) -> None:
+    """Refuse what is neither in the table nor None, by token.
+
+    Raises:
+        TextError: it is.
+    """
+    if pooling not in (*POOLINGS, None):
+        raise TextError(f"pooling={pooling!r}: give {', '.join(POOLINGS)} or None")
