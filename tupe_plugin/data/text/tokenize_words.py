@@ -22,7 +22,8 @@ from sacremoses import MosesTokenizer
 PROTECTED_WORDS = ("<url>", "<email>", "<file>", "<unk>", "</s>")
 _PROTECTED = re.compile("|".join(PROTECTED_WORDS), re.IGNORECASE)
 _CACHED_WORDS = 200_000
-_ENDS = frozenset(",.;:!?")
+# Nine of ten words: for them no rule is needed.
+_SIMPLE = re.compile(r"""("?)([a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*)(?:([,;:!?]?)("?)|(\.))""")
 _DIGITS = frozenset("0123456789")
 
 
@@ -112,23 +113,16 @@ class _Words(dict[str, str]):
     def __missing__(self, word: str) -> str:
         if len(self) >= _CACHED_WORDS:
             self.clear()
-        # Shortcuts: nine of ten words. "DOTMULTI" is sacremoses' word for "."
-        if word.isascii() and word.isalnum() and "MULTI" not in word:
-            tokens = word
-        elif (
-            word[-1] in _ENDS
-            and word[:-1].isascii()
-            and word[:-1].isalnum()
-            and "MULTI" not in word
-        ):
-            tokens = f"{word[:-1]} {word[-1]}"
+        simple = _SIMPLE.fullmatch(word)
+        if simple and "MULTI" not in word:  # "DOTMULTI" is sacremoses' word for "."
+            tokens = " ".join(filter(None, simple.groups()))
         else:
             tokens = _between("a", word, '"' if word.endswith("'") else "")
         self[word] = tokens
         return tokens
 
 
-_words = _Words()
+_tokens_of_word = _Words().__getitem__
 
 
 def tokenize_words(line: str) -> str:
@@ -139,7 +133,7 @@ def tokenize_words(line: str) -> str:
     words = line.split()
     if len(words) < 2 or ("'" in line and "' '" in " ".join(words)):
         return _tokenizer().tokens_of(" ".join(words))
-    tokens = [_words[word] for word in words]
+    tokens = list(map(_tokens_of_word, words))
     if line.count(".") > words[-1].count("."):
         for index, word in enumerate(words[:-1]):
             if word[-1] == ".":
