@@ -57,6 +57,17 @@ def of_2019(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in old.items() if "_proj_" not in key or "self_attn" in key}
 
 
+def test_a_setting_that_changes_no_size_is_compared() -> None:
+    """That of a head only where the head is taken over."""
+    model, args = roberta()
+    theirs = {**vars(args), "pooler_activation_fn": "relu", "dropout": 0.3}
+    assert model.why_not_fit(theirs, {}) is None
+    told = model.why_not_fit(theirs, model.state_dict())
+    assert told.endswith(
+        "--pooler-activation-fn relu (here tanh): give --pooler-activation-fn relu"
+    )
+
+
 @pytest.mark.parametrize("age", ["today", "2019"])
 def test_it_is_read_as_what_it_is(age: str, tmp_path: Path) -> None:
     """Before, files of 2019 were taken for those of the TUPE authors."""

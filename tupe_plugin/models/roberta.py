@@ -13,7 +13,8 @@ from fairseq.models.roberta import RobertaModel
 from torch import Tensor
 
 from .bitfit_terms import BITFIT_TERMS, freeze_all_but_biases
-from .checkpoint_fit import different_settings
+from .checkpoint_fit import different_settings, takes_over_a_head
+from .tupe_options import named
 
 _add_args, _build_model = RobertaModel.add_args, RobertaModel.build_model.__func__
 
@@ -35,8 +36,11 @@ def why_not_fit(
     self: RobertaModel, theirs: Mapping[str, Any], weights: Mapping[str, Tensor]
 ) -> str | None:
     """Settings that change no size, and so would be loaded without a word."""
-    names = ("encoder_attention_heads", "activation_fn")
-    return different_settings(theirs, vars(self.args), names)
+    names = ["encoder_attention_heads", "activation_fn"]
+    new_ones = getattr(self.args, "load_checkpoint_heads", False)
+    if takes_over_a_head(weights, own=self.classification_heads, new_ones=new_ones):
+        names.append("pooler_activation_fn")
+    return different_settings(theirs, named(self.args), names)
 
 
 RobertaModel.add_args = staticmethod(add_args)
