@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +16,14 @@ from torch import Tensor, nn
 from tests.api.trained_models import SENTENCES, write_units
 from tests.checkpoint.test_exported import HEAD, SIZES, ids, write_data
 from tests.core.random_parameters import randomized
+from tupe_plugin.checkpoint.read import read_checkpoint
 from tupe_plugin.checkpoint.write import at_the_beginning
 from tupe_plugin.commands import main as tupe
 from tupe_plugin.data import text
+from tupe_plugin.data.dictionary_file import symbols_in
 from tupe_plugin.data.line_steps import LINE_STEPS
 from tupe_plugin.data.text_steps import TEXT_STEPS
+from tupe_plugin.data.treatment import read_treatment
 from tupe_plugin.data.units.apply_wordpiece import SPECIALS
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
@@ -28,6 +32,8 @@ pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("without_fairseq.py")
 LONGEST = SIZES["max_positions"]
 PAD, SEP = 1, 2
+SEGMENTS = "encoder.sentence_encoder.segment_embeddings.weight"
+TUPE_DEFAULTS = {field.name: field.default for field in fields(TupeConfig)}
 
 
 class Case(NamedTuple):
@@ -121,9 +127,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, run_command: Any) -> dict
         tokens = batch(len(dictionary))
         auto = f"AutoModelFor{case.name.partition('For')[2]}"
         theirs = order_of(dictionary, folder / "out")[tokens]
-        cases.append(
-            {"folder": str(folder / "out"), "auto": auto, "tokens": theirs, "texts": TEXTS}
-        )
+        folders = {"folder": str(folder / "out"), "again": str(folder / "again")}
+        cases.append({**folders, "auto": auto, "tokens": theirs, "texts": TEXTS})
         found.append((model, dictionary, folder, tokens, TEXTS))
     torch.save(cases, root / "cases.pt")
     environment = {"HF_HOME": str(root / "cache"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
@@ -186,6 +191,37 @@ def test_it_says_what_it_is(scheme: str, exported: dict[str, Exported]) -> None:
     trusting = f'{loader}.from_pretrained(".", trust_remote_code=True)'
     assert (trusting in card) == case.name.startswith("Tupe")
     assert f'{loader if trusting in card else case.name}.from_pretrained("."' in card
+
+
+@pytest.mark.parametrize("place", ["out", "again"])
+@pytest.mark.parametrize("scheme", CASES)
+def test_the_way_back_changes_no_bit(
+    scheme: str, place: str, exported: dict[str, Exported], tmp_path: Path
+) -> None:
+    """Of what `tupe export` wrote, and of what `save_pretrained` wrote of that."""
+    case, one = CASES[scheme], exported[scheme]
+    back = tmp_path / "back"
+    assert tupe(["import", str(one.folder / place), "-o", str(back)]) == 0
+    before, after = (read_checkpoint(f / "checkpoint.pt") for f in (one.folder, back))
+    left_out = "encoder.lm_head." if case.outputs else "nothing"
+    kept = {key: value for key, value in before["model"].items() if left_out not in key}
+    assert all(torch.equal(after["model"][key], value) for key, value in kept.items())
+    added = after["model"].keys() - kept.keys()
+    assert added == ({SEGMENTS} if case.name.startswith("Bert") else set())
+    settings = {**TUPE_DEFAULTS, **before["cfg"]["model"], "_name": "tupe_base"}
+    settings["activation_fn"] = settings["activation_fn"].replace("_fast", "_accurate")
+    changed = {name for name, v in after["cfg"]["model"].items() if settings[name] != v}
+    assert changed == ({"num_segments"} if added else set())
+    if case.outputs:
+        for name in ("num_classes", "init_token", "separator_token"):
+            assert after["cfg"]["task"][name] == before["cfg"]["task"][name]
+        assert after["cfg"]["task"]["regression_target"] == (case.outputs == 1)
+
+    symbols = [symbols_in(folder / "dict.txt") for folder in (one.folder / "data", back)]
+    assert symbols[0] == symbols[1]
+    texts = [text for row in TEXTS for text in row]
+    treatments = [read_treatment(folder) for folder in (one.folder / "data", back)]
+    assert treatments[0](texts) == treatments[1](texts)
 
 
 def test_every_step_of_text_is_in_the_tokenizer() -> None:

@@ -105,6 +105,11 @@ def check_encoder(weights: dict[str, Tensor], model: dict[str, Any], path: Path)
             f"{path}: intermediate_size is {model['encoder_ffn_embed_dim']}, and its weights are "
             f"of {width}"
         )
+    more = checkpoint.encoder.keys() - _shapes(checkpoint).keys()
+    if more:
+        raise UnusableCheckpointError(
+            f"{path} holds {min(more)}, for which a model of its settings has no place"
+        )
 
 
 def _checked(

@@ -22,7 +22,6 @@ from .write import at_the_beginning
 ARCH = "tupe_base"
 """Its sizes are all overridden; it stands for the model, as an architecture must be named."""
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_WORD_EMBEDDING = "embeddings.word_embeddings.weight"
 _KINDS = ("Model", "ForMaskedLM", "ForPreTraining", "ForSequenceClassification")
 _PROBLEMS = ("single_label_classification", "regression")
 
@@ -42,6 +41,8 @@ class ImportedModel:
     """What `dict.txt` lists."""
     classes: list[str] | None
     """Names of the classifier's outputs, if there is one."""
+    separators: int
+    """Between the texts of a pair."""
 
 
 def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
@@ -65,12 +66,15 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     family = HUGGING_FACE[kind]
     _check_kind(config, family, folder / CONFIG)
     options = family.options(config, folder / CONFIG)
+    separators = family.separators_of(config, folder / CONFIG)
     vocabulary = read_vocabulary_of(folder)
+    family = family.for_vocabulary(vocabulary.kind)
     theirs = read_weights(source)
-    embedding = next((key for key in theirs if key.endswith(_WORD_EMBEDDING)), None)
+    embedding = next((key for key in theirs if key.endswith(family.word_embedding)), None)
     if embedding is None or theirs[embedding].dim() != 2:
-        raise UnusableCheckpointError(f"{source} has no {_WORD_EMBEDDING}, a matrix")
+        raise UnusableCheckpointError(f"{source} has no {family.word_embedding}, a matrix")
     symbols, rows = family.symbols(vocabulary.tokens, len(theirs[embedding]), folder)
+    family.check_special_ids(config, rows, folder / CONFIG)
     try:
         weights = family.to_ours(theirs, rows=rows, path=source)
     except (IndexError, RuntimeError) as error:
@@ -92,7 +96,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     settings = (
         _of_pre_training(options, data)
         if classes is None
-        else _of_fine_tuning(options, data, classes=len(classes), separators=family.separators)
+        else _of_fine_tuning(options, data, classes=len(classes), separators=separators)
     )
     return ImportedModel(
         family=family,
@@ -101,6 +105,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
         vocabulary=vocabulary,
         symbols=symbols,
         classes=classes,
+        separators=separators,
     )
 
 

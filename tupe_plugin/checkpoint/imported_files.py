@@ -9,6 +9,8 @@ import json
 import shutil
 from pathlib import Path
 
+from ..data.dictionary_file import NAME
+from ..data.treatment import CODES, GPT2_ENCODER, GPT2_MERGES, MANIFEST, STEPS, VOCABULARY
 from .imported import ARCH, ImportedModel
 from .tokenizer_files import gpt2_encoder
 from .write import write_checkpoint
@@ -20,15 +22,15 @@ def write_imported(model: ImportedModel, folder: Path) -> None:
     """Write all the files."""
     write_checkpoint(folder / CHECKPOINT, model.state)
     _write_lines(folder / MODEL_ARGS, _model_options(model))
-    separator = ["--separator-token 2"] if model.family.separators == 2 else []
+    separator = ["--separator-token 2"] if model.separators == 2 else []
     _write_lines(folder / SENTENCES_ARGS, ["--init-token 0", *separator])
     _write_vocabulary(model, folder)
     if model.classes is not None:
         (folder / "label").mkdir()
         names = ["_".join(name.split()) for name in model.classes]
-        _write_lines(folder / "label" / "dict.txt", [f"{name} 1" for name in names])
+        _write_lines(folder / "label" / NAME, [f"{name} 1" for name in names])
         (folder / "input0").mkdir()  # where the data of a fine-tuned model have it
-        shutil.copyfile(folder / "dict.txt", folder / "input0" / "dict.txt")
+        shutil.copyfile(folder / NAME, folder / "input0" / NAME)
 
 
 def _model_options(model: ImportedModel) -> list[str]:
@@ -44,23 +46,25 @@ def _model_options(model: ImportedModel) -> list[str]:
 
 
 def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
-    vocabulary = model.vocabulary
-    if vocabulary.merges is None:
-        units, step = model.symbols, "apply_wordpiece"
-        _write_lines(folder / "vocab.txt", vocabulary.tokens)
+    vocabulary, units = model.vocabulary, model.symbols
+    if vocabulary.moses is not None:
+        steps, tokenizer = vocabulary.moses.steps.strip(), "moses"
+        (folder / CODES).write_text(vocabulary.moses.codes, encoding="utf-8", newline="")
+    elif vocabulary.merges is None:
+        steps, tokenizer = "apply_wordpiece", "wordpiece"
+        _write_lines(folder / VOCABULARY, vocabulary.tokens)
     else:
+        steps, tokenizer = "apply_gpt2_bpe", "gpt2_bpe"
         numbers = gpt2_encoder(vocabulary.merges)
-        units = [str(numbers.get(unit, unit)) for unit in model.symbols]
-        step = "apply_gpt2_bpe"
-        _write_json(folder / "encoder.json", numbers)
+        units = [str(numbers.get(unit, unit)) for unit in units]
+        _write_json(folder / GPT2_ENCODER, numbers)
         _write_json(folder / "vocab.json", {t: row for row, t in enumerate(vocabulary.tokens)})
         merges = [" ".join(pair) for pair in vocabulary.merges]
-        _write_lines(folder / "vocab.bpe", ["#version: 0.2", *merges])
-    _write_lines(folder / "dict.txt", [f"{unit} 1" for unit in units])
-    _write_lines(folder / "cleaning.txt", [step])
+        _write_lines(folder / GPT2_MERGES, ["#version: 0.2", *merges])
+    _write_lines(folder / NAME, [f"{unit} 1" for unit in units])
+    _write_lines(folder / STEPS, [steps])
     cased = "" if vocabulary.lowercase and vocabulary.merges is None else "yes"
-    manifest = {"options": {"cased": cased, "tokenizer": step.removeprefix("apply_")}}
-    _write_json(folder / "manifest.json", manifest)
+    _write_json(folder / MANIFEST, {"options": {"cased": cased, "tokenizer": tokenizer}})
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

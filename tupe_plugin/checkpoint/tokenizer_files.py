@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
-from ..data.dictionary_file import dictionary_in, symbols_in
+from ..data.dictionary_file import dictionary_in, read_dictionary
+from ..data.line_steps import LINE_STEPS
 from ..data.treatment import CODES, STEPS
 from .errors import UnusableCheckpointError
 from .model_folder import read_object
@@ -161,17 +162,28 @@ def _of_vocab_json(folder: Path) -> Vocabulary:
 
 def _of_moses(folder: Path) -> Vocabulary | None:
     """Tokens in fairseq's order."""
+    from ..data.units.apply_bpe import read_codes
+
     dictionary = dictionary_in(folder)
     if dictionary is None or not all((folder / name).is_file() for name in (CODES, STEPS)):
         return None
+    steps, codes = _text(folder / STEPS), _text(folder / CODES)
+    moses = MosesBPE(steps, codes)
+    unknown = [name for name in moses.names if name not in LINE_STEPS]
+    if unknown:
+        raise UnusableCheckpointError(
+            f"{folder / STEPS}: no step {unknown[0]!r:.80}; the steps are {', '.join(LINE_STEPS)}"
+        )
     try:
-        symbols = symbols_in(dictionary)
-    except UnicodeDecodeError as error:
-        raise UnusableCheckpointError(f"{dictionary} is no text in UTF-8") from error
+        read_codes(folder / CODES)
+        symbols = [symbol for symbol, _ in read_dictionary(dictionary).entries]
+    except ValueError as error:
+        raise UnusableCheckpointError(str(error)) from error
     tokens = [*FAIRSEQ_SYMBOLS, *symbols, MASK]
     if len(set(tokens)) < len(tokens):
-        raise UnusableCheckpointError(f"{dictionary} has a symbol twice, or one of fairseq's own")
-    moses = MosesBPE(steps=_text(folder / STEPS), codes=_text(folder / CODES))
+        raise UnusableCheckpointError(
+            f"{dictionary} has a symbol twice, or one that fairseq has itself"
+        )
     return Vocabulary(tokens, moses=moses)
 
 

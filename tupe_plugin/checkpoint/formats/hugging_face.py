@@ -95,6 +95,12 @@ class HuggingFaceFamily:
     """Between the texts of a pair, unless a model's configuration says another number."""
 
     @property
+    def word_embedding(self) -> str:
+        """How the name of their embedding of tokens ends, with a head on the model or without."""
+        name = self.keys.their_name(f"{ENCODER}embed_tokens.weight")
+        return name.removeprefix(f"{self.model_type}.")
+
+    @property
     def has_types(self) -> bool:
         """Whether its tokenizer has to tell the second text of a pair from the first."""
         return "type_vocab_size" in self.sizes
@@ -167,6 +173,28 @@ class HuggingFaceFamily:
             },
             **self.constants,
         }
+
+    def separators_of(self, config: Mapping[str, Any], path: object) -> int:
+        """Symbols between the texts of a pair.
+
+        Raises:
+            UnusableCheckpointError: there are neither one nor two.
+        """
+        return one_of({1: 1, 2: 2}, config.get(SEPARATORS, self.separators), SEPARATORS, path)
+
+    def check_special_ids(self, config: Mapping[str, Any], rows: list[int], path: object) -> None:
+        """Hold what the model says of special symbols against their rows in the vocabulary.
+
+        Raises:
+            UnusableCheckpointError: they differ.
+        """
+        for name, symbol in self.special_ids.items():
+            row = rows[FAIRSEQ_SYMBOLS.index(symbol)]
+            if config.get(name, row) != row:
+                raise UnusableCheckpointError(
+                    f"{path}: {name} is {config[name]!r}, and in the vocabulary "
+                    f"{self.specials[symbol]} has the id {row}"
+                )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
         """What no model of the family is like, if there is something."""

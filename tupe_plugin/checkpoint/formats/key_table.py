@@ -70,6 +70,11 @@ class KeyTable:
             theirs.update(zip(names, value.chunk(len(names)), strict=True))
         return theirs
 
+    def their_name(self, ours: str) -> str:
+        """Their name of a parameter that is one on both sides."""
+        (name,) = self._their_names(ours)
+        return name
+
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], tuple[str, ...], str]]:
         """Of each row: what matches their names, their names one by one, our name."""
