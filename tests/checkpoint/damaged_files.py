@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import copy
 import io
+import json
 import logging
 import random
 import shutil
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 import torch
 
 import tupe_plugin
+from tests.api.trained_models import write_units
 from tests.checkpoint.huggingface_models import save_model
 from tests.end_to_end.sentence_task import write_sentence_task
 from tests.end_to_end.training_jobs import fine_tuning
@@ -48,8 +50,8 @@ class Files(NamedTuple):
     base: Path
     tuned: Path
     delta: Path
-    theirs: Path
-    """A folder of transformers."""
+    theirs: tuple[Path, ...]
+    """Folders of transformers: a stock model, and our own."""
     load: Callable[[Path], object]
     """Resume from a file, in a training that is set up."""
 
@@ -85,8 +87,12 @@ def make_files(folder: Path) -> Files:
     delta = folder / "delta.safetensors"
     assert tupe(["delta", "save", *map(str, paths), "-o", str(delta)]) == 0
 
-    save_model(folder / "theirs", "BertForSequenceClassification")
-    shutil.copytree(folder / "theirs", folder / "damaged")
+    theirs = (folder / "theirs", folder / "tupe")
+    save_model(theirs[0], "BertForSequenceClassification")
+    write_units(folder / "units", "bpe")
+    for path in (folder / "units").iterdir():
+        shutil.copy(path, data)
+    assert tupe(["export", str(paths[1]), "-o", str(theirs[1])]) == 0
     cfg = configuration("--max-update", 9)
     task = tasks.setup_task(cfg.task)
     task.load_dataset("valid")
@@ -97,7 +103,7 @@ def make_files(folder: Path) -> Files:
         return checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
 
     load(paths[1])
-    return Files(folder, data, *paths, delta, folder / "theirs", load)
+    return Files(folder, data, *paths, delta, theirs, load)
 
 
 def damaged(source: Path, target: Path, draw: random.Random) -> str:
@@ -105,6 +111,8 @@ def damaged(source: Path, target: Path, draw: random.Random) -> str:
     kinds: list[Callable[..., bytes]] = [_damaged_bytes]
     if source.suffix == ".pt":
         kinds += [_damaged_pickle, _damaged_contents, _damaged_contents, _damaged_contents]
+    elif source.suffix == ".json":
+        kinds += [_damaged_json, _damaged_json, _damaged_json]
     kind = draw.choice(kinds)
     target.write_bytes(kind(source, draw))
     return kind.__name__
@@ -146,7 +154,18 @@ def _damaged_pickle(source: Path, draw: random.Random) -> bytes:
 
 
 def _damaged_contents(source: Path, draw: random.Random) -> bytes:
-    state = torch.load(source, weights_only=True)
+    out = io.BytesIO()
+    torch.save(_with_other_values(torch.load(source, weights_only=True), VALUES, draw), out)
+    return out.getvalue()
+
+
+def _damaged_json(source: Path, draw: random.Random) -> bytes:
+    values = tuple(value for value in VALUES if not isinstance(value, torch.Tensor | bytes))
+    return json.dumps(_with_other_values(json.loads(source.read_text()), values, draw)).encode()
+
+
+def _with_other_values(state: Any, values: tuple[Any, ...], draw: random.Random) -> Any:
+    """One or two of the values in it are others, or gone."""
     for _ in range(draw.randint(1, 2)):
         where: Any = state
         while True:
@@ -161,11 +180,9 @@ def _damaged_contents(source: Path, draw: random.Random) -> bytes:
                 del where[key]
                 break
             else:
-                where[key] = copy.deepcopy(draw.choice(VALUES))
+                where[key] = copy.deepcopy(draw.choice(values))
                 break
-    out = io.BytesIO()
-    torch.save(state, out)
-    return out.getvalue()
+    return state
 
 
 def commands(files: Files, path: Path) -> dict[str, Callable[[], object]]:
@@ -197,6 +214,7 @@ def commands(files: Files, path: Path) -> dict[str, Callable[[], object]]:
         "delta apply, base": run("delta", "apply", path, files.delta, "-o", out / "a.pt"),
         "plot positions": run("plot", "positions", path, *plots),
         "plot bitfit-drift": run("plot", "bitfit-drift", files.base, path, *plots),
+        "export": run("export", path, "--data", files.data, "-o", out / "exported"),
         "convert-checkpoint": run("convert-checkpoint", "--trust", path, out / "a.pt"),
     }
 
@@ -245,13 +263,13 @@ def try_damaged_files(files: Files, *, number: int, seed: int) -> Iterator[str]:
     """What was wrong, file by file; a file's seed makes it again."""
     for one in range(seed, seed + number):
         draw = random.Random(one)
-        theirs = draw.choice(sorted(files.theirs.iterdir()))
+        theirs = draw.choice(sorted(draw.choice(files.theirs).iterdir()))
         source = draw.choice((files.tuned, files.tuned, files.base, files.delta, theirs))
         path = files.folder / f"damaged{source.suffix}"
         if source is theirs:
             path = files.folder / "damaged" / theirs.name
-            for whole in files.theirs.iterdir():
-                shutil.copy(whole, path.parent)
+            shutil.rmtree(path.parent, ignore_errors=True)
+            shutil.copytree(theirs.parent, path.parent)
         how = damaged(source, path, draw)
         for complaint in complaints(files, path):
             yield f"seed {one} ({how} of {source.parent.name}/{source.name}): {complaint}"

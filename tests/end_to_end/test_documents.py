@@ -33,7 +33,12 @@ MADE = {  # document -> what its commands leave behind
         "out/CoLA/metrics.json",
         "glue.zip",
     ),
-    "docs/huggingface.md": ("minilm/dict.txt", "cola/model.safetensors", "cola/tokenizer.json"),
+    "docs/huggingface.md": (
+        "minilm/dict.txt",
+        "cola/model.safetensors",
+        "cola/tokenizer.json",
+        "cola-again/bpe.codes",
+    ),
     "preprocess/README.md": (
         "data/books/data-bin/manifest.json",
         "data/glue/CoLA-bin/label/dict.txt",

@@ -142,5 +142,6 @@ GIVEN: dict[str, Callable[[Path], None]] = {  # name in the documents -> writes 
     "CLUE": _clue,
     "bert-base-chinese": _bert,
     "all-MiniLM-L6-v2": _minilm,
+    "trained": _runs,
 }
 GIVEN_TO_PYTHON = {"runs": _runs}  # where no command before has made them

@@ -24,10 +24,12 @@ from ..core.position_scheme import scheme_of
 from ..core.views.tupe import TUPE
 from .encoder_checkpoint import EncoderCheckpoint, read_encoder_checkpoint
 from .errors import UnusableCheckpointError
+from .exported_data import DataOfModel, read_data_of_model
 from .formats import HUGGING_FACE, TUPE_IN_TRANSFORMERS, HuggingFaceFamily, fairseq_roberta
 from .formats.hugging_face import SEPARATORS
 from .formats.our_names import ENCODER, HEAD, HEAD_NAME, HEADS
 from .formats.tupe import AUTO_MAP
+from .head_shapes import check_heads
 from .settings import BEFORE_THERE_WERE_OPTIONS
 from .tokenizer_files import Vocabulary
 
@@ -47,6 +49,7 @@ class ExportedModel:
     """In the order of their ids; None: they are not known."""
     separators: int
     """Between the texts of a pair."""
+    data: DataOfModel
 
     @property
     def has_code(self) -> bool:
@@ -66,27 +69,27 @@ class ExportedModel:
         return int(self.config["max_position_embeddings"]) - int(unread)
 
 
-def export_model(
-    path: Path, *, vocabulary: Vocabulary | None, units: list[str], classes: list[str] | None
-) -> ExportedModel:
+def export_model(path: Path, *, data: Path | None) -> ExportedModel:
     """Read a checkpoint and translate it.
 
     Args:
         path: of the checkpoint.
-        vocabulary: what its text was cut into, in the order of another model, if it came from one.
-        units: what its `dict.txt` lists, under the names of the vocabulary.
-        classes: names of the classifier's outputs.
+        data: what it was trained on, or the folder of `tupe import`; None: what it names.
 
     Raises:
         CheckpointError: no such model can be made of it.
+        OSError: a file cannot be read.
     """
     checkpoint = read_encoder_checkpoint(path)
+    named = checkpoint.config.get("task", {}).get("data")
+    of_data = read_data_of_model(data or Path(str(named or path.parent)))
+    vocabulary, classes = of_data.vocabulary, of_data.classes
     family, weights, options = _in_a_family(*_of_tupe(checkpoint))
     if vocabulary is not None:
         family = family.for_vocabulary(vocabulary.kind)
     config = family.config(options, path)
     number = len(weights[f"{ENCODER}embed_tokens.weight"])
-    tokens, rows = _rows(family, vocabulary, units, number, path)
+    tokens, rows = _rows(family, vocabulary, of_data.units, number, path)
     theirs, class_name = family.to_theirs(weights, rows=rows, path=path)
     config |= {"architectures": [class_name], "vocab_size": number}
     ids = {"pad_token_id": "<pad>", **family.special_ids}
@@ -107,7 +110,7 @@ def export_model(
         }
         if len(outputs) == 1:
             config["problem_type"] = "regression"
-    return ExportedModel(family, class_name, config, theirs, tokens, separators)
+    return ExportedModel(family, class_name, config, theirs, tokens, separators, of_data)
 
 
 def _of_tupe(checkpoint: EncoderCheckpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -136,10 +139,9 @@ def _with_one_head(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     chosen = f"{HEADS}{HEAD_NAME if HEAD_NAME in names else ''.join(names)}."
     kept = {key: value for key, value in weights.items() if not key.startswith(HEADS)}
     head = {key: value for key, value in weights.items() if names and key.startswith(chosen)}
-    dense = head.get(f"{chosen}dense.weight")
-    if dense is not None and dense.size(0) != dense.size(1):
-        raise UnusableCheckpointError(f"{path}: the head is not as wide as the encoder")
-    return kept | {HEAD + key[len(chosen) :]: value for key, value in head.items()}
+    kept |= {HEAD + key[len(chosen) :]: value for key, value in head.items()}
+    check_heads(kept, path)
+    return kept
 
 
 def _in_a_family(

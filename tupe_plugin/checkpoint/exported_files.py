@@ -7,9 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from .exported import ExportedModel
-from .exported_tokenizer import write_json, write_tokenizer
+from .exported_tokenizer import why_not, write_json, write_tokenizer
 from .model_code import write_code
-from .tokenizer_files import Vocabulary
 
 _CARD = """---
 library_name: transformers
@@ -41,22 +40,12 @@ The tokenizer is not one of transformers' own: its code is in this folder, and
 _TRUST = ", trust_remote_code=True"
 
 
-def write_exported(
-    model: ExportedModel,
-    folder: Path,
-    *,
-    vocabulary: Vocabulary | None,
-    data: Path,
-    title: str,
-    checkpoint: str,
-) -> None:
+def write_exported(model: ExportedModel, folder: Path, *, title: str, checkpoint: str) -> None:
     """Write all the files. Empties `model.weights`, to save memory.
 
     Args:
         model: what `export_model` gave.
         folder: where to write.
-        vocabulary: what its text is cut into, if that is known.
-        data: the folder that the vocabulary is from.
         title: of the model's card.
         checkpoint: a name for the card.
     """
@@ -67,10 +56,8 @@ def write_exported(
     write_json(folder / "config.json", model.config)
     if model.has_code:
         write_code("modeling_tupe", folder)
-    if vocabulary is not None:
-        write_tokenizer(model, vocabulary, data, folder)
-    has_tokenizer = (folder / "tokenizer_config.json").is_file()
-    card = _card(model, vocabulary, has_tokenizer, title=title, checkpoint=checkpoint)
+    write_tokenizer(model, folder)
+    card = _card(model, title=title, checkpoint=checkpoint)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -79,15 +66,9 @@ def _each_in_its_own_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: weights.pop(name).contiguous().clone() for name in list(weights)}
 
 
-def _card(
-    model: ExportedModel,
-    vocabulary: Vocabulary | None,
-    has_tokenizer: bool,
-    *,
-    title: str,
-    checkpoint: str,
-) -> str:
+def _card(model: ExportedModel, *, title: str, checkpoint: str) -> str:
     names = list(model.config.get("label2id", {}))
+    vocabulary, has_tokenizer = model.data.vocabulary, why_not(model.data) is None
     if vocabulary is None:
         text = "cut into units in a way that is not recorded"
     elif vocabulary.moses is not None:

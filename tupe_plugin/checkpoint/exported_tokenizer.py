@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.dictionary_symbols import MASK
-from ..data.dictionary_file import NAME, dictionary_in
+from ..data.dictionary_file import NAME
 from ..data.text_steps import TEXT_STEPS
 from ..data.treatment import CODES, STEPS
 from .exported import ExportedModel
+from .exported_data import DataOfModel
 from .formats.hugging_face import OWN_SPECIALS
 from .model_code import write_code
 from .tokenizer_files import Vocabulary
@@ -25,35 +26,31 @@ if TYPE_CHECKING:
 MODULE, CLASS = "tokenization_tupe", "TupeTokenizer"
 
 
-def why_not(vocabulary: Vocabulary | None, data: Path) -> str | None:
-    """Why there can be no tokenizer for text that was cut so; None: there can be one."""
+def why_not(data: DataOfModel) -> str | None:
+    """Why there can be no tokenizer for such data; None: there can be one."""
+    vocabulary = data.vocabulary
     if vocabulary is None:
         return (
-            f"{data} does not say how its text was cut into units ({STEPS} with {CODES}, vocab.txt "
-            "or encoder.json)"
+            f"{data.folder} does not say how its text was cut into units ({STEPS} with {CODES}, "
+            "vocab.txt or encoder.json)"
         )
     if vocabulary.moses is not None:
         others = [name for name in vocabulary.moses.names if name not in TEXT_STEPS]
         if others:
-            return f"{data / STEPS} names {others[0]}, which is a program of its own"
+            return f"{data.folder / STEPS} names {others[0]}, which is a program of its own"
     return None
 
 
-def write_tokenizer(model: ExportedModel, vocabulary: Vocabulary, data: Path, folder: Path) -> None:
-    """Write it into a folder; of Moses with BPE at least what `tupe import` needs.
-
-    Args:
-        model: what it is for.
-        vocabulary: what text is cut into.
-        data: the folder that the vocabulary is from.
-        folder: where to write.
-    """
+def write_tokenizer(model: ExportedModel, folder: Path) -> None:
+    """Write it into a folder, if there can be one; for `tupe import` what its data say of Moses."""
+    data, vocabulary = model.data, model.data.vocabulary
+    if vocabulary is None:
+        return
     if vocabulary.moses is not None:
-        dictionary = dictionary_in(data)
-        assert dictionary is not None
-        for source, name in ((dictionary, NAME), (data / CODES, CODES), (data / STEPS, STEPS)):
-            shutil.copyfile(source, folder / name)
-    if why_not(vocabulary, data) is not None:
+        shutil.copyfile(data.dictionary, folder / NAME)
+        for name in (CODES, STEPS):
+            shutil.copyfile(data.folder / name, folder / name)
+    if why_not(data) is not None:
         return
     specials = OWN_SPECIALS if vocabulary.moses else model.family.specials
     first, last = specials["<s>"], specials["</s>"]

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from .errors import ForeignFileError, MissingCheckpointError
 
 _CONVERT = "fairseq reads the checkpoints that fairseq-train writes (checkpoint_best.pt ...)"
-_IMPORT = "`tupe import FOLDER -o OUT` makes a checkpoint of a BERT, RoBERTa or MPNet"
+_IMPORT = "`tupe import FOLDER -o OUT` makes a checkpoint of a BERT, RoBERTa, MPNet or TUPE"
 _DOWNLOAD = "download the file itself"
 _MAGIC = (  # first bytes, what they begin, what to do
     (b"\x1f\x8b", "compressed with gzip", "unpack it and give the *.pt file in it"),

@@ -15,6 +15,7 @@ from .encoder_checkpoint import check_encoder
 from .errors import UnusableCheckpointError, in_one_line
 from .formats import HUGGING_FACE, HuggingFaceFamily
 from .formats.our_names import HEAD, HEAD_NAME
+from .head_shapes import check_heads
 from .model_folder import CONFIG, folder_of, read_object, read_weights
 from .tokenizer_files import Vocabulary, read_vocabulary_of
 from .write import at_the_beginning
@@ -59,7 +60,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     folder = folder_of(source)
     config = read_object(folder / CONFIG)
     kind = config.get("model_type")
-    if kind not in HUGGING_FACE:
+    if not isinstance(kind, str) or kind not in HUGGING_FACE:
         raise UnusableCheckpointError(
             f"{folder / CONFIG}: model_type is {kind!r}; read are {', '.join(HUGGING_FACE)}"
         )
@@ -81,10 +82,10 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
         raise UnusableCheckpointError(
             f"{source}: parts of it have sizes that do not go together ({in_one_line(error)})"
         ) from error
-    _check_head(weights, source)
     _check_types(weights, source)
     check_finite(weights, source)
     check_encoder(weights, options, source)
+    check_heads(weights, source)
     head = weights.get(f"{HEAD}out_proj.bias")
     classes = None if head is None else _classes(config, len(head))
     problem = config.get("problem_type")
@@ -131,17 +132,6 @@ def _check_kind(config: Mapping[str, Any], family: HuggingFaceFamily, path: Path
         raise UnusableCheckpointError(
             f"{path}: problem_type is {problem!r}; read are {', '.join(_PROBLEMS)}"
         )
-
-
-def _check_head(weights: Mapping[str, object], path: Path) -> None:
-    """A classifier of sentences has two layers."""
-    if not any(key.startswith(HEAD) for key in weights):
-        return
-    for name in ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias"):
-        if f"{HEAD}{name}" not in weights:
-            raise UnusableCheckpointError(
-                f"{path}: the classifier has no {name}, so it is none of whole sentences"
-            )
 
 
 def _of_pre_training(options: dict[str, Any], data: Path) -> dict[str, Any]:

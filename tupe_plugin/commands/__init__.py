@@ -24,7 +24,7 @@ COMMANDS = {  # name -> (module of this package, one line of help)
     "fill-mask": ("fill_mask", "write what a pre-trained model puts in the place of <mask>"),
     "import": (
         "import_model",
-        "make a checkpoint of a BERT, RoBERTa or MPNet of Hugging Face's transformers",
+        "make a checkpoint of a BERT, RoBERTa, MPNet or TUPE of Hugging Face's transformers",
     ),
     "export": (
         "export_model",

@@ -16,14 +16,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from ..checkpoint.errors import UnusableCheckpointError
-from ..core.class_labels import classes_among
-from ..data.dictionary_file import dictionary_in, symbols_in
-
-if TYPE_CHECKING:
-    from ..checkpoint.tokenizer_files import Vocabulary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,52 +36,13 @@ def run(args: argparse.Namespace) -> int:
     from ..checkpoint.exported import export_model
     from ..checkpoint.exported_files import write_exported
     from ..checkpoint.exported_tokenizer import why_not
-    from ..checkpoint.read import read_lazily
-    from ..checkpoint.settings import settings_of
-    from ..checkpoint.tokenizer_files import read_units
     from ..core.whole_file import whole_folder
 
-    named = settings_of(read_lazily(args.checkpoint), "task").get("data")
-    data = args.data or Path(str(named or args.checkpoint.parent))
-    # Its order is that of the model from which the checkpoint was imported, if any.
-    vocabulary = read_units(data)
-    units = _units(data, vocabulary)
-    model = export_model(
-        args.checkpoint, vocabulary=vocabulary, units=units, classes=_classes(data)
-    )
+    model = export_model(args.checkpoint, data=args.data)
     with whole_folder(args.output) as folder:
-        write_exported(
-            model,
-            folder,
-            vocabulary=vocabulary,
-            data=data,
-            title=args.output.name,
-            checkpoint=args.checkpoint.name,
-        )
+        write_exported(model, folder, title=args.output.name, checkpoint=args.checkpoint.name)
     print(f"wrote {args.output}: {model.class_name}")
-    problem = why_not(vocabulary, data)
+    problem = why_not(model.data)
     if problem is not None:
         print(f"without a tokenizer: {problem}")
     return 0
-
-
-def _units(data: Path, vocabulary: Vocabulary | None) -> list[str]:
-    from ..checkpoint.tokenizer_files import gpt2_encoder
-
-    path = dictionary_in(data)
-    if path is None:
-        raise UnusableCheckpointError(
-            f"{data} has no dict.txt: give --data the data that the checkpoint was trained on"
-        )
-    units = symbols_in(path)
-    if vocabulary is None or vocabulary.merges is None:
-        return units
-    names = {str(number): unit for unit, number in gpt2_encoder(vocabulary.merges).items()}
-    return [names.get(unit, unit) for unit in units]
-
-
-def _classes(data: Path) -> list[str] | None:
-    path = data / "label" / "dict.txt"
-    if not path.is_file():
-        return None
-    return classes_among(symbols_in(path))
