@@ -234,6 +234,15 @@ def test_what_does_not_come_from_the_base_is_refused(
     assert not file.exists()
 
 
+def test_standard_output_is_no_place(make, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = make("base.pt", bitfit_terms="all")
+    for command in (["delta", "save", base, base], ["average", base, make("other.pt", seed=3)]):
+        assert main([*map(str, command), "-o", "-"]) == 1
+        assert f"tupe {command[0]}: - would be standard output" in capsys.readouterr().err
+    assert not (tmp_path / "-").exists()
+
+
 def test_files_that_are_no_delta(make, tmp_path: Path, capsys) -> None:
     from safetensors.torch import save_file
 

@@ -14,11 +14,18 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
 
     Raises:
         FileExistsError: there is one; it is left as it is.
+        ValueError: `-`, which elsewhere is standard output.
     """
+    _check_name(path)
     if os.path.lexists(path) and not os.path.isfile(path):
         raise FileExistsError(
             f"{path} is there and is no file that could be replaced: give another name"
         )
+
+
+def _check_name(path: str | os.PathLike[str]) -> None:
+    if os.fspath(path) == "-":
+        raise ValueError("- would be standard output, and this is written to a place with a name")
 
 
 @contextlib.contextmanager
@@ -46,8 +53,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: there is something at `path`; it is left as it is.
+        ValueError: `path` is `-`.
         OSError: as raised in the block.
     """
+    _check_name(path)
     if os.path.lexists(path):
         raise FileExistsError(f"{path} exists already; give the name of a new folder")
     unfinished = path.with_name(f"{path.name}.unfinished")
