@@ -30,8 +30,8 @@ from tupe_plugin.data.read.read_wiki_dump import read_articles
 from tupe_plugin.data.read.strip_wikitext import strip_wikitext
 from tupe_plugin.data.step_chain import Chain
 from tupe_plugin.data.text.drop_duplicates import drop_duplicates
+from tupe_plugin.data.text.protected_words import PROTECTED_WORDS
 from tupe_plugin.data.text.split_documents import split_documents
-from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS
 from tupe_plugin.data.units.apply_bpe import BytePairEncoder
 from tupe_plugin.data.units.learn_bpe import learn_bpe
 

@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterable
 from types import ModuleType
 
-from .compat import activate
-
 FAIRSEQ_VERSION = "0.12.2"
 ADAPTER_FOLDERS = ("criterions", "models", "optim")
 
@@ -24,6 +22,8 @@ def use_with_fairseq() -> None:
     Only for a program that imports fairseq later, where the package is not installed but on
     PYTHONPATH: elsewhere the start-up hook does the same.
     """
+    from .compat import activate  # 0.06 s, which workers and the commands of data need not wait
+
     activate()
     fairseq = sys.modules.get("fairseq")
     if fairseq is not None:
@@ -49,6 +49,8 @@ def import_siblings(package: str, path: Iterable[str]) -> None:
         ModuleNotFoundError: fairseq is not installed.
     """
     require_fairseq()
+    from .compat import activate
+
     activate()
     for module in pkgutil.iter_modules(path):
         if not module.name.startswith("_"):

@@ -20,8 +20,9 @@ from sacremoses import MosesPunctNormalizer, MosesTokenizer
 from tupe_plugin.data.read.open_text import read_lines
 from tupe_plugin.data.text.clean_punctuation import clean_punctuation
 from tupe_plugin.data.text.normalize_punctuation import normalize_punctuation
+from tupe_plugin.data.text.protected_words import PROTECTED_WORDS
 from tupe_plugin.data.text.replace_addresses import replace_addresses
-from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS, tokenize_words
+from tupe_plugin.data.text.tokenize_words import tokenize_words
 
 _CLEANING = [
     (r"\\+", " "),

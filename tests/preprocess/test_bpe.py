@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from subword_nmt.apply_bpe import BPE as SubwordNmt
 
-from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS
+from tupe_plugin.data.text.protected_words import PROTECTED_WORDS
 from tupe_plugin.data.units.apply_bpe import BadCodesError, BytePairEncoder, read_codes
 from tupe_plugin.data.units.learn_bpe import learn_bpe
 

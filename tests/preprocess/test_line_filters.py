@@ -13,10 +13,11 @@ from tupe_plugin.data.read.open_text import drop_invalid_utf8
 from tupe_plugin.data.text.clean_punctuation import clean_punctuation
 from tupe_plugin.data.text.lowercase_text import lowercase_text
 from tupe_plugin.data.text.normalize_punctuation import normalize_punctuation
+from tupe_plugin.data.text.protected_words import PROTECTED_WORDS
 from tupe_plugin.data.text.remove_nonprinting import remove_nonprinting
 from tupe_plugin.data.text.replace_addresses import replace_addresses
 from tupe_plugin.data.text.split_hyphens import split_hyphens
-from tupe_plugin.data.text.tokenize_words import PROTECTED_WORDS, tokenize_words
+from tupe_plugin.data.text.tokenize_words import tokenize_words
 from tupe_plugin.data.units.split_long_lines import split_long_line
 
 TABLES = {

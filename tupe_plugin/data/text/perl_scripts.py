@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .tokenize_words import PROTECTED_WORDS
+from .protected_words import PROTECTED_WORDS
 
 _SUBMODULE = Path(__file__).parents[3] / "third_party" / "mosesdecoder"
 _ARGUMENTS = {

@@ -1,7 +1,6 @@
 """Moses tokenisation for English: words and punctuation apart, one space between them.
 
-The rules are sacremoses' port of Moses' `tokenizer.perl -no-escape -l en`. Words that stand for
-something which was removed (`<url>` ...) or that fairseq gives a meaning (`<unk>`, `</s>`) are
+The rules are sacremoses' port of Moses' `tokenizer.perl -no-escape -l en`; `PROTECTED_WORDS` are
 never cut.
 
 A rule looks no further than to the characters beside its own. So a word between two spaces gives
@@ -19,7 +18,8 @@ from functools import cache, lru_cache
 
 from sacremoses import MosesTokenizer
 
-PROTECTED_WORDS = ("<url>", "<email>", "<file>", "<unk>", "</s>")
+from .protected_words import PROTECTED_WORDS
+
 _PROTECTED = re.compile("|".join(PROTECTED_WORDS), re.IGNORECASE)
 _CACHED_WORDS = 200_000
 # Nine of ten words: for them no rule is needed.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenizers import models
 
-from ..text.tokenize_words import PROTECTED_WORDS
+from ..text.protected_words import PROTECTED_WORDS
 
 END_OF_WORD = "</w>"
 CONTINUED = "@@"

@@ -19,7 +19,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from ...core.bounds import COUNT
-from ..text.tokenize_words import PROTECTED_WORDS
+from ..text.protected_words import PROTECTED_WORDS
 from .apply_bpe import END_OF_WORD
 
 _PROTECTED = re.compile(rf"(?<!\S)(?:{'|'.join(PROTECTED_WORDS)})(?!\S)")
