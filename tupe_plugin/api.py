@@ -103,7 +103,7 @@ class TupeModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         device = usable_device(device)
         folder = None if data is None else Path(data)
-        with _warnings_only("fairseq"):
+        with _warnings_only("fairseq", "tupe_plugin.models"):
             use_with_fairseq()
             return cls(load(Path(path), data=folder, device=device, half=half), device=device)
 
@@ -304,15 +304,16 @@ class TupeModel:
 
 
 @contextmanager
-def _warnings_only(name: str) -> Iterator[None]:
-    """Of a logger: fairseq tells at length how it loads, and turns INFO on for every program."""
-    log = logging.getLogger(name)
-    before = log.level
-    log.setLevel(max(before, logging.WARNING))
+def _warnings_only(*names: str) -> Iterator[None]:
+    """Of these loggers: fairseq tells at length how it loads, and turns INFO on for every one."""
+    before = {name: logging.getLogger(name).level for name in names}
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     try:
         yield
     finally:
-        log.setLevel(before)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _finite(outputs: Tensor) -> Tensor:

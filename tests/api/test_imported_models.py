@@ -17,6 +17,8 @@ from tests.checkpoint.test_imported import PAD, in_theirs
 from tupe_plugin import TupeModel
 from tupe_plugin.commands import main as tupe
 
+from .trained_models import SENTENCES
+
 pytestmark = pytest.mark.slow
 
 ROWS = ["ab c.", "", "abd, the AB é", "東 the theft"]
@@ -130,3 +132,20 @@ def test_a_classifier_predicts(
     close(found.double(), wanted)
     if labels:
         assert [row[1] for row in rows] == [labels[place] for place in wanted.argmax(-1)]
+
+
+def test_an_exported_tupe_is_loaded_as_it_is(
+    classifier: TupeModel, masked_lm: TupeModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With Moses and BPE, and without a word of what a classifier has no use for."""
+    loaded = []
+    for model in (classifier, masked_lm):
+        folder = tmp_path / model.path.stem
+        assert tupe(["export", str(model.path), "-o", str(folder)]) == 0
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            loaded.append(TupeModel.from_pretrained(folder, device=model.device))
+        assert caplog.records == []
+        assert torch.equal(loaded[-1].encode(SENTENCES), model.encode(SENTENCES))
+    assert loaded[0].predict(SENTENCES) == classifier.predict(SENTENCES)
+    assert loaded[1].fill_mask("<mask>'s") == masked_lm.fill_mask("<mask>'s")
