@@ -37,8 +37,8 @@ from tupe_plugin.core.learning_rate import (
     warmup_share,
 )
 from tupe_plugin.data.glue_tasks import load_task
+from tupe_plugin.data.read.examples import MalformedTableError
 from tupe_plugin.data.read.read_glue import read_table
-from tupe_plugin.data.write.write_examples import MalformedTableError
 from tupe_plugin.whole_set_metrics import BINARY, whole_set_metrics
 
 sys.path.insert(0, str(ROOT / "examples" / "huggingface"))

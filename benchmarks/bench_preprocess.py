@@ -17,8 +17,6 @@ import os
 import platform
 import random
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,14 +24,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tupe_plugin.data.read.open_text import read_lines
+from tupe_plugin.data.read.read_sources import Reader
 from tupe_plugin.data.read.read_wiki_dump import read_articles
 from tupe_plugin.data.read.strip_wikitext import strip_wikitext
 from tupe_plugin.data.step_chain import Chain
+from tupe_plugin.data.text.clean_documents import clean_documents
 from tupe_plugin.data.text.drop_duplicates import drop_duplicates
 from tupe_plugin.data.text.protected_words import PROTECTED_WORDS
 from tupe_plugin.data.text.split_documents import split_documents
 from tupe_plugin.data.units.apply_bpe import BytePairEncoder
 from tupe_plugin.data.units.learn_bpe import learn_bpe
+from tupe_plugin.data.worker_pool import WorkerPool
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STEPS = (
@@ -126,21 +127,25 @@ def bench_bpe(lines: list[str], folder: Path) -> None:
             )
 
 
+def processor_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in usage)
+
+
 def bench_whole(source: Path, size: int, folder: Path) -> None:
     print("\n`clean_documents`, all steps:\n")
     print(
         "| source | workers | MB/s of a processor second | MB/s of wall clock |\n|---|--:|--:|--:|"
     )
     for workers in (1, 2):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = processor_seconds()
         start = time.perf_counter()
-        command = [sys.executable, "-m", "tupe_plugin.data.text.clean_documents"]
-        command += ["--steps", ",".join(STEPS), "--workers", str(workers)]
-        command += ["--output", str(folder / f"whole{workers}"), str(source)]
-        subprocess.run(command, check=True, capture_output=True)
+        with WorkerPool(workers) as pool:
+            output = folder / f"whole{workers}"
+            clean_documents([source], output, Chain(steps=STEPS), Reader(), pool)
         wall = time.perf_counter() - start
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        seconds = processor_seconds() - before
         print(
             f"| {source.name} | {workers} | {size / 1e6 / seconds:.3g} | {size / 1e6 / wall:.3g} |",
             flush=True,

@@ -9,17 +9,13 @@ but what its start-up hook does, so that `--user-dir` still has to find and regi
 from __future__ import annotations
 
 import atexit
-import functools
 import importlib
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Listener
 from pathlib import Path
 
 ENTRY_POINTS = {
@@ -101,47 +97,3 @@ def _child(line: list[str], cwd: str, environment: dict[str, str], output: _Desc
         # multiprocessing ends its processes without these; a command of its own has them.
         sys.stdout.flush()
         atexit._run_exitfuncs()
-
-
-@functools.cache
-def python_with_forked_preprocessing() -> Path:
-    """A Python for `preprocess/*.sh`: what it does is the same, but `fairseq-preprocess` is forked.
-
-    The scripts start it once for each column of a data set, and it is nearly all of their time.
-    """
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    listener = Listener(str(folder / "socket"), family="AF_UNIX")
-    atexit.register(listener.close)  # before its folder goes
-    threading.Thread(target=_serve, args=(listener,), daemon=True).start()
-    client = folder / "client.py"
-    client.write_text(
-        "import os, sys\n"
-        "from multiprocessing.connection import Client\n"
-        f"with Client({listener.address!r}) as connection:\n"
-        "    connection.send((sys.argv[1:], os.getcwd()))\n"
-        "    status, output = connection.recv()\n"
-        "sys.stdout.write(output)\n"
-        "sys.exit(status)\n"
-    )
-    python = folder / "python"
-    python.write_text(
-        "#!/bin/sh\n"
-        'if [ "$2 $3" != "tupe_plugin fairseq-preprocess" ]; then\n'
-        f'    exec "{sys.executable}" "$@"\n'
-        "fi\n"
-        "shift 2\n"
-        f'exec "{sys.executable}" -I -S "{client}" "$@"\n'
-    )
-    python.chmod(0o755)
-    return python
-
-
-def _serve(listener: Listener) -> None:
-    while True:
-        with listener.accept() as connection:
-            (command, *arguments), cwd = connection.recv()
-            finished = run_forked(
-                command, arguments, cwd=Path(cwd), environment=os.environ, timeout=600
-            )
-            connection.send((finished.returncode, finished.stdout))

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "tupe_plugin"
 ADAPTER_FOLDERS = ("criterions", "models", "optim", "tasks")
-OUR_PACKAGES = ("tupe_plugin", "tests", "benchmarks", "examples", "preprocess")
+OUR_PACKAGES = ("tupe_plugin", "tests", "benchmarks", "examples")
 HEAP_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "tools"}
 
 # An adapter's equation is in the core file of the same stem, but for these, and why.
@@ -166,6 +166,24 @@ def test_what_is_copied_beside_an_exported_model_needs_no_fairseq(path: Path) ->
         )
 
 
+def test_making_data_needs_neither_torch_nor_fairseq() -> None:
+    files = {module_name(path): path for path in python_files(PACKAGE)}
+    reached, seen = [path for name, path in files.items() if ".data." in name], set()
+    while reached:
+        path = reached.pop()
+        for name in imported_modules(path):
+            assert name.split(".")[0] not in ("torch", "fairseq"), f"{relative(path)}: {name}"
+            for part in {name, name.rpartition(".")[0]} & files.keys() - seen:
+                seen.add(part)
+                reached.append(files[part])
+
+
+@pytest.mark.parametrize("path", python_files(PACKAGE / "data" / "read"), ids=relative)
+def test_what_reads_data_knows_nothing_of_what_becomes_of_them(path: Path) -> None:
+    rooms = tuple(f"tupe_plugin.data.{room}." for room in ("text", "units", "write"))
+    assert [name for name in imported_modules(path) if name.startswith(rooms)] == []
+
+
 def test_commands_are_imported_by_nobody_but_the_program() -> None:
     """What Python users call too does not stand on the command line."""
     for path in python_files(PACKAGE):
@@ -300,7 +318,7 @@ def test_our_flags_arrive_in_the_parser(registries: dict[str, dict[str, Any]]) -
 
 def test_every_number_of_our_command_lines_has_a_bound() -> None:
     """A bound of core/bounds.py is an argparse type; int and float take nan and 10**12."""
-    for path in python_files(PACKAGE) + python_files(ROOT / "preprocess"):
+    for path in python_files(PACKAGE):
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.keyword) and node.arg == "type":
                 assert ast.unparse(node.value) not in ("int", "float"), f"{path}:{node.lineno}"

@@ -62,7 +62,7 @@ def write_task(folder: Path, *, kind: str, pairs: bool) -> Path:
         columns["input1"] = SENTENCES[::-1]
     for name, sentences in columns.items():
         cut = text / name
-        lines = map_block(steps, sentences, drop_emptied=False)
+        lines = map_block(steps, sentences)
         cut.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         dictionary = [] if name == "input0" else ["--srcdict", str(data / "input0" / "dict.txt")]
         _binarize(cut, data / name, *dictionary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ import torch
 from sybil.example import SybilFailure
 
 from tests.conftest import ROOT, RunCommand
-from tests.forked_commands import python_with_forked_preprocessing
 
 from .document_blocks import FILES_AS_WORDS, Command, run_blocks
 from .example_scripts import SEARCH_PATH
@@ -99,7 +99,7 @@ def workplace(
 ) -> Workplace:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", SEARCH_PATH)
-    monkeypatch.setenv("PYTHON", str(python_with_forked_preprocessing()))
+    monkeypatch.setenv("PYTHON", sys.executable)
     return Workplace(tmp_path, run_command)
 
 

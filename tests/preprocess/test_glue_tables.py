@@ -9,8 +9,9 @@ import pytest
 
 from tupe_plugin.data.glue_tasks import UnknownTaskError, load_task, load_tasks
 from tupe_plugin.data.read.check_glue import check_file
-from tupe_plugin.data.read.read_glue import extract_split, extract_task, list_files, read_table
-from tupe_plugin.data.write.write_examples import MalformedTableError
+from tupe_plugin.data.read.examples import MalformedTableError
+from tupe_plugin.data.read.read_glue import list_files, read_table
+from tupe_plugin.data.write.write_glue import write_glue, write_glue_split
 
 GLUE = Path(__file__).parents[3] / "shared" / "data" / "glue"
 
@@ -197,10 +198,10 @@ def test_only_training_rows_can_be_skipped(tmp_path):
     path = tmp_path / "table.tsv"
     path.write_text("sentence\tlabel\ngood\t1\nbroken\nbad\t0\n", encoding="utf-8")
     with pytest.raises(MalformedTableError, match=r"table\.tsv:3"):
-        extract_split(path, train, task, tmp_path, skip_malformed=False)
+        write_glue_split(path, train, task, tmp_path, skip_malformed=False)
     with pytest.raises(MalformedTableError, match=r"table\.tsv:3"):
-        extract_split(path, valid, task, tmp_path, skip_malformed=True)
-    counts = extract_split(path, train, task, tmp_path, skip_malformed=True)
+        write_glue_split(path, valid, task, tmp_path, skip_malformed=True)
+    counts = write_glue_split(path, train, task, tmp_path, skip_malformed=True)
     assert (counts.rows, counts.dropped) == (2, 1)
     assert counts.first_dropped.endswith("table.tsv:3: 1 fields instead of 2")
     assert (tmp_path / "train.input0").read_text("utf-8") == "good\nbad\n"
@@ -216,14 +217,14 @@ def test_test_rows_keep_their_index(tmp_path):
     task, test = split_of("QQP", "test")
     path = tmp_path / "test.tsv"
     path.write_text("id\tquestion1\tquestion2\n7\tA\tB\n3\tC\tD\n", encoding="utf-8")
-    extract_split(path, test, task, tmp_path, skip_malformed=False)
+    write_glue_split(path, test, task, tmp_path, skip_malformed=False)
     assert (tmp_path / "test.index").read_text("utf-8") == "7\n3\n"
     path.write_text("question1\tquestion2\nA\tB\nC\tD\n", encoding="utf-8")
-    extract_split(path, test, task, tmp_path, skip_malformed=False)
+    write_glue_split(path, test, task, tmp_path, skip_malformed=False)
     assert (tmp_path / "test.index").read_text("utf-8") == "0\n1\n"
     path.write_text("id\tquestion1\tquestion2\n7\tA\tB\n7\tC\tD\n", encoding="utf-8")
     with pytest.raises(MalformedTableError, match="two rows have index '7'"):
-        extract_split(path, test, task, tmp_path, skip_malformed=False)
+        write_glue_split(path, test, task, tmp_path, skip_malformed=False)
 
 
 @pytest.mark.parametrize(
@@ -236,14 +237,14 @@ def test_an_empty_file_is_refused(tmp_path, content, message):
     path = tmp_path / "train.tsv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(MalformedTableError, match=rf"train\.tsv.*{message}"):
-        extract_split(path, train, task, tmp_path, skip_malformed=True)
+        write_glue_split(path, train, task, tmp_path, skip_malformed=True)
 
 
 def test_a_set_after_a_missing_one_is_refused(tmp_path):
     (tmp_path / "AX").mkdir()
     (tmp_path / "AX" / "AX.tsv").touch()
     with pytest.raises(MalformedTableError, match=r"AX\.tsv is there, but no .*test_mismatched"):
-        extract_task(tmp_path, load_task("MNLI"), tmp_path, skip_malformed=False)
+        write_glue(tmp_path, load_task("MNLI"), tmp_path, skip_malformed=False)
 
 
 def test_another_form_of_the_data_is_named_with_the_way_to_this_one(tmp_path):
@@ -264,10 +265,10 @@ def test_a_file_that_is_cut_off_inside_a_text_is_refused(tmp_path):
     output.mkdir()
     for name in ("train", "dev"):
         (folder / f"{name}.tsv").write_text(table, encoding="utf-8")
-    extract_task(tmp_path, load_task("SST-2"), output, skip_malformed=False)
+    write_glue(tmp_path, load_task("SST-2"), output, skip_malformed=False)
     (folder / "test.tsv").write_text("index\tsentence\n0\tfine\n1\tnot fi", encoding="utf-8")
     with pytest.raises(MalformedTableError, match=r"test\.tsv is cut off: .* 2 rows of 1821"):
-        extract_task(tmp_path, load_task("SST-2"), output, skip_malformed=False)
+        write_glue(tmp_path, load_task("SST-2"), output, skip_malformed=False)
 
 
 def test_check_says_what_is_off(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tupe_plugin.data.line_steps import MissingLibraryError, UnitFiles, build_line_steps
+from tupe_plugin.data.libraries import MissingLibraryError
+from tupe_plugin.data.line_steps import UnitFiles, build_line_steps
 from tupe_plugin.data.read.open_text import drop_invalid_utf8
 from tupe_plugin.data.text.clean_punctuation import clean_punctuation
 from tupe_plugin.data.text.lowercase_text import lowercase_text
@@ -193,6 +194,6 @@ def test_split_long_line_keeps_every_token_and_the_limit(tokens, max_tokens):
 def test_a_missing_library_is_named_with_the_step_that_needs_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "tupe_plugin.data.text.tokenize_words", raising=False)
     monkeypatch.setitem(sys.modules, "sacremoses", None)
-    message = "the step tokenize_words needs sacremoses, which is not installed: pip install sacre"
+    message = r"has no sacremoses, which the step tokenize_words needs: pip install 'tupe-plugin\[d"
     with pytest.raises(MissingLibraryError, match=message):
         build_line_steps(["lowercase_text", "tokenize_words"], UnitFiles())

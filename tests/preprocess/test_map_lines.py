@@ -12,13 +12,8 @@ import zstandard
 
 from tupe_plugin.data.read.open_text import UnreadableTextError, read_lines
 from tupe_plugin.data.step_chain import Chain
-from tupe_plugin.data.text.map_lines import (
-    LineMapper,
-    blocks_of_lines,
-    main,
-    map_block,
-    map_files,
-)
+from tupe_plugin.data.text.map_lines import blocks_of_lines, map_file, map_lines
+from tupe_plugin.data.worker_pool import WorkerPool
 
 
 def zstd_frames(content: bytes) -> bytes:
@@ -47,19 +42,12 @@ def test_blocks_keep_every_line_in_order():
     assert list(blocks_of_lines([], characters=50)) == []
 
 
-def test_a_line_that_lost_its_text_is_dropped_but_an_empty_one_is_kept():
-    block = ["a", "", "\u200b", "b"]
-    filters = Chain(steps=("remove_nonprinting", "tokenize_words")).build()
-    assert map_block(filters, block, drop_emptied=True) == ["a", "", "b"]
-    assert map_block(filters, block, drop_emptied=False) == ["a", "", "", "b"]
-
-
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_lines_in_order(workers, monkeypatch):
     monkeypatch.setattr("tupe_plugin.data.text.map_lines.BLOCK_CHARACTERS", 1000)
     lines = [f"Line {number}, “quoted”." for number in range(500)]  # 12 blocks
-    with LineMapper(Chain(steps=CLEANING), workers=workers) as mapper:
-        mapped = [line for block in mapper.map_lines(lines) for line in block]
+    with WorkerPool(workers) as pool:
+        mapped = [line for block in map_lines(lines, Chain(steps=CLEANING), pool) for line in block]
     assert mapped == [f'line {number} , " quoted . "' for number in range(500)]
 
 
@@ -72,8 +60,9 @@ def test_reading_is_never_far_ahead_of_writing():
             read += 1
             yield "word " * 1000
 
-    with LineMapper(Chain(steps=("lowercase_text",)), workers=2) as mapper:
-        for _, _block in zip(range(20), mapper.map_lines(endless_lines()), strict=False):
+    with WorkerPool(2) as pool:
+        blocks = map_lines(endless_lines(), Chain(steps=("lowercase_text",)), pool)
+        for _, _block in zip(range(20), blocks, strict=False):
             pass
     assert read < 500
 
@@ -106,43 +95,29 @@ def test_invalid_utf8_is_dropped_and_counted(tmp_path):
     assert dropped == [2]
 
 
-def test_files_are_joined_by_an_empty_line(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).write_text(f"{name.upper()}\n", encoding="utf-8")
-    with LineMapper(Chain(steps=("lowercase_text",)), workers=1) as mapper:
-        counts = map_files([tmp_path / "a", tmp_path / "b"], tmp_path / "out", mapper)
-    assert (tmp_path / "out").read_text("utf-8") == "a\n\nb\n"
-    assert counts == (2, 3)
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("steps", "files", "message"),
     [
-        (["--steps", "lowercase_text", "missing"], "No such file"),
-        (["--steps", "no_such_step", "text"], "no step 'no_such_step'; the steps are"),
-        (["--steps", "segment_sentences", "text"], "a step of clean_documents, not of lines"),
-        (["--steps", "lowercase_text,lowercase_text", "text"], "a step is there twice"),
-        (["--steps", "apply_bpe", "text"], "needs --bpe-codes"),
-        (["--steps", "apply_wordpiece", "text"], "needs --vocab"),
-        (["--steps", "apply_wordpiece", "--vocab", "text", "text"], "text: no [UNK]"),
-        (["--steps", "split_long_lines", "text"], "--max-line-tokens of at least 1, not None"),
-        (["--steps", "apply_bpe", "--bpe-codes", "text", "text"], "text:1: expected 'left right'"),
+        ("no_such_step", {}, "no step 'no_such_step'; the steps are"),
+        ("lowercase_text,lowercase_text", {}, "a step is there twice"),
+        ("apply_bpe", {}, "needs --bpe-codes"),
+        ("apply_wordpiece", {}, "needs --vocab"),
+        ("apply_wordpiece", {"vocab": "text"}, r"text: no \[UNK\]"),
+        ("split_long_lines", {}, "--max-line-tokens of at least 1, not None"),
+        ("apply_bpe", {"bpe_codes": "text"}, "text:1: expected 'left right'"),
     ],
 )
-def test_mistakes_give_one_clear_line(tmp_path, capsys, arguments, message):
+def test_a_chain_says_what_is_wrong_with_it(tmp_path, steps, files, message):
     (tmp_path / "text").write_text("oneword\n", encoding="utf-8")
-    paths = [str(tmp_path / word) if word in ("text", "missing") else word for word in arguments]
-    with pytest.raises(SystemExit) as stopped:
-        main([*paths, "--output", str(tmp_path / "out")])
-    assert stopped.value.code == 1
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    paths = {option: tmp_path / name for option, name in files.items()}
+    with pytest.raises(ValueError, match=message):
+        Chain(steps=tuple(steps.split(",")), **paths).build()
 
 
-def test_a_full_disk_gives_one_clear_line(tmp_path, capsys):
+def test_a_full_disk_is_an_error(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     (tmp_path / "text").write_text("word " * 100_000, encoding="utf-8")
-    with pytest.raises(SystemExit) as stopped:
-        main(["--steps", "lowercase_text", str(tmp_path / "text"), "--output", "/dev/full"])
-    assert stopped.value.code == 1
-    assert "No space left" in capsys.readouterr().err.splitlines()[-1]
+    chain = Chain(steps=("lowercase_text",))
+    with pytest.raises(OSError, match="No space left"), WorkerPool(1) as pool:
+        map_file(tmp_path / "text", Path("/dev/full"), chain, pool)

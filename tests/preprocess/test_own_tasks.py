@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tupe_plugin.data.read.read_examples import Columns, extract_task, sort_labels
-from tupe_plugin.data.write.write_examples import MalformedTableError
+from tupe_plugin.data.read.examples import MalformedTableError
+from tupe_plugin.data.read.read_examples import Columns, sort_labels
+from tupe_plugin.data.write.write_own_task import write_own_task
 
 PAIR = Columns(("question", "passage"), "class", "key")
 
@@ -18,7 +19,7 @@ def extract(folder: Path, format_name: str, columns: Columns, **options: bool) -
     output = folder / "rows"
     output.mkdir()
     settings = {"regression": False, "skip_malformed": False} | options
-    extract_task(folder, format_name, columns, output, **settings)
+    write_own_task(folder, format_name, columns, output, **settings)
     return {path.name: path.read_text("utf-8") for path in output.iterdir()}
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from tupe_plugin.data.read.open_text import UnreadableTextError
-from tupe_plugin.data.read.read_sources import Passage, Reader, Shard, find_sources, passages_of
+from tupe_plugin.data.read.read_sources import Passage, Reader, find_sources, passages_of
 from tupe_plugin.data.read.read_wiki_dump import read_articles
+from tupe_plugin.data.read.shard import Shard, parse_shard
 from tupe_plugin.data.step_chain import Chain
-from tupe_plugin.data.text.clean_documents import blocks_of_passages, clean_block, main, parse_shard
+from tupe_plugin.data.text.clean_documents import blocks_of_passages, clean_block, clean_documents
 from tupe_plugin.data.text.drop_duplicates import drop_duplicates
+from tupe_plugin.data.worker_pool import WorkerPool
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "wiki"
 SAMPLE /= "enwiki-pages-articles-sample.xml.bz2"
@@ -223,16 +225,9 @@ def test_a_shard_that_is_none(text):
         parse_shard(text)
 
 
-@pytest.mark.slow
-def test_nothing_left_is_said(tmp_path, capsys):
+def test_nothing_left_is_said(tmp_path):
     (tmp_path / "text").write_text("I.\n\nII.\n", "utf-8")
-    with pytest.raises(SystemExit) as stopped:
-        main(
-            [
-                *("--steps", "filter_paragraphs", "--workers", "1"),
-                *("--output", str(tmp_path / "out"), str(tmp_path / "text")),
-            ]
-        )
-    assert stopped.value.code == 1
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert "nothing is left of text: 2 documents, 2 paragraphs, all dropped" in message
+    message = "nothing is left of text: 2 documents, 2 paragraphs, all dropped"
+    chain = Chain(steps=("filter_paragraphs",))
+    with pytest.raises(ValueError, match=message), WorkerPool(1) as pool:
+        clean_documents([tmp_path / "text"], tmp_path / "out", chain, Reader(), pool)

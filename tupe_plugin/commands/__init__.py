@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from ..compat.refused_job import end_interrupted_with
+from ..data.libraries import NEEDED, MissingLibraryError
 
 COMMANDS = {  # name -> (module of this package, one line of help)
+    "data": ("data", "make fairseq data of a corpus, of GLUE, or of a task of your own"),
     "report": (
         "report",
         "one table for many fine-tuning runs, following the TUPE paper's protocol",
@@ -62,6 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"tupe {called}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        end_interrupted_with(f"{called} interrupted")
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        print(f"tupe {called}: {MissingLibraryError([error.name])}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        advice = f"; {interrupt}" if str(interrupt) else ""
+        end_interrupted_with(f"{called} interrupted{advice}")
         raise

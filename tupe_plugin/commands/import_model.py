@@ -4,7 +4,7 @@
     OUT/model.args           the options of --arch tupe_* that it needs
     OUT/sentences.args       those of --task sentence_prediction
     OUT/dict.txt, vocab.txt or encoder.json, vocab.bpe, vocab.json, cleaning.txt, manifest.json
-                             for `preprocess/glue.sh --data-bin OUT` and `pretrain.sh`
+                             for `--data-bin OUT` of `tupe data task` and `tupe data corpus`
     OUT/label/dict.txt       names of the classes, if it is a classifier, which `tupe predict OUT
                              --text FILE` runs as it is
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"wrote {args.output}: {model.family.model_type}, {options['encoder_layers']} layers x "
         f"{options['encoder_embed_dim']}, {len(model.symbols) + len(added):,} symbols\n"
-        f"data:  preprocess/glue.sh --data-bin {args.output} GLUE_DIR TASK DATA\n"
+        f"data:  tupe data task --data-bin {args.output} GLUE_DIR TASK DATA\n"
         f"train: fairseq-train DATA/TASK-bin --user-dir tupe_plugin "
         f"--restore-file {args.output}/{CHECKPOINT} --reset-optimizer --reset-dataloader "
         f"--reset-meters --reset-lr-scheduler --task sentence_prediction "

@@ -15,7 +15,7 @@ else:
     import tomli as tomllib
 
 TABLE = Path(__file__).with_suffix(".toml")
-_BIN = "-bin"  # how preprocess/glue.sh ends the name of a folder of data
+_BIN = "-bin"  # how `tupe data task` ends the name of a folder of data
 
 
 class UnknownTaskError(ValueError):
@@ -155,5 +155,5 @@ def task_of_data(folder: Path) -> str:
 
 
 def data_of_task(folder: Path, task: str) -> Path:
-    """A task's data in a folder that preprocess/glue.sh made."""
+    """A task's data in a folder that `tupe data task` made."""
     return folder / f"{task}{_BIN}"

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .libraries import MissingLibraryError
 from .text_treatment import LineStep
-
-
-class MissingLibraryError(ValueError):
-    """A step needs a library that is not installed; the message names both."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,20 @@ class UnitFiles:
     cased: bool = False
     """WordPiece: keep case and accents."""
 
+    @property
+    def step(self) -> str:
+        """The name of the step that they are for."""
+        if self.vocab is None:
+            return "apply_bpe"
+        return "apply_wordpiece" if self.bpe_codes is None else "apply_gpt2_bpe"
+
 
 def build_line_steps(names: Iterable[str], files: UnitFiles) -> dict[str, LineStep]:
     """The steps by name, in the order given.
 
     Raises:
         ValueError: a step that does not exist, or lacks what it needs.
+        MissingLibraryError: a step's library is not installed.
     """
     names = list(names)
     unknown = [name for name in names if name not in LINE_STEPS]
@@ -46,9 +51,7 @@ def _module(folder: str, step: str) -> Any:
     try:
         return importlib.import_module(f"{__package__}.{folder}.{step}")
     except ModuleNotFoundError as error:
-        raise MissingLibraryError(
-            f"the step {step} needs {error.name}, which is not installed: pip install {error.name}"
-        ) from error
+        raise MissingLibraryError([str(error.name)], f"the step {step}") from error
 
 
 def _each_line(function: Callable[[str], str]) -> LineStep:

@@ -17,6 +17,7 @@ from .text_treatment import TextTreatment
 
 STEPS, CODES, VOCABULARY, MANIFEST = "cleaning.txt", "bpe.codes", "vocab.txt", "manifest.json"
 GPT2_ENCODER, GPT2_MERGES = "encoder.json", "vocab.bpe"
+GPT2_ORDER = "vocab.json"  # the numbers that an export gives the units
 
 
 class TreatmentError(ValueError):
@@ -31,31 +32,51 @@ def read_treatment(folder: Path) -> TextTreatment | None:
         MissingLibraryError: a step needs a library that is not installed.
         OSError: a file cannot be read.
     """
-    path = folder / STEPS
-    if not path.is_file():
+    names = read_line_steps(folder)
+    if names is None:
         return None
-    codes, vocabulary = folder / CODES, folder / VOCABULARY
-    names = [name for name in _text(path).strip().split(",") if name]
-    if vocabulary.is_file():
-        files = UnitFiles(vocab=vocabulary, cased=_options(folder).get("cased") == "yes")
-    elif (folder / GPT2_ENCODER).is_file():
-        files = UnitFiles(bpe_codes=folder / GPT2_MERGES, vocab=folder / GPT2_ENCODER)
-    elif codes.is_file():
-        files = UnitFiles(bpe_codes=codes)
-        names.append("apply_bpe")
-    else:
-        raise TreatmentError(
-            f"{path} says how text was cleaned, but {folder} has no {CODES} or {VOCABULARY}, by "
-            "which it was cut into units: copy the one of the pre-training's data"
-        )
+    files = unit_files_in(folder)
+    if files.step == "apply_bpe":
+        if not (folder / CODES).is_file():
+            raise TreatmentError(
+                f"{folder / STEPS} says how text was cleaned, but {folder} has no {CODES} or "
+                f"{VOCABULARY}, by which it was cut into units: copy the one of the pre-training's "
+                "data"
+            )
+        names += ("apply_bpe",)
     try:
         steps = build_line_steps(names, files)
-        of_gpt2 = files.vocab == folder / GPT2_ENCODER
+        of_gpt2 = files.step == "apply_gpt2_bpe"
         return TextTreatment(steps, _gpt2_units(folder) if of_gpt2 else None)
     except UnicodeDecodeError as error:
         raise TreatmentError(f"{folder}: {CODES} or {VOCABULARY} is not UTF-8: {error}") from error
     except ValueError as error:
         raise TreatmentError(f"{folder}: {error}") from error
+
+
+def read_line_steps(folder: Path) -> tuple[str, ...] | None:
+    """The names of the steps that a folder records; None if it records nothing.
+
+    Raises:
+        TreatmentError: the record is damaged.
+    """
+    path = folder / STEPS
+    if not path.is_file():
+        return None
+    return tuple(name for name in _text(path).strip().split(",") if name)
+
+
+def unit_files_in(folder: Path) -> UnitFiles:
+    """What a folder's text was cut into units by; `bpe.codes` if there is no vocabulary.
+
+    Raises:
+        TreatmentError: the record of the vocabulary's case is damaged.
+    """
+    if (folder / VOCABULARY).is_file():
+        return UnitFiles(vocab=folder / VOCABULARY, cased=_options(folder).get("cased") == "yes")
+    if (folder / GPT2_ENCODER).is_file():
+        return UnitFiles(bpe_codes=folder / GPT2_MERGES, vocab=folder / GPT2_ENCODER)
+    return UnitFiles(bpe_codes=folder / CODES)
 
 
 def _text(path: Path) -> str:

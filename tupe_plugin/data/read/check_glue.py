@@ -1,13 +1,7 @@
-"""Compare GLUE files with the official ones: are all there, with the right columns and rows?
-
-    python -m tupe_plugin.data.read.check_glue GLUE_DIR TASK...
-
-prints a line for each file and makes nothing; the exit status is 1 if anything is off.
-"""
+"""Compare GLUE files with the official ones: are all there, with the right columns and rows?"""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +9,10 @@ from pathlib import Path
 from ..glue_tasks import (
     GlueFile,
     GlueTask,
-    UnknownTaskError,
     load_task,
     load_tasks,
 )
-from ..write.write_examples import MalformedTableError
+from .examples import MalformedTableError
 from .open_text import UnreadableTextError
 from .read_glue import read_table
 
@@ -67,28 +60,24 @@ def check_task(glue_dir: Path, task: GlueTask) -> Iterator[tuple[str, int]]:
         yield f"{task.name:6} {path.name:20} {size}  {'; '.join(off) or 'ok'}", bool(off)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("glue_dir", type=Path, metavar="GLUE_DIR")
-    parser.add_argument("tasks", nargs="+", metavar="TASK", help="or ALL")
-    args = parser.parse_args(arguments)
-    try:
-        names = list(load_tasks()) if args.tasks == ["ALL"] else args.tasks
-        tasks = [load_task(name) for name in names]
-    except UnknownTaskError as error:
-        parser.exit(1, f"check_glue: {error}\n")
-    num_files = sum(len(task.files) for task in tasks)
+def check_glue(glue_dir: Path, name: str) -> int:
+    """Print a line for each file of a task, or of ALL; returns how many are not as they should be.
+
+    Raises:
+        UnknownTaskError: there is no such task.
+        FileNotFoundError: there is no such folder.
+    """
+    if not glue_dir.is_dir():
+        raise FileNotFoundError(f"no such folder: {glue_dir}")
+    tasks = list(load_tasks().values()) if name == "ALL" else [load_task(name)]
     num_off = 0
     for task in tasks:
-        for line, off in check_task(args.glue_dir, task):
+        for line, off in check_task(glue_dir, task):
             sys.stdout.write(line + "\n")
             num_off += off
     if num_off:
+        num_files = sum(len(task.files) for task in tasks)
         sys.stderr.write(
             f"check_glue: {num_off} of {num_files} files are missing or not the official ones\n"
         )
-    return 1 if num_off else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return num_off

@@ -1,6 +1,6 @@
 """Join lines that were broken at a fixed width (Project Gutenberg, e-mail) into paragraphs.
 
-In such a text an empty line ends a paragraph; elsewhere in preprocess/ it ends a document. So a
+In such a text an empty line ends a paragraph; elsewhere it ends a document. So a
 wrapped file is one document.
 """
 

@@ -18,7 +18,7 @@ COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _CHUNK = 1 << 20
 
 
-class UnreadableTextError(Exception):
+class UnreadableTextError(ValueError):
     """A file that cannot be read as text; the message names the file and the line."""
 
 

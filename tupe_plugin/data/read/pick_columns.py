@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..write.write_examples import MalformedTableError
+from .examples import MalformedTableError
 from .open_text import read_lines
 
 

@@ -1,30 +1,19 @@
 """Take texts and labels out of a task of your own: TSV, JSON lines, or SQuAD v2's JSON.
 
-    python -m tupe_plugin.data.read.read_examples FOLDER --format tsv --text-columns A[,B] \\
-        --label-column L --output DIR
-
-reads FOLDER/{train,dev,test}.tsv and writes the files of `write_examples`. The class names are
-those of the training file; the dev file may have no other.
+The class names are those of the training file; the dev file may have no other.
+`write/write_own_task.py` makes files of the rows.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..glue_tasks import finite_number
-from ..write.write_examples import (
-    Example,
-    MalformedTableError,
-    write_label_dictionary,
-    write_split,
-)
-from .open_text import UnreadableTextError, read_lines
+from .examples import Example, MalformedTableError
+from .open_text import read_lines
 from .pick_columns import pick_columns
 
 # format -> split -> names that are looked for
@@ -216,83 +205,3 @@ class LabelNames:
                 f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
             )
         return label
-
-
-def extract_task(
-    folder: Path,
-    format_name: str,
-    columns: Columns,
-    output: Path,
-    *,
-    regression: bool,
-    skip_malformed: bool,
-) -> None:
-    """Write all splits and the dictionary of labels; the report goes to standard error.
-
-    Raises:
-        MalformedTableError: a file or a row is not as it should be.
-    """
-    names = LabelNames()
-    read_number: LabelReader = lambda text: repr(finite_number(text))  # noqa: E731
-    label_readers: dict[str, LabelReader | None] = {
-        "train": read_number if regression else names.add,
-        "valid": read_number if regression else names.find,
-        "test": None,
-    }
-    texts = [f"input{place}" for place in range(len(columns.texts))]
-    more_parts = {"train": ["label"], "valid": ["label", "index"], "test": ["index"]}
-    for split, path in find_files(folder, format_name).items():
-        counts = write_split(
-            READERS[format_name](path, columns, label_readers[split]),
-            output,
-            split,
-            parts=[*texts, *more_parts[split]],
-            source=path,
-            skip_malformed=skip_malformed,
-        )
-        sys.stderr.write(f"{folder.name} {split}: {counts}\n")
-    if not regression:
-        if len(names) < 2:
-            raise MalformedTableError(
-                f"{folder}: all training rows have the label {next(iter(names))}"
-            )
-        write_label_dictionary(output, names)
-        sys.stderr.write(f"{folder.name}: --num-classes {len(names)}\n")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--format", required=True, choices=READERS)
-    parser.add_argument("--text-columns", default="", metavar="A[,B]")
-    parser.add_argument("--label-column", default="label", metavar="L")
-    parser.add_argument("--index-column", metavar="I", help="of the test file")
-    parser.add_argument("--regression", action="store_true", help="labels are numbers")
-    work = parser.add_mutually_exclusive_group(required=True)
-    work.add_argument("--output", type=Path, metavar="DIR", help="write the examples there")
-    work.add_argument("--files", action="store_true", help="print the task's files")
-    parser.add_argument("--skip-malformed", action="store_true")
-    args = parser.parse_args(arguments)
-    texts = tuple(args.text_columns.split(",")) if args.format != "squad2" else ("", "")
-    if not 1 <= len(texts) <= 2 or (args.format != "squad2" and not all(texts)):
-        parser.exit(2, "read_examples: --text-columns names one column or two: A or A,B\n")
-    try:
-        if args.files:
-            found = find_files(args.folder, args.format)
-            sys.stdout.writelines(f"{path}\n" for path in found.values())
-            return 0
-        extract_task(
-            args.folder,
-            args.format,
-            Columns(texts, args.label_column, args.index_column),
-            args.output,
-            regression=args.regression,
-            skip_malformed=args.skip_malformed,
-        )
-    except (MalformedTableError, UnreadableTextError, OSError) as error:
-        parser.exit(1, f"read_examples: {error}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

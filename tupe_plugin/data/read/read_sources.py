@@ -17,6 +17,7 @@ from pathlib import Path
 from .join_wrapped_lines import is_wrapped, join_wrapped_lines
 from .open_text import COMPRESSED_SUFFIXES, read_lines
 from .read_wiki_dump import read_articles
+from .shard import Shard
 
 PASSAGE_CHARACTERS = 50_000
 _LINES_TO_JUDGE_BY = 1000
@@ -30,18 +31,6 @@ class Passage:
     lines: list[str]
     is_wikitext: bool
     ends_document: bool
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Every `of`-th document, from the `number`-th on (from 1)."""
-
-    number: int = 1
-    of: int = 1
-
-    def has(self, document: int) -> bool:
-        """Whether the document, counted from 0 over the whole corpus, is of this shard."""
-        return document % self.of == self.number - 1
 
 
 @dataclass

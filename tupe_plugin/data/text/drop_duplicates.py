@@ -1,7 +1,5 @@
 """Join the shards of a corpus and drop what was there before, exactly, in bounded memory.
 
-    python -m tupe_plugin.data.text.drop_duplicates --unit documents --output text SHARD...
-
 The shards are those of `clean_documents`, in order: a document from each in turn gives the corpus's
 own order back, so the result does not depend on their number. Of equal documents (or lines) the
 first is kept.
@@ -14,21 +12,15 @@ files hold 6 MB each. (Two different units of the same hash: one chance in 10^20
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import heapq
 import shutil
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from ..write.write_counts import write_counts
-
-UNITS = ("documents", "lines", "none")
 _PARTITIONS = 64
 _RECORD = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8")])
 
@@ -103,6 +95,11 @@ def _numbers(path: Path) -> Iterator[int]:
 def drop_duplicates(shards: list[Path], output: Path, *, unit: str) -> dict[str, int]:
     """Write the corpus without later copies, documents separated by one empty line.
 
+    Args:
+        shards: in order.
+        output: the file to write.
+        unit: what is compared: documents, lines or none.
+
     Returns:
         How many units were read and dropped and how many documents were written.
     """
@@ -139,25 +136,3 @@ def drop_duplicates(shards: list[Path], output: Path, *, unit: str) -> dict[str,
         "lines": lines,
         **({} if unit == "none" else {unit + " read": number, unit + " dropped": num_dropped}),
     }
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="in order")
-    parser.add_argument("--unit", choices=UNITS, default="documents", help="what is compared")
-    parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--counts", type=Path, help="write what was counted into this file (JSON)")
-    args = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
-    try:
-        counts = drop_duplicates(args.shards, args.output, unit=args.unit)
-        if args.counts is not None:
-            write_counts(args.counts, counts)
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"drop_duplicates: {error}\n")
-    sys.stderr.write("; ".join(f"{count:,} {name}" for name, count in counts.items()) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

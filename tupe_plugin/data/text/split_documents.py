@@ -1,9 +1,6 @@
 """Divide tokenised text into training and validation text, by whole documents, reproducibly.
 
-    python -m tupe_plugin.data.text.split_documents --valid-ratio 0.005 \\
-        --train train.txt --valid valid.txt TEXT
-
-A document ends at an empty line; one of more than `--block-lines` lines (a book) counts as several.
+A document ends at an empty line; one of more than `block_lines` lines (a book) counts as several.
 A block goes to validation where a hash of its text and the seed falls below the ratio: the choice
 depends on nothing but the text, so equal documents are never on both sides, and neither the order
 of the corpus nor what else is in it changes the choice.
@@ -11,16 +8,10 @@ of the corpus nor what else is in it changes the choice.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import signal
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from ...core.bounds import COUNT, COUNT_OR_NONE, Number
-from ..write.write_counts import write_counts
 
 
 @dataclass
@@ -95,35 +86,3 @@ def split_documents(
             f"the validation text by --valid"
         )
     return counts[train], counts[valid]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("text", type=Path, metavar="TEXT")
-    parser.add_argument("--train", required=True, type=Path)
-    parser.add_argument("--valid", required=True, type=Path)
-    parser.add_argument("--valid-ratio", required=True, type=Number(0, 1))
-    parser.add_argument("--block-lines", type=COUNT, default=200)
-    parser.add_argument("--seed", type=COUNT_OR_NONE, default=1)
-    parser.add_argument("--counts", type=Path, help="write what was counted into this file (JSON)")
-    args = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
-    try:
-        train_blocks, valid_blocks = split_documents(
-            args.text,
-            args.train,
-            args.valid,
-            ratio=args.valid_ratio,
-            block_lines=args.block_lines,
-            seed=args.seed,
-        )
-        if args.counts is not None:
-            write_counts(args.counts, {"train blocks": train_blocks, "valid blocks": valid_blocks})
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"split_documents: {error}\n")
-    sys.stderr.write(f"{train_blocks} blocks for training, {valid_blocks} for validation\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,12 @@
 """Learn byte-pair-encoding merges from tokenised text and write them as a "codes" file.
 
-    python -m tupe_plugin.data.units.learn_bpe --merges 32000 --output bpe.codes TEXT...
-
 Learned by Hugging Face `tokenizers` (Rust, all cores), written in the format of subword-nmt 0.2.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from ...core.bounds import COUNT
+from ..interruptible import in_a_thread
 from ..text.protected_words import PROTECTED_WORDS
 from .apply_bpe import END_OF_WORD
 
@@ -70,25 +66,17 @@ def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("paths", nargs="+", type=Path, metavar="TEXT", help="tokenised text")
-    parser.add_argument("--merges", required=True, type=COUNT, help="how many merges to learn")
-    parser.add_argument("--output", required=True, type=Path, help="the codes file to write")
-    args = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
-    try:
-        merges = learn_bpe(args.paths, num_merges=args.merges)
-        if not merges:
-            parser.exit(1, f"learn_bpe: {args.paths[0]}: no pair of letters occurs twice\n")
-        lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
-        args.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        parser.exit(1, f"learn_bpe: {error}\n")
-    fewer = "" if len(merges) == args.merges else " (the text has no more than that)"
+def write_codes(text: Path, codes: Path, *, num_merges: int) -> None:
+    """Learn merges and write them; how many is said on standard error.
+
+    Raises:
+        ValueError: there is no merge to learn.
+        OSError: a file cannot be read or written.
+    """
+    merges = in_a_thread(lambda: learn_bpe([text], num_merges=num_merges))
+    if not merges:
+        raise ValueError(f"{text}: no pair of letters occurs twice")
+    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
+    codes.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    fewer = "" if len(merges) == num_merges else " (the text has no more than that)"
     sys.stderr.write(f"{len(merges)} merges learned{fewer}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

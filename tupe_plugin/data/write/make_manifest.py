@@ -1,8 +1,5 @@
 """Check a data-bin folder against the text it was made from and write its `manifest.json`.
 
-    python -m tupe_plugin.data.write.make_manifest --data-bin DIR --text train=FILE \\
-        --text valid=FILE [--counts NAME=FILE ...] [--option NAME=VALUE ...] [--inputs FILE]
-
 The manifest says what went in (names, sizes, SHA-256), what was asked for, which versions did it,
 what each step counted, and what came out (sentences, tokens, SHA-256). It holds no date, no folder
 and no number of processes: equal inputs and options give equal bytes.
@@ -10,21 +7,19 @@ and no number of processes: equal inputs and options give equal bytes.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
+import os
 import struct
-import sys
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .write_counts import write_counts
+from ..input_files import sha256_of
+from ..libraries import versions_of
 
-_PACKAGES = (
+_LIBRARIES = (
     *("fairseq", "mwparserfromhell", "numpy", "regex", "sacremoses", "sentencex", "tokenizers"),
     *("torch", "zstandard"),
 )
@@ -33,17 +28,8 @@ _CHUNK = 1 << 20
 _DTYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8}
 
 
-class UnfinishedDataError(Exception):
+class UnfinishedDataError(ValueError):
     """A data set that is not what its text says; the message names the file."""
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a file in hexadecimal, as `sha256sum` prints it."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def count_lines(path: Path) -> int:
@@ -95,16 +81,25 @@ def manifest(
     texts: dict[str, Path],
     counts: dict[str, list[Path]],
     options: dict[str, str],
-    inputs: list[dict[str, Any]],
+    inputs: Iterable[Path],
 ) -> dict[str, Any]:
-    """Everything that the file says; raises what `check_split` raises."""
+    """Everything that the file says.
+
+    Args:
+        data_bin: the folder of the data.
+        texts: split -> the text that it was made from.
+        counts: step -> the files of what it counted, one for each shard.
+        options: flag -> value.
+        inputs: the user's files.
+
+    Raises:
+        UnfinishedDataError: a split is not what its text says; shards are not of one corpus.
+        OSError: a file cannot be read.
+    """
     return {
-        "versions": {
-            "python": ".".join(map(str, sys.version_info[:2])),
-            **{name: metadata.version(name) for name in _PACKAGES},
-        },
+        "versions": versions_of(_LIBRARIES),
         "options": options,
-        "inputs": inputs,
+        "inputs": [_input(path) for path in inputs],
         "steps": {name: _merged_counts(paths) for name, paths in counts.items()},
         "data": {name: check_split(data_bin / name, text) for name, text in texts.items()},
         "outputs": {
@@ -127,45 +122,7 @@ def _merged_counts(paths: list[Path]) -> Any:
     return {"corpus": read[0]["corpus"], "cleaned": total}
 
 
-def read_inputs(hashes: Iterable[str]) -> list[dict[str, Any]]:
-    """What lines of `sha256sum` say, and the files' sizes; only the names, whatever the folders."""
-    inputs = []
-    for line in hashes:
-        digest, _, name = line.partition("  ")
-        path = Path(name)
-        inputs.append({"name": path.name, "bytes": path.stat().st_size, "sha256": digest})
-    return inputs
-
-
-def _pairs(words: list[str]) -> list[tuple[str, str]]:
-    return [(name, value) for name, _, value in (word.partition("=") for word in words)]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data-bin", required=True, type=Path)
-    parser.add_argument("--text", action="append", default=[], metavar="SPLIT=FILE")
-    parser.add_argument("--counts", action="append", default=[], metavar="STEP=FILE")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--inputs", type=Path, help="what sha256sum says of the inputs")
-    args = parser.parse_args(arguments)
-    counts: dict[str, list[Path]] = {}
-    for name, value in _pairs(args.counts):
-        counts.setdefault(name, []).append(Path(value))
-    try:
-        hashes = [] if args.inputs is None else args.inputs.read_text("utf-8").splitlines()
-        content = manifest(
-            args.data_bin,
-            texts={name: Path(value) for name, value in _pairs(args.text)},
-            counts=counts,
-            options=dict(_pairs(args.option)),
-            inputs=read_inputs(hashes),
-        )
-        write_counts(args.data_bin / "manifest.json", content)
-    except (UnfinishedDataError, OSError) as error:
-        parser.exit(1, f"make_manifest: {error}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _input(path: Path) -> dict[str, Any]:
+    """The name without the folder: it is the same wherever the file lies."""
+    name = os.fsencode(path.name).decode("utf-8", errors="replace")
+    return {"name": name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}

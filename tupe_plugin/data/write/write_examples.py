@@ -13,18 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..read.examples import Example, MalformedTableError
 
-class MalformedTableError(Exception):
-    """A table or a row that is not as it should be; the message names the file and the line."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """One or two texts and, where they are known, the label as written and the row's index."""
-
-    inputs: tuple[str, ...]
-    label: str | None
-    index: str | None = None
+LABEL_DICTIONARY = "label.dict.txt"
 
 
 @dataclass(frozen=True)
@@ -92,4 +83,4 @@ def write_split(
 def write_label_dictionary(output: Path, labels: Iterable[str]) -> None:
     """fairseq's dictionary: class k is the k-th label."""
     lines = "".join(f"{label} 1\n" for label in labels)
-    (output / "label.dict.txt").write_text(lines, encoding="utf-8", newline="\n")
+    (output / LABEL_DICTIONARY).write_text(lines, encoding="utf-8", newline="\n")

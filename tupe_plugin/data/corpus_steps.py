@@ -1,0 +1,264 @@
+"""The steps of `tupe data corpus`: each makes a folder out of those before it.
+
+The table of them is at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .corpus_options import (
+    CorpusOptions,
+    document_steps,
+    is_wrapped,
+    limits_of,
+    line_steps_of,
+)
+from .dictionary_file import NAME as DICTIONARY
+from .input_files import files_in
+from .option_flags import names_recorded, recorded_options
+from .read.read_sources import Reader, find_sources
+from .read.shard import Shard
+from .step_chain import Chain
+from .step_graph import Job, Step
+from .text.clean_documents import clean_documents
+from .text.drop_duplicates import drop_duplicates
+from .text.map_lines import map_file
+from .text.split_documents import split_documents
+from .unit_options import files_of_units, units_of
+from .units.learn_bpe import write_codes
+from .worker_pool import WorkerPool
+from .write.binarize_texts import binarize_texts
+from .write.foreign_dictionary import write_foreign_dictionary
+from .write.make_manifest import manifest
+from .write.record_treatment import record_treatment
+from .write.write_counts import write_counts
+
+_SPLITS = ("train", "valid")
+
+
+class CorpusJob(Job):
+    """The steps of a corpus, with what they share."""
+
+    def __init__(
+        self, options: CorpusOptions, sources: Sequence[Path], output: Path, pool: WorkerPool
+    ) -> None:
+        self.given = options
+        self.pool = pool
+        self.units = units_of(options)
+        self.cleaning = document_steps(options, self.units)
+        files = {"sources": sources, **files_of_units(self.units)}
+        if options.valid is not None:
+            files["valid"] = [options.valid]
+        values = {
+            **vars(options),
+            "steps": self.cleaning,
+            "tokenizer": self.units.tokenizer,
+            "cased": self.units.files.cased,
+        }
+        super().__init__(
+            options=values,
+            steps=STEPS,
+            files=files,
+            work=output / "work",
+            result=output / "data-bin",
+        )
+
+    def text(self, split: str) -> Path:
+        """The cleaned text of a split."""
+        if self.given.valid is None:
+            return self.folder("split") / split
+        return self.folder("text" if split == "train" else "text-valid") / "text"
+
+    def codes(self) -> Path | None:
+        """The merges of the BPE, learned or given."""
+        learned = self.folder("codes") / "bpe.codes"
+        return learned if self.wants("codes") else self.units.files.bpe_codes
+
+    def shard(self, shard: Shard) -> Step:
+        """The step that cleans one shard alone."""
+        return replace(
+            self.steps["clean"],
+            name=f"clean-{shard.number}-of-{shard.of}",
+            make=lambda job, folder: _clean(job, folder, job.files["sources"], shard),
+        )
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _clean(job: CorpusJob, folder: Path, sources: Sequence[Path], shard: Shard) -> None:
+    given = job.given
+    chain = Chain(
+        steps=job.cleaning,
+        bpe_codes=job.units.files.bpe_codes,
+        vocab=job.units.files.vocab,
+        cased=job.units.files.cased,
+        language=given.language,
+        min_sentence_words=given.min_sentence_words,
+        limits=limits_of(given),
+    )
+    chain.build()  # says what is missing before any work is done
+    reader = Reader(shard=shard, wrapped=is_wrapped(given), on_note=_note)
+    paths = find_sources(sources, on_note=_note)
+    counts = clean_documents(paths, folder / "text", chain, reader, job.pool)
+    write_counts(folder / "counts.json", {"corpus": reader.counts, "shard": counts})
+    for name, count in [*reader.counts.items(), *counts.items()]:
+        _note(f"  {count:>12,} {name}")
+
+
+def _clean_sources(job: CorpusJob, folder: Path) -> None:
+    _clean(job, folder, job.files["sources"], Shard())
+
+
+def _clean_valid(job: CorpusJob, folder: Path) -> None:
+    _clean(job, folder, job.files["valid"], Shard())
+
+
+def _join(job: CorpusJob, folder: Path, cleaned: str, unit: str) -> None:
+    shards = [shard / "text" for shard in job.folders(cleaned)]
+    counts = drop_duplicates(shards, folder / "text", unit=unit)
+    write_counts(folder / "counts.json", counts)
+    _note("; ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
+def _join_sources(job: CorpusJob, folder: Path) -> None:
+    _join(job, folder, "clean", job.given.dedup)
+
+
+def _join_valid(job: CorpusJob, folder: Path) -> None:
+    _join(job, folder, "clean-valid", "none")
+
+
+def _split(job: CorpusJob, folder: Path) -> None:
+    train, valid = split_documents(
+        job.folder("text") / "text",
+        folder / "train",
+        folder / "valid",
+        ratio=job.given.valid_ratio,
+        block_lines=job.given.valid_block_lines,
+        seed=job.given.seed,
+    )
+    write_counts(folder / "counts.json", {"train blocks": train, "valid blocks": valid})
+    _note(f"{train} blocks for training, {valid} for validation")
+
+
+def _learn(job: CorpusJob, folder: Path) -> None:
+    write_codes(job.text("train"), folder / "bpe.codes", num_merges=job.given.bpe_merges)
+
+
+def _encode(job: CorpusJob, folder: Path, split: str) -> None:
+    chain = Chain(
+        steps=(*job.units.unit_steps, "split_long_lines"),
+        bpe_codes=job.codes(),
+        max_line_tokens=job.given.max_line_tokens,
+    )
+    counts = map_file(job.text(split), folder / split, chain, job.pool)
+    write_counts(folder / "counts.json", {split: counts})
+
+
+def _encode_train(job: CorpusJob, folder: Path) -> None:
+    _encode(job, folder, "train")
+
+
+def _encode_valid(job: CorpusJob, folder: Path) -> None:
+    _encode(job, folder, "valid")
+
+
+def _write_dictionary(job: CorpusJob, folder: Path) -> None:
+    write_foreign_dictionary(job.units, folder / DICTIONARY)
+
+
+def _make_data_bin(job: CorpusJob, folder: Path) -> None:
+    dictionary = job.units.dictionary
+    if job.wants("dict"):
+        dictionary = job.folder("dict") / DICTIONARY
+    texts = {split: job.folder(f"bpe-{split}") / split for split in _SPLITS}
+    files = replace(job.units.files, bpe_codes=job.codes())
+    record_treatment(folder, line_steps_of(job.cleaning), files)
+    binarize_texts(
+        texts,
+        folder,
+        job.pool,
+        dictionary=dictionary,
+        size=job.given.vocab_size,
+        threshold=job.given.threshold,
+    )
+    counted = [
+        *("text", "split" if job.wants("split") else "clean-valid"),
+        *(f"bpe-{split}" for split in _SPLITS),
+    ]
+    counts = {name: [job.folder(name) / "counts.json"] for name in counted}
+    counts["clean"] = [part / "counts.json" for part in job.folders("clean")]
+    content = manifest(
+        folder,
+        texts=texts,
+        counts=counts,
+        options={
+            **recorded_options(job.given),
+            "steps": ",".join(job.cleaning),
+            "tokenizer": job.units.tokenizer,
+            "cased": "yes" if job.units.files.cased else "",
+        },
+        inputs=[
+            file
+            for name in _INPUTS
+            for given in job.files.get(name, ())
+            for file in files_in(given)
+        ],
+    )
+    write_counts(folder / "manifest.json", content)
+
+
+def _has_valid(job: CorpusJob) -> bool:
+    return job.given.valid is not None
+
+
+def _has_no_valid(job: CorpusJob) -> bool:
+    return job.given.valid is None
+
+
+def _learns_bpe(job: CorpusJob) -> bool:
+    return job.units.learns_bpe
+
+
+def _makes_dictionary(job: CorpusJob) -> bool:
+    return job.units.makes_dictionary
+
+
+_UNIT_FILES = ("vocab", "bpe_codes", "gpt2_merges")
+_INPUTS = ("sources", "valid", *_UNIT_FILES, "dict", "authors_dict")
+_OF_CLEANING = (
+    *("steps", "wrapped", "language", "min_letters", "min_letter_share", "any_alphabet"),
+    *("min_sentence_words", "cased"),
+)
+_CLEANING_READS = ("vocab", "gpt2_merges")
+_CODES = ("codes", "bpe_codes")
+
+STEPS = (  # the folder; what it reads, where that is there; what changes it; what makes it; when
+    Step("clean", ("sources", *_CLEANING_READS), _OF_CLEANING, _clean_sources),
+    Step("text", ("clean",), ("dedup",), _join_sources),
+    Step("clean-valid", ("valid", *_CLEANING_READS), _OF_CLEANING, _clean_valid, _has_valid),
+    Step("text-valid", ("clean-valid",), (), _join_valid, _has_valid),
+    Step(
+        "split",
+        ("text",),
+        ("valid_ratio", "valid_block_lines", "seed"),
+        _split,
+        _has_no_valid,
+    ),
+    Step("codes", ("text", "split"), ("bpe_merges",), _learn, _learns_bpe),
+    Step("bpe-train", ("text", "split", *_CODES), ("max_line_tokens",), _encode_train),
+    Step("bpe-valid", ("text-valid", "split", *_CODES), ("max_line_tokens",), _encode_valid),
+    Step("dict", ("authors_dict", "vocab"), (), _write_dictionary, _makes_dictionary),
+    Step(
+        "data-bin",
+        (*_INPUTS, "codes", "bpe-train", "bpe-valid", "dict"),
+        ("steps", *names_recorded(CorpusOptions)),
+        _make_data_bin,
+    ),
+)

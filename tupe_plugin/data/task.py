@@ -1,0 +1,182 @@
+"""`tupe data task`: GLUE's tables, or a task of your own, in; data for sentence_prediction out.
+
+OUT_DIR/TASK-bin     input0, input1 (pairs), label and index (names of test rows)
+OUT_DIR/work/TASK    what lies between
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from .dictionary_file import NAME as DICTIONARY
+from .glue_tasks import data_of_task, load_task, load_tasks
+from .input_files import check_files, check_output
+from .read.read_examples import Columns, find_files
+from .read.read_glue import list_files
+from .run_lock import run_lock
+from .step_chain import Chain
+from .step_graph import Job, Step
+from .task_options import ALL, TaskOptions, check_task, text_columns
+from .text.map_lines import map_file
+from .treatment import MANIFEST
+from .unit_options import Units, UsageError, files_of_units, units_of
+from .worker_pool import WorkerPool, all_cores
+from .write.binarize_texts import binarize_texts
+from .write.foreign_dictionary import write_foreign_dictionary
+from .write.record_treatment import record_treatment
+from .write.write_examples import LABEL_DICTIONARY
+from .write.write_glue import write_glue
+from .write.write_own_task import write_own_task
+
+
+class TaskJob(Job):
+    """The steps of one task, with what they share."""
+
+    def __init__(
+        self,
+        options: TaskOptions,
+        units: Units,
+        pool: WorkerPool,
+        *,
+        glue_dir: Path,
+        task: str,
+        output: Path,
+    ) -> None:
+        self.given, self.units, self.pool = options, units, pool
+        self.glue_dir, self.task = glue_dir, task
+        if options.format == "glue":
+            tables = list_files(glue_dir, load_task(task))
+        else:
+            tables = list(find_files(glue_dir / task, options.format).values())
+        super().__init__(
+            options={
+                **vars(options),
+                "task": task,
+                "steps": units.line_steps,
+                "tokenizer": units.tokenizer,
+                "cased": units.files.cased,
+            },
+            steps=STEPS,
+            files={"tables": tables, **files_of_units(units)},
+            work=output / "work" / task,
+            result=data_of_task(output, task),
+        )
+
+    def rows(self) -> Path:
+        """The folder of the texts, labels and indices."""
+        return self.folder("rows")
+
+
+def make_task(options: TaskOptions, glue_dir: Path, task: str, output: Path) -> None:
+    """Make OUT_DIR/TASK-bin; of ALL, those that are there.
+
+    Raises:
+        UsageError: the options do not go together.
+        InputError, UnknownTaskError, MalformedTableError: an input is not there.
+        FolderInUseError: another run is at work there.
+        StepError: a step cannot be done, or failed.
+    """
+    check_task(options, glue_dir, task, output)
+    units = units_of(options)
+    if units.learns_bpe or not (
+        units.dictionary or units.authors_dictionary or units.tokenizer == "wordpiece"
+    ):
+        raise UsageError("give --data-bin, or --bpe-codes and --dict")
+    with WorkerPool(options.workers or all_cores()) as pool:
+        for name in load_tasks() if task == ALL else [task]:
+            if task == ALL and not (glue_dir / name).is_dir():
+                sys.stderr.write(f"== {name}: not in {glue_dir}, left out\n")
+                continue
+            job = TaskJob(options, units, pool, glue_dir=glue_dir, task=name, output=output)
+            check_files(path for paths in job.files.values() for path in paths)
+            check_output(job.work)
+            with run_lock(job.work / ".lock"):
+                job.run()
+            sys.stderr.write(f"data: {job.result}\n")
+
+
+def _read_rows(job: TaskJob, folder: Path) -> None:
+    given = job.given
+    if given.format == "glue":
+        task = load_task(job.task)
+        write_glue(job.glue_dir, task, folder, skip_malformed=given.skip_malformed)
+    else:
+        columns = Columns(
+            text_columns(given), given.label_column or "label", given.index_column or None
+        )
+        write_own_task(
+            job.glue_dir / job.task,
+            given.format,
+            columns,
+            folder,
+            regression=given.regression,
+            skip_malformed=given.skip_malformed,
+        )
+
+
+def _encode(job: TaskJob, folder: Path) -> None:
+    files = job.units.files
+    chain = Chain(
+        steps=(*job.units.line_steps, *job.units.unit_steps),
+        bpe_codes=files.bpe_codes,
+        vocab=files.vocab,
+        cased=files.cased,
+    )
+    chain.build()  # says what is missing before any work is done
+    for text in sorted(job.rows().glob("*.input?")):
+        map_file(text, folder / text.name, chain, job.pool)
+
+
+def _write_dictionary(job: TaskJob, folder: Path) -> None:
+    write_foreign_dictionary(job.units, folder / DICTIONARY)
+
+
+def _make_bin(job: TaskJob, folder: Path) -> None:
+    given = job.folder("dict") / DICTIONARY if job.wants("dict") else job.units.dictionary
+    for column in ("input0", "input1"):
+        texts = _splits(job.folder("bpe"), column)
+        if texts:
+            binarize_texts(texts, folder / column, job.pool, dictionary=given)
+    labels, classes = _splits(job.rows(), "label"), job.rows() / LABEL_DICTIONARY
+    if classes.is_file():
+        binarize_texts(labels, folder / "label", job.pool, dictionary=classes)
+    else:  # regression: fairseq reads the numbers from text files
+        _copy(labels.values(), folder / "label")
+    indices = _splits(job.rows(), "index").values()
+    if indices:
+        _copy(indices, folder / "index")
+    record_treatment(folder, job.units.line_steps, job.units.files)
+    if job.units.files.cased:
+        (folder / MANIFEST).write_text('{"options": {"cased": "yes"}}\n', encoding="utf-8")
+
+
+def _splits(folder: Path, column: str) -> dict[str, Path]:
+    """Split -> file; fairseq numbers the splits of a kind by their place."""
+    return {path.stem: path for path in sorted(folder.glob(f"*.{column}"))}
+
+
+def _copy(files: Iterable[Path], folder: Path) -> None:
+    folder.mkdir()
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
+
+
+def _makes_dictionary(job: TaskJob) -> bool:
+    return job.units.makes_dictionary
+
+
+_ROWS = (
+    *("task", "format", "text_columns", "label_column", "index_column", "regression"),
+    "skip_malformed",
+)
+_UNIT_FILES = ("vocab", "bpe_codes", "gpt2_merges")
+
+STEPS = (  # the folder; what it reads, where that is there; what changes it; what makes it; when
+    Step("rows", ("tables",), _ROWS, _read_rows),
+    Step("bpe", ("rows", *_UNIT_FILES), ("steps", "tokenizer", "cased"), _encode),
+    Step("dict", ("authors_dict", "vocab"), (), _write_dictionary, _makes_dictionary),
+    Step("bin", ("rows", "bpe", *_UNIT_FILES, "dict", "authors_dict"), ("cased",), _make_bin),
+)
