@@ -394,6 +394,7 @@ FOREIGN = {"encoder_attention_heads": 5, "encoder_normalize_before": True}
             "--position-scheme bert-a --max-positions 13",
             r"--position-offset 2 \(here 0\)",
         ),
+        ({"encoder_attention_heads": 3}, "--rel-pos --max-rel-pos 90", None),
         (FOREIGN, "--position-scheme bert-a --layer-norm-eps 1e-12", "heads 5 .*eps 1e-05 .*1e-12"),
     ],
 )

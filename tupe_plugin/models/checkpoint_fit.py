@@ -99,19 +99,16 @@ def why_not_fit(
         with_head: a classification head of the checkpoint is taken over.
     """
     here = scheme_of(ours)
+    wanted = scheme_of(theirs) if "position_scheme" in theirs else here
+    if wanted != here:
+        without = " without --rel-pos" if ours.get("rel_pos") and not wanted.has_relative else ""
+        return (
+            f"it was written with position scheme {wanted.name}, here {here.name}: give "
+            f"--position-scheme {wanted.name}{without}"
+        )
     names = set(ours) - TRAINING_ONLY - _TOLD_BY_SIZES
-    if "position_scheme" in theirs:
-        wanted = scheme_of(theirs)
-        if wanted != here:
-            without = (
-                " without --rel-pos" if ours.get("rel_pos") and not wanted.has_relative else ""
-            )
-            return (
-                f"it was written with position scheme {wanted.name}, here {here.name}: give "
-                f"--position-scheme {wanted.name}{without}"
-            )
-    else:  # the authors', or fairseq's RoBERTa
-        names &= _OF_ALL_FAMILIES
+    if "position_scheme" not in theirs:  # the authors', or fairseq's RoBERTa: their eps has no name
+        names &= _OF_ALL_FAMILIES & {*theirs, "layer_norm_eps"}
     if not here.has_relative:
         names -= {"rel_pos_bins", "max_rel_pos"}
     if not here.has_learned:
