@@ -51,7 +51,8 @@ def test_any_number_of_workers_gives_the_same_lines_in_order(workers, monkeypatc
     assert mapped == [f'line {number} , " quoted . "' for number in range(500)]
 
 
-def test_reading_is_never_far_ahead_of_writing():
+def test_reading_is_never_far_ahead_of_writing(monkeypatch):
+    monkeypatch.setattr("tupe_plugin.data.text.map_lines.BLOCK_CHARACTERS", 50_000)
     read = 0
 
     def endless_lines():

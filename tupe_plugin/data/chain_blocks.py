@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .step_chain import Chain, Step
 from .worker_pool import WorkerPool
 
-BLOCK_CHARACTERS = 50_000  # enough work for a worker that sending it costs nothing
+BLOCK_CHARACTERS = 200_000  # enough work for a worker that sending it costs nothing
 
 # What a worker does with a block. A function of a module, so that it can be sent.
 BlockFunction = Callable[[dict[str, Step], Any, Counter[str]], Any]

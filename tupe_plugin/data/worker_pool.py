@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
 _ITEMS_AHEAD = 3  # for each worker: keeps all busy, bounds what is held in memory
+_ITEMS_WORTH_A_START = 8  # fewer are done sooner than processes have started
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,11 +33,12 @@ class Work(Hashable, Protocol[Item_contra, Result_co]):
 class WorkerPool:
     """Worker processes for all the work of a job, one kind after the other; for a `with` statement.
 
-    They start when there is work for two of them. One worker is this process itself.
+    They start with the first work that is large enough. One worker is this process itself.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._has_started = False
         # Not "fork": a progress bar has a thread, and a forked thread's locks stay locked.
         self._pool = ProcessPoolExecutor(
             workers,
@@ -53,9 +55,11 @@ class WorkerPool:
     def map(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield the result of each item, in order."""
         items = iter(items)
-        first = list(islice(items, 2))
-        if self._workers == 1 or len(first) < 2:
+        enough = 2 if self._has_started else _ITEMS_WORTH_A_START
+        first = list(islice(items, enough))
+        if self._workers == 1 or len(first) < enough:
             return map(work.build(), chain(first, items))
+        self._has_started = True
         return self._map_in_workers(work, chain(first, items))
 
     def _map_in_workers(self, work: Work[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
