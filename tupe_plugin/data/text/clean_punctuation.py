@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from .marked_rules import apply_rules, marked_rule
+from .single_spaces import single_spaces
 
 _RULES = [
     marked_rule(["\\"], re.compile(r"\\+"), " "),
@@ -25,7 +26,6 @@ _RULES = [
 
 def clean_punctuation(line: str) -> str:
     """`so ,, he said ( then ) .....` -> `so, he said (then) ...`; one space between words."""
-    if not line.isprintable() or "  " in line or line[:1] == " " or line[-1:] == " ":
-        line = " ".join(line.split())
+    line = single_spaces(line)
     cleaned = apply_rules(_RULES, line)
-    return line if cleaned == line else " ".join(cleaned.split())
+    return line if cleaned == line else single_spaces(cleaned)

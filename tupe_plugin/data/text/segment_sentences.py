@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sentencex
 
+from .single_spaces import single_spaces
+
 
 def segment_sentences(paragraph: str, *, language: str = "en") -> list[str]:
     """`He left. Dr. No stayed.` -> `He left.`, `Dr. No stayed.`; no character but space is lost."""
     # sentencex 1.0.32 panics at a wide space before a period: it takes it for one byte.
-    paragraph = " ".join(paragraph.split())
+    paragraph = single_spaces(paragraph)
     try:
         sentences = [sentence.strip() for sentence in sentencex.segment(language, paragraph)]
     except BaseException as error:
