@@ -12,7 +12,8 @@ from torch import Tensor
 from tests.references.mfac import dense_inverse_product, recursive_inverse_product
 from tupe_plugin.core.damped_gram import DampedGram
 from tupe_plugin.core.fisher_window import FisherWindow
-from tupe_plugin.core.gradient_rows import GradientRows, split_into_halves
+from tupe_plugin.core.gradient_rows import GradientRows, largest_magnitude, split_into_halves
+from tupe_plugin.core.sparse_rows import SparseRows
 
 DAMPING = 1e-3
 # At most twice what rounding the gradients themselves changes: 2^-8, 2^-11 and 2^-24 a number.
@@ -375,28 +376,47 @@ class TestDampedGram:
         assert torch.linalg.eigvalsh(system.gram).min() > -1e-10
 
 
-class TestGradientRows:
+def make_rows(kind: str, dtype: torch.dtype) -> GradientRows | SparseRows:
+    if kind == "whole":
+        return GradientRows(11, 101, dtype=dtype, device="cpu")
+    return SparseRows(11, 101, density=0.3, dtype=dtype, device="cpu")
+
+
+class TestRows:
+    """Both kinds, with rows of very different sizes and many tiles, the last of them short."""
+
+    @pytest.mark.parametrize("kind", ["whole", "sparse"])
     @pytest.mark.parametrize("dtype", [torch.float64, *ROUNDING], ids=str)
     def test_products_over_many_tiles(
-        self, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+        self, kind: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        sizes = {"BLOCK_COLUMNS": 37, "TILE_COLUMNS": 29, "TILE_ROWS": 3, "GRAM_COLUMNS": 23}
-        for name, size in sizes.items():
-            monkeypatch.setattr(f"tupe_plugin.core.gradient_rows.{name}", size)
-        rows = GradientRows(11, 101, dtype=dtype, device="cpu")
+        whole = {"BLOCK_COLUMNS": 37, "TILE_COLUMNS": 29, "TILE_ROWS": 3, "GRAM_COLUMNS": 23}
+        sparse = {"BLOCK_COLUMNS": 7, "TILE_BLOCKS": 3, "TILE_NUMBERS": 13, "GRAM_BLOCKS": 2}
+        for module, sizes in (("gradient_rows", whole), ("sparse_rows", sparse)):
+            for name, size in sizes.items():
+                monkeypatch.setattr(f"tupe_plugin.core.{module}.{name}", size)
+        rows = make_rows(kind, dtype)
+        stored = torch.zeros(7, 101, dtype=torch.float64)
         for slot, g in enumerate(gradients(7, 101)):
-            rows.replace(slot, *rows.narrow_down(g * 10.0**slot))
-        stored = rows.values.double() * rows.scales.unsqueeze(1)
+            row = rows.narrow_down(g * 10.0**slot, largest=largest_magnitude(g) * 10.0**slot)
+            if isinstance(rows, SparseRows):
+                rows.add_(stored[slot], row, factor=1.0)
+            else:
+                stored[slot] = row.values.double() * row.scale
+            norm = rows.squared_norm(row)
+            torch.testing.assert_close(norm, stored[slot].square().sum(), rtol=1e-6, atol=0)
+            rows.replace(slot, row)
         v = gradients(1, 101, seed=1)[0].to(rows.compute_dtype)
         c = gradients(1, 7, seed=2)[0]
         bound = 1e-12 if dtype is torch.float64 else 20 * 2**-24
-        lengths = stored[:7].norm(dim=1) * v.norm()
-        error = (rows.dot(v, count=7) - stored[:7] @ v.double()).abs() / lengths
+        lengths = stored.norm(dim=1)
+        error = (rows.dot(v, count=7) - stored @ v.double()).abs() / (lengths * v.norm())
         assert error.max() < bound
-        assert relative_error(rows.combine(c), stored[:7].t() @ c) < bound
-        gram = stored[:7] @ stored[:7].t()
-        scale = gram.diagonal().sqrt()
-        error = (rows.gram(count=7) - gram).abs() / torch.outer(scale, scale)
+        assert relative_error(rows.combine(c), stored.t() @ c) < bound
+        gram = stored @ stored.t()
+        error = (rows.gram(count=7) - gram).abs() / torch.outer(lengths, lengths)
+        assert error.max() < bound
+        error = (rows.dot_row(row, count=7) - gram[6]).abs() / (lengths * lengths[6])
         assert error.max() < bound
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

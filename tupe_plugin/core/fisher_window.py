@@ -48,8 +48,18 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .damped_gram import DampedGram
-from .gradient_rows import GradientRows
-from .saved_window import as_saved, blocks_of, saved_row, slots_to_keep
+from .gradient_rows import GradientRows, Row, largest_magnitude
+from .saved_window import (
+    as_saved,
+    blocks_of,
+    described,
+    saved_layout,
+    saved_row,
+    slots_to_keep,
+    whole_row,
+)
+from .sparse_rows import SparseRows, block_layout
+from .window_settings import check_window_settings
 from .worker_columns import WorkerColumns
 
 logger = logging.getLogger(__name__)
@@ -73,9 +83,12 @@ class FisherWindow:
         dtype: of the gradients kept; a rounded gradient is *the* gradient from then on.
         device: where the window lives.
         process_group: workers that share the window out; None keeps it whole.
+        density: share of each gradient that is kept, its largest entries; None keeps all of it
+            (:class:`GradientRows`).  See :class:`CompressedWindow` for what to do with the rest.
 
     Raises:
-        ValueError: ``num_grads`` is below 1, or ``damping`` is not above 0.
+        ValueError: ``num_grads`` is below 1, ``damping`` is not above 0, or ``density`` not in
+            (0, 1].
     """
 
     def __init__(
@@ -87,17 +100,28 @@ class FisherWindow:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         process_group: dist.ProcessGroup | None = None,
+        density: float | None = None,
     ) -> None:
-        check_window_settings(num_grads, damping, dtype)
+        check_window_settings(num_grads, damping, dtype, density=density)
         self.num_grads = num_grads
         self.dim = dim
         self.damping = damping
-        self.columns = WorkerColumns(dim, process_group)
-        self.rows = GradientRows(num_grads, self.columns.num_own, dtype=dtype, device=device)
+        self.rows: GradientRows | SparseRows
+        if density is None:
+            self.columns = self._stored = WorkerColumns(dim, process_group)
+            self.rows = GradientRows(num_grads, self.columns.num_own, dtype=dtype, device=device)
+        else:
+            blocks = block_layout(dim, density)
+            self.columns = WorkerColumns(dim, process_group, multiple=blocks.block)
+            # The numbers that are stored of a row, of all workers.
+            self._stored = WorkerColumns(blocks.kept, process_group, multiple=blocks.kept_of_block)
+            self.rows = SparseRows(
+                num_grads, self.columns.num_own, density=density, dtype=dtype, device=device
+            )
         self.system = DampedGram(num_grads, ridge=num_grads * damping, device=device)
         self.num_pushed = 0
         self._newest: tuple[int, Tensor] | None = None  # slot, A^-1 e_slot
-        self._gathered: list[Tensor] | None = None
+        self._gathered: dict[str, list[Tensor]] | None = None
         self._float64_pushes = 0  # to come, at least
         self._warned = False
 
@@ -112,17 +136,20 @@ class FisherWindow:
         Returns:
             False if ``g`` is not finite: the window is then what it was.
         """
-        values, scale = self.rows.narrow_down(g.to(self.rows.values.device))
-        values = values[self.columns.own]
+        g = g.to(self.rows.values.device)
+        own = g[self.columns.own]
+        return self.push_row(self.rows.narrow_down(own, largest=largest_magnitude(g)))
+
+    def push_row(self, row: Row) -> bool:
+        """:meth:`push` for what ``rows`` has made of this worker's columns of a gradient."""
         products = torch.zeros_like(self.rows.scales)
         filled, slot = self.num_filled, self.num_pushed % self.num_grads
-        products[:filled] = self.rows.dot(values, count=filled) * scale
-        products[slot] = self.rows.dot_unscaled(values.unsqueeze(0), values)[0] * scale**2
+        products[:filled] = self.rows.dot_row(row, count=filled)
+        products[slot] = self.rows.squared_norm(row)
         products = self.columns.all_reduce(products)
-        largest = float(products.abs().max())
-        if not math.isfinite(largest):
+        if not math.isfinite(float(products.abs().max())):
             return False
-        self.rows.replace(slot, values, scale)
+        self.rows.replace(slot, row)
         self.num_pushed += 1
         self._newest = slot, self._limit_rounding(slot, self.system.exchange(slot, products))
         self._gathered = None
@@ -157,11 +184,16 @@ class FisherWindow:
         """
         if self.columns.num_workers == 1:
             return
-        own = blocks_of(self.rows.values[: self.num_filled], dim=self.dim)
-        blocks = [self.columns.gather_rows(block, to=to) for block in own]
+        gathered = {}
+        for name, own in self.rows.saved(self.num_filled).items():
+            blocks = blocks_of(own, width=self._stored.dim)
+            gathered[name] = [self._stored.gather_rows(block, to=to) for block in blocks]
         self._gathered = None
         if self.columns.rank == to:
-            self._gathered = [block for block in blocks if block is not None]
+            self._gathered = {
+                name: [block for block in blocks if block is not None]
+                for name, blocks in gathered.items()
+            }
 
     def state_dict(self, *, with_rows: bool = True) -> dict[str, Any]:
         """Everything, as tensors and plain numbers; the tensors are the live ones.
@@ -184,11 +216,13 @@ class FisherWindow:
             "rows": None,
         }
         if with_rows:
-            state["dtype"] = str(self.rows.values.dtype).removeprefix("torch.")
-            blocks = self._gathered
-            if blocks is None:
-                blocks = blocks_of(self.rows.values[: self.num_filled], dim=self.dim)
-            state["rows"] = [as_saved(block) for block in blocks]
+            state.update(self.rows.layout)
+            saved = self._gathered or {
+                name: blocks_of(rows, width=self._stored.dim)
+                for name, rows in self.rows.saved(self.num_filled).items()
+            }
+            for name, blocks in saved.items():
+                state[name] = [as_saved(block) for block in blocks]
             state["scales"] = self.rows.scales
             state["gram"] = self.system.gram
             state["inverse"] = self.system.inverse
@@ -221,25 +255,31 @@ class FisherWindow:
                 self.num_grads, ridge=self.system.ridge, device=self.rows.values.device
             )
             return
-        saved_dtype = getattr(torch, state["dtype"])
-        same_size = state["num_grads"] == self.num_grads
+        if "feedback" in state and isinstance(self.rows, GradientRows):
+            logger.warning(
+                "M-FAC: the saved window is compressed and this one is not: what waited to enter "
+                "it is dropped, and its gradients stay the few entries that they are"
+            )
+        same_rows = saved_layout(state) == self.rows.layout
         slots, self.num_pushed = slots_to_keep(state, self.num_grads)
         for target, slot in enumerate(slots):
-            values, scale = saved_row(state, slot)
-            if saved_dtype is not self.rows.values.dtype:
-                wide = values.to(self.rows.compute_dtype) * scale
-                values, scale = self.rows.narrow_down(wide)
-            self.rows.replace(target, values[self.columns.own], scale)
+            if same_rows:
+                row = saved_row(state, slot, self._stored.own)
+            else:
+                whole = whole_row(state, slot, self.rows.compute_dtype)
+                own = whole[self.columns.own].to(self.rows.values.device)
+                row = self.rows.narrow_down(own, largest=largest_magnitude(whole))
+            self.rows.replace(target, row)
         # States of before it was counted begin anew: the next push finds out.
         self._take_products_in_float64(pushes=state.get("float64_pushes", 0))
         device, filled = self.rows.values.device, len(slots)
-        if same_size and saved_dtype is self.rows.values.dtype:
+        if same_rows and state["num_grads"] == self.num_grads:
             self.system.gram = state["gram"].to(device, copy=True)
             self.system.inverse = state["inverse"].to(device, copy=True)
             if state["damping"] != self.damping:
                 self.system.factorise()
             return
-        if saved_dtype is self.rows.values.dtype:
+        if same_rows:
             index = torch.tensor(slots, dtype=torch.long, device=device)
             gram = state["gram"].to(device)[index][:, index]
         else:
@@ -250,16 +290,16 @@ class FisherWindow:
             "the newest %d",
             min(state["num_pushed"], state["num_grads"]),
             state["num_grads"],
-            state["dtype"],
+            described(saved_layout(state)),
             self.num_grads,
-            str(self.rows.values.dtype).removeprefix("torch."),
+            described(self.rows.layout),
             filled,
         )
 
     def _limit_rounding(self, slot: int, x: Tensor) -> Tensor:
         """A^-1 e_slot, in float64 from the products on where float32's would spoil the step."""
         error = self._expected_error(x, slot)
-        if self.rows.compute_dtype is torch.float32:
+        if not self.rows.multiplies_exactly:
             in_float64 = self._float64_pushes > 0
             needed = error * ROUNDING[torch.float32] > LARGEST_ERROR
             left = self.num_grads if needed else max(0, self._float64_pushes - 1)
@@ -295,18 +335,6 @@ class FisherWindow:
 
     def _take_products_in_float64(self, *, pushes: int) -> None:
         """For so many pushes to come; 0 goes back to float32."""
-        self._float64_pushes = pushes
-        self.rows.product_dtype = torch.float64 if pushes else self.rows.compute_dtype
-
-
-def check_window_settings(num_grads: int, damping: float, dtype: torch.dtype) -> None:
-    """Raise ValueError for settings that cannot make a window."""
-    if num_grads < 1:
-        raise ValueError(f"num_grads={num_grads}: the window must hold at least 1 gradient")
-    if not 0 < damping < math.inf:
-        raise ValueError(
-            f"damping={damping}: must be above 0 and finite, or the Fisher matrix has no inverse "
-            "(1e-6 is the published value)"
-        )
-    if dtype not in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
-        raise ValueError(f"{dtype}: a window holds float64, float32, bfloat16 or float16")
+        if isinstance(self.rows, GradientRows):
+            self._float64_pushes = pushes
+            self.rows.product_dtype = torch.float64 if pushes else self.rows.compute_dtype

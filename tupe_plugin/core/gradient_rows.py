@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +32,15 @@ TILE_COLUMNS = 65_536
 GRAM_COLUMNS = 4096
 # Exponent of the largest number of a row: float16 ends at 2^16 and is subnormal below 2^-14.
 _TOP_EXPONENT = {torch.float16: 14}
+
+
+class Row(NamedTuple):
+    """A row as it is kept: ``scale * values``."""
+
+    values: Tensor
+    scale: float
+    indices: Tensor | None = None
+    """Where the values lie in their blocks, if not all are kept (``SparseRows``)."""
 
 
 class GradientRows:
@@ -51,19 +61,43 @@ class GradientRows:
         self.values = torch.zeros(num_rows, dim, dtype=dtype, device=device)
         self.scales = torch.ones(num_rows, dtype=torch.float64, device=device)
 
-    def narrow_down(self, row: Tensor) -> tuple[Tensor, float]:
-        """Round ``(dim,)`` to what would be kept: (values, scale).
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What a saved row must have in common with these to be taken over as it is."""
+        return {"dtype": dtype_name(self.values.dtype)}
+
+    @property
+    def multiplies_exactly(self) -> bool:
+        """Whether products are in float64 anyway."""
+        return self.compute_dtype is torch.float64
+
+    def saved(self, count: int) -> dict[str, Tensor]:
+        """Entries of a checkpoint, ``(count, numbers of a row)`` each."""
+        return {"rows": self.values[:count]}
+
+    def narrow_down(self, row: Tensor, *, largest: float) -> Row:
+        """Round ``(dim,)`` to what would be kept.
 
         A row that is not finite gives values that are not finite.
-        """
-        smallest, largest = torch.aminmax(row) if row.numel() else (row.sum(), row.sum())
-        scale = 2.0 ** self._exponent(max(-float(smallest), float(largest)))
-        return (row.to(self.compute_dtype) / scale).to(self.values.dtype), scale
 
-    def replace(self, slot: int, values: Tensor, scale: float) -> None:
-        """Keep ``values * scale`` as row ``slot``."""
-        self.values[slot].copy_(values)
-        self.scales[slot] = scale
+        Args:
+            largest: the largest magnitude, in the columns of other workers too.
+        """
+        scale = scale_for(largest, self.values.dtype)
+        return Row((row.to(self.compute_dtype) / scale).to(self.values.dtype), scale)
+
+    def replace(self, slot: int, row: Row) -> None:
+        """Keep ``row`` as number ``slot``."""
+        self.values[slot].copy_(row.values)
+        self.scales[slot] = row.scale
+
+    def dot_row(self, row: Row, *, count: int) -> Tensor:
+        """R row over the first ``count`` rows: float64 ``(count,)``."""
+        return self.dot(row.values, count=count) * row.scale
+
+    def squared_norm(self, row: Row) -> float | Tensor:
+        """Of a row, float64."""
+        return self.dot_unscaled(row.values.unsqueeze(0), row.values)[0] * row.scale**2
 
     def dot(self, v: Tensor, *, count: int) -> Tensor:
         """R v over the first ``count`` rows: ``(dim,)`` -> float64 ``(count,)``."""
@@ -123,12 +157,28 @@ class GradientRows:
                 tile = buffer[: narrow.numel()].view(narrow.shape)
                 yield tile.copy_(narrow), rows, columns
 
-    def _exponent(self, largest: float) -> int:
-        if largest == 0 or not math.isfinite(largest):
-            return 0
+
+def largest_magnitude(values: Tensor) -> float:
+    """Of a vector, 0 if it is empty; not finite if one of its numbers is not."""
+    if not values.numel():
+        return 0.0
+    smallest, largest = torch.aminmax(values)
+    return max(-float(smallest), float(largest))
+
+
+def scale_for(largest: float, dtype: torch.dtype) -> float:
+    """The power of two that brings ``largest`` near the top of the type's range."""
+    if largest == 0 or not math.isfinite(largest):
+        exponent = 0
+    else:
         # Within float32's range, whatever the row: 2^-100 is as good as nothing for a gradient.
-        exponent = min(max(math.frexp(largest)[1], -100), 100)
-        return exponent - _TOP_EXPONENT.get(self.values.dtype, 0)
+        exponent = min(max(math.frexp(largest)[1], -100), 100) - _TOP_EXPONENT.get(dtype, 0)
+    return 2.0**exponent
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """``torch.float32`` -> ``float32``."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _widening_mm(matrix: Tensor, v: Tensor) -> Tensor:

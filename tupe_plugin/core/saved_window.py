@@ -12,20 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .gradient_rows import Row
+from .sparse_rows import BlockLayout
+
 # Rows are saved in blocks of this many bytes: whoever moves a checkpoint moves one at a time.
 SAVED_BLOCK_BYTES = 2**28
 _BITS = {"float64": torch.float64, "float32": torch.float32}
 _BITS |= {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def blocks_of(rows: Tensor, *, dim: int) -> list[Tensor]:
-    """The rows ``(filled, own columns)`` of a window, block by block: views of them.
+def blocks_of(rows: Tensor, *, width: int) -> list[Tensor]:
+    """The rows ``(filled, own numbers)`` of a window, block by block: views of them.
 
     Args:
         rows: of one worker.
-        dim: columns of all workers together.
+        width: numbers of a row, of all workers together.
     """
-    row_bytes = max(1, dim * rows.element_size())
+    row_bytes = max(1, width * rows.element_size())
     return list(rows.split(max(1, SAVED_BLOCK_BYTES // row_bytes))) if len(rows) else []
 
 
@@ -34,11 +37,38 @@ def as_saved(block: Tensor) -> Tensor:
     return block.view(torch.int16) if block.element_size() == 2 else block
 
 
-def saved_row(state: dict[str, Any], slot: int) -> tuple[Tensor, float]:
-    """(values, scale) of one gradient."""
-    rows_in_block = len(state["rows"][0])
-    values = state["rows"][slot // rows_in_block][slot % rows_in_block]
-    return values.view(getattr(torch, state["dtype"])), float(state["scales"][slot])
+def saved_row(state: dict[str, Any], slot: int, part: slice = slice(None)) -> Row:
+    """One gradient: of all its numbers stored, those of ``part``."""
+
+    def of(name: str) -> Tensor:
+        rows_in_block = len(state[name][0])
+        return state[name][slot // rows_in_block][slot % rows_in_block][part]
+
+    values = of("rows").view(getattr(torch, state["dtype"]))
+    return Row(values, float(state["scales"][slot]), of("indices") if "indices" in state else None)
+
+
+def saved_layout(state: dict[str, Any]) -> dict[str, Any]:
+    """As ``layout`` of the rows that were saved."""
+    names = ("dtype", "density", "block_columns") if "indices" in state else ("dtype",)
+    return {name: state[name] for name in names}
+
+
+def described(layout: dict[str, Any]) -> str:
+    """``float32``, or ``bfloat16 at density 0.01``."""
+    share = f" at density {layout['density']:.4g}" if "density" in layout else ""
+    return f"{layout['dtype']}{share}"
+
+
+def whole_row(state: dict[str, Any], slot: int, dtype: torch.dtype) -> Tensor:
+    """One gradient as ``(dim,)``, with zeros where nothing was kept."""
+    row = saved_row(state, slot)
+    values = row.values.to(dtype) * row.scale
+    if row.indices is None:
+        return values
+    blocks = BlockLayout(state["dim"], state["density"], state["block_columns"])
+    whole = torch.zeros(state["dim"], dtype=dtype, device=values.device)
+    return whole.index_add_(0, blocks.starts(values.device) + row.indices, values)
 
 
 def slots_to_keep(state: dict[str, Any], num_grads: int) -> tuple[list[int], int]:
@@ -74,7 +104,13 @@ def check_saved_window(state: Any) -> None:
     if state.get("rows") is None:
         return
     filled = min(state["num_pushed"], num_grads)
-    _check_rows(state, filled)
+    width = dim
+    if "indices" in state:
+        blocks = _checked_blocks(state)
+        width = blocks.kept
+        _check_indices(state["indices"], blocks, filled)
+        _check_tensor("feedback", state.get("feedback"), (dim,))
+    _check_rows(state, filled, width)
     scales: Any = state.get("scales")
     _check_tensor("scales", scales, (len(scales) if _is_vector(scales) else filled,))
     if len(scales) < filled:
@@ -84,7 +120,39 @@ def check_saved_window(state: Any) -> None:
             _check_tensor(name, state[name], (num_grads, num_grads))
 
 
-def _check_rows(state: dict[str, Any], filled: int) -> None:
+def _checked_blocks(state: dict[str, Any]) -> BlockLayout:
+    density, block = state.get("density"), state.get("block_columns")
+    if not isinstance(density, float) or not 0 < density <= 1:
+        raise _unusable("density", f"is {density!r}")
+    if not isinstance(block, int) or isinstance(block, bool) or not 0 < block <= 2**15:
+        raise _unusable("block_columns", f"is {block!r}")
+    return BlockLayout(state["dim"], density, block)
+
+
+def _check_indices(indices: Any, blocks: BlockLayout, filled: int) -> None:
+    """Ascending in each block, so that none comes twice, and within it."""
+    if not isinstance(indices, list):
+        raise _unusable("indices", f"are a {type(indices).__name__}")
+    for saved in indices:
+        if not isinstance(saved, Tensor) or saved.dtype is not torch.int16:
+            raise _unusable("indices", "are not all of int16")
+        _check_tensor("indices", saved, (len(saved) if saved.dim() else 0, blocks.kept))
+    _check_lengths("indices", indices, filled)
+    starts = blocks.starts("cpu")
+    for row in (row for saved in indices for row in saved):
+        columns = starts.to(row.device) + row
+        inside = bool(((row >= 0) & (row < blocks.block) & (columns < blocks.dim)).all())
+        if not inside or not bool((columns.diff() > 0).all()):
+            raise _unusable("indices", "do not name different columns in each block")
+
+
+def _check_lengths(name: str, saved: list[Tensor], filled: int) -> None:
+    lengths = [len(block) for block in saved]
+    if sum(lengths) != filled or any(length != lengths[0] for length in lengths[:-1]):
+        raise _unusable(name, f"are {sum(lengths)} for {filled} gradients")
+
+
+def _check_rows(state: dict[str, Any], filled: int, width: int) -> None:
     """Blocks of rows, all of one length but the last; the halves as the bits of int16."""
     rows, dtype = state["rows"], _BITS.get(str(state.get("dtype")))
     if dtype is None:
@@ -95,10 +163,8 @@ def _check_rows(state: dict[str, Any], filled: int) -> None:
         stored = torch.int16 if dtype.itemsize == 2 else dtype
         if not isinstance(block, Tensor) or block.dtype is not stored:
             raise _unusable("rows", f"are not all of {state['dtype']}")
-        _check_tensor("rows", block.view(dtype), (len(block), state["dim"]))
-    lengths = [len(block) for block in rows]
-    if sum(lengths) != filled or any(length != lengths[0] for length in lengths[:-1]):
-        raise _unusable("rows", f"are {sum(lengths)} for {filled} gradients")
+        _check_tensor("rows", block.view(dtype), (len(block), width))
+    _check_lengths("rows", rows, filled)
 
 
 def _is_vector(value: Any) -> bool:

@@ -2,6 +2,8 @@
 
     share = ceil(dim / workers);   worker r holds columns [r share, (r + 1) share) below dim
 
+The share may be rounded up to a multiple, so that no block of columns is cut in two.
+
 Without a process group there is one worker, which holds them all, and nothing is communicated.
 """
 
@@ -13,19 +15,22 @@ from torch import Tensor
 
 
 class WorkerColumns:
-    """Which columns of ``dim`` this worker holds, and the three ways to bring workers together.
+    """Which columns of ``dim`` this worker holds, and the ways to bring workers together.
 
     Args:
         dim: columns in all.
         process_group: the workers; None for one worker.
+        multiple: of columns, that no two workers share.
     """
 
-    def __init__(self, dim: int, process_group: dist.ProcessGroup | None = None) -> None:
+    def __init__(
+        self, dim: int, process_group: dist.ProcessGroup | None = None, *, multiple: int = 1
+    ) -> None:
         self.dim = dim
         self.process_group = process_group
         self.num_workers = 1 if process_group is None else dist.get_world_size(process_group)
         self.rank = 0 if process_group is None else dist.get_rank(process_group)
-        self.share = -(-dim // self.num_workers)
+        self.share = -(-dim // (self.num_workers * multiple)) * multiple
         start = min(self.rank * self.share, dim)
         self.own = slice(start, min(start + self.share, dim))
 
@@ -41,6 +46,14 @@ class WorkerColumns:
         total = products.to(self._communication_device(), copy=True)
         dist.all_reduce(total, group=self.process_group)
         return total.to(products.device)
+
+    def largest(self, value: float) -> float:
+        """Of a number of each worker."""
+        if self.num_workers == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=self._communication_device())
+        dist.all_reduce(total, op=dist.ReduceOp.MAX, group=self.process_group)
+        return float(total)
 
     def all_gather(self, own: Tensor) -> Tensor:
         """The whole ``(dim,)``, from each worker's columns of it."""
