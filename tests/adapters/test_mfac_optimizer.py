@@ -34,12 +34,13 @@ def stored_rows(optimizer: MFAC) -> torch.Tensor:
 def test_options_arrive() -> None:
     arguments = (*SMALL, "--mfac-momentum", "0.5", "--weight-decay", "0.25")
     arguments += ("--mfac-decoupled-weight-decay", "0.125", "--mfac-dtype", "bfloat16")
-    arguments += ("--mfac-device", "cpu", "--mfac-no-save-window")
+    arguments += ("--mfac-device", "cpu", "--mfac-no-save-window", "--mfac-density", "0.0625")
     wrapped = build_optimizer(configuration("mfac", *arguments).optimizer, parameters())
     assert isinstance(wrapped, FairseqMFAC)
     optimizer = wrapped.optimizer
     assert isinstance(optimizer, MFAC)
     assert (optimizer.num_grads, optimizer.damping) == (7, 0.01)
+    assert optimizer.density == 0.0625
     assert optimizer.window_dtype is torch.bfloat16
     assert optimizer.window_device == torch.device("cpu")
     assert not optimizer.save_window
@@ -56,6 +57,7 @@ def test_defaults_are_the_published_setting() -> None:
     cfg = MfacConfig()
     assert (cfg.mfac_num_grads, cfg.mfac_damping) == (1024, 1e-6)
     assert (str(cfg.mfac_dtype), cfg.mfac_momentum, cfg.weight_decay) == ("float32", 0, 0)
+    assert cfg.mfac_density == 1
 
 
 # Not the precisions without a loss scale, nor bfloat16 throughout, which rounds what is seen.

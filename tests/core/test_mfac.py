@@ -57,10 +57,12 @@ def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_equals_dense_inverse(momentum: float, weight_decay: float) -> None:
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_equals_dense_inverse(momentum: float, weight_decay: float, density: float) -> None:
+    """Compressed, the 8 largest entries of all 28 enter: there is one block."""
     params = parameters()
     steps = gradients(params, 12)
-    options = {"momentum": momentum, "weight_decay": weight_decay, **SETTINGS}
+    options = {"momentum": momentum, "weight_decay": weight_decay, **SETTINGS, "density": density}
     expected = reference.train([p.detach() for p in params], steps, **options)
     optimizer = MFAC(params, **options)
     for step, after in zip(steps, expected, strict=True):
@@ -225,6 +227,9 @@ def test_group_after_the_first_step_is_refused() -> None:
         ({"weight_decay": -0.1}, "weight_decay=-0.1"),
         ({"weight_decay": float("inf")}, "weight_decay=inf"),
         ({"decoupled_weight_decay": -0.1}, "decoupled_weight_decay=-0.1"),
+        ({"density": 0.0}, "density=0.0"),
+        ({"density": 1.5}, "density=1.5"),
+        ({"density": float("nan")}, "density=nan"),
         ({"window_device": "abacus"}, r"'abacus' \(--mfac-device\) cannot be used here"),
         ({"window_device": "meta"}, "'meta'"),
     ],
@@ -249,8 +254,27 @@ def test_window_that_does_not_fit_is_refused_before_training(
     text = str(caught.value)
     # 28 parameters x 2 bytes, and three float64 matrices of m x m.
     assert f"{100_000 * 28 * 2 + 3 * 8 * 100_000**2:,} bytes" in text
-    for remedy in ("--mfac-num-grads", "--mfac-dtype", "--mfac-device cpu", "BitFit", "workers"):
+    remedies = ("density", "num-grads", "dtype", "device cpu")
+    for remedy in (*(f"--mfac-{name}" for name in remedies), "BitFit", "workers"):
         assert remedy in text
+
+
+def test_a_compressed_window_fits_where_a_whole_one_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """m k (4 + 2), 4 d, where the entries' blocks begin, and the m x m system."""
+    num_grads, dim, kept = 50, 100_000, 24 * 41 + 17
+    needed = num_grads * kept * 6 + 4 * dim + 4 * kept + 3 * 8 * num_grads**2
+    param = nn.Parameter(torch.zeros(dim))
+    monkeypatch.setattr(mfac_module, "available_bytes", lambda device: needed)
+    optimizer = MFAC([param], num_grads=num_grads, density=0.01)
+    param.grad = torch.ones(dim)
+    optimizer.step()
+    rows = optimizer.window.rows  # type: ignore[union-attr]
+    assert rows.values.shape == rows.indices.shape == (num_grads, kept)
+    monkeypatch.setattr(mfac_module, "available_bytes", lambda device: needed - 1)
+    with pytest.raises(MemoryError, match=f"at density 0.01 takes .*{needed:,} bytes"):
+        MFAC([param], num_grads=num_grads, density=0.01)
 
 
 def test_real_machine_has_less_than_a_petabyte() -> None:

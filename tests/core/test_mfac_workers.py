@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def some_repeated(params: list[nn.Parameter]) -> list[list[Tensor]]:
     return [*steps[:5], steps[4], *steps[6:]]
 
 
-def worker(rank: int, workers: int, folder: str, dtype: torch.dtype | None) -> None:
+def worker(rank: int, workers: int, folder: str, settings: dict[str, Any]) -> None:
     """Train, save, and train on; worker 0 leaves what it has in ``folder``."""
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -31,7 +32,7 @@ def worker(rank: int, workers: int, folder: str, dtype: torch.dtype | None) -> N
     )
     params = parameters()
     steps = some_repeated(params)
-    optimizer = MFAC(params, window_dtype=dtype, process_group=dist.group.WORLD, **OPTIONS)
+    optimizer = MFAC(params, process_group=dist.group.WORLD, **OPTIONS, **settings)
     if (resume := Path(folder, "resume.pt")).exists():
         loaded = torch.load(resume, weights_only=True)
         optimizer.load_state_dict(loaded["optimizer"])
@@ -73,40 +74,50 @@ def worker(rank: int, workers: int, folder: str, dtype: torch.dtype | None) -> N
     dist.destroy_process_group()
 
 
-def run(workers: int, folder: Path, dtype: torch.dtype | None = None) -> list[dict]:
+def run(workers: int, folder: Path, **settings: Any) -> list[dict]:
     # Forked, because they need not import torch again: that would be most of the time.
     torch.multiprocessing.start_processes(
-        worker, (workers, str(folder), dtype), nprocs=workers, start_method="fork"
+        worker, (workers, str(folder), settings), nprocs=workers, start_method="fork"
     )
     (folder / f"store_{workers}").unlink(missing_ok=True)
     return [torch.load(folder / f"rank_{r}_of_{workers}.pt") for r in range(workers)]
 
 
-def alone(dtype: torch.dtype | None = None) -> tuple[list[nn.Parameter], MFAC]:
+def alone(**settings: Any) -> tuple[list[nn.Parameter], MFAC]:
     params = parameters()
-    optimizer = MFAC(params, window_dtype=dtype, **OPTIONS)
+    optimizer = MFAC(params, **OPTIONS, **settings)
     train(optimizer, some_repeated(params))
     return params, optimizer
 
 
 @pytest.mark.parametrize(
-    ("workers", "dtype"),
+    ("workers", "density", "dtype"),
     [
-        (3, torch.bfloat16),  # 28 parameters: 10, 10 and 8
-        pytest.param(2, torch.bfloat16, marks=pytest.mark.slow),
-        pytest.param(2, None, marks=pytest.mark.slow),
-        pytest.param(4, None, marks=pytest.mark.slow),
-        pytest.param(4, torch.float16, marks=pytest.mark.slow),
+        (3, 1.0, torch.bfloat16),  # 28 parameters: 10, 10 and 8
+        (3, 0.3, torch.float16),  # in blocks of 8: 16, 12 and none
+        pytest.param(2, 1.0, torch.bfloat16, marks=pytest.mark.slow),
+        pytest.param(2, 1.0, None, marks=pytest.mark.slow),
+        pytest.param(2, 0.3, None, marks=pytest.mark.slow),
+        pytest.param(4, 1.0, None, marks=pytest.mark.slow),
+        pytest.param(4, 1.0, torch.float16, marks=pytest.mark.slow),
     ],
     ids=str,
 )
-def test_workers_equal_one(workers: int, dtype: torch.dtype | None, tmp_path: Path) -> None:
-    params, optimizer = alone(dtype)
+def test_workers_equal_one(
+    workers: int,
+    density: float,
+    dtype: torch.dtype | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tupe_plugin.core.sparse_rows.BLOCK_COLUMNS", 8)
+    settings = {"window_dtype": dtype, "density": density}
+    params, optimizer = alone(**settings)
     assert optimizer.window is not None
     product = optimizer.window.inverse_product(torch.arange(28, dtype=torch.float64))
     # Sums in another order: float64's rounding, or float32's where the window is narrower.
     tolerance = 1e-10 if dtype is None else 1e-5
-    results = run(workers, tmp_path, dtype)
+    results = run(workers, tmp_path, **settings)
     for result in results:
         for actual, expected in zip(result["params"], params, strict=True):
             torch.testing.assert_close(actual, expected.detach(), rtol=tolerance, atol=tolerance)
@@ -115,13 +126,15 @@ def test_workers_equal_one(workers: int, dtype: torch.dtype | None, tmp_path: Pa
         for actual, first in zip(result["params"], results[0]["params"], strict=True):
             assert torch.equal(actual, first)
     assert sum(result["bytes"] for result in results) == optimizer.window.rows.values.nbytes
-    share = -(-28 // workers) * optimizer.window.rows.values[:, 0].nbytes
-    assert max(result["bytes"] for result in results) == share
+    block = 1 if density == 1 else 8
+    share = -(-28 // (workers * block)) * round(block * density)
+    most = share * optimizer.window.rows.values[:, 0].nbytes
+    assert max(result["bytes"] for result in results) == most
 
     # What was saved half-way is the window of one worker, in this process ...
     saved = torch.load(tmp_path / f"state_of_{workers}.pt", weights_only=True)
     resumed = [nn.Parameter(p.detach().clone()) for p in saved["params"]]
-    single = MFAC(resumed, window_dtype=dtype, **OPTIONS)
+    single = MFAC(resumed, **OPTIONS, **settings)
     single.load_state_dict(saved["optimizer"])
     train(single, some_repeated(params)[6:])
     for actual, expected in zip(resumed, params, strict=True):
@@ -129,16 +142,19 @@ def test_workers_equal_one(workers: int, dtype: torch.dtype | None, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 3])
-def test_state_of_one_worker_is_shared_out(workers: int, tmp_path: Path) -> None:
-    through, _ = alone()
+@pytest.mark.parametrize(("workers", "density"), [(2, 1.0), (3, 1.0), (2, 0.3)])
+def test_state_of_one_worker_is_shared_out(
+    workers: int, density: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tupe_plugin.core.sparse_rows.BLOCK_COLUMNS", 8)
+    through, _ = alone(density=density)
     params = parameters()
-    optimizer = MFAC(params, **OPTIONS)
+    optimizer = MFAC(params, **OPTIONS, density=density)
     train(optimizer, some_repeated(params)[:6])
     torch.save(
         {"params": list(params), "optimizer": optimizer.state_dict()}, tmp_path / "resume.pt"
     )
-    for result in run(workers, tmp_path):
+    for result in run(workers, tmp_path, density=density):
         for actual, expected in zip(result["params"], through, strict=True):
             torch.testing.assert_close(actual, expected.detach(), rtol=1e-10, atol=1e-10)
 

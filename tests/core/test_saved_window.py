@@ -14,9 +14,9 @@ from tupe_plugin.core.mfac import MFAC
 NAN = float("nan")
 
 
-def optimizer(dtype: torch.dtype = torch.float32) -> MFAC:
+def optimizer(density: float = 1.0) -> MFAC:
     param = nn.Parameter(torch.arange(5.0))
-    made = MFAC([param], num_grads=3, momentum=0.5, window_dtype=dtype)
+    made = MFAC([param], num_grads=3, momentum=0.5, density=density)
     for step in range(2):
         param.grad = torch.full((5,), 1.0 + step)
         made.step()
@@ -50,3 +50,29 @@ def test_damaged_windows(name: str, value: Any) -> None:
     change(state["fisher_window"], name, value)
     with pytest.raises(ValueError, match="saved window of M-FAC cannot be used: "):
         optimizer().load_state_dict(state)
+
+
+def int16(*rows: list[int]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.int16)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("feedback", value) for value in (NAN, None, torch.zeros(3))),
+        *(("density", value) for value in (NAN, 0.0, 0.9, 2, None)),
+        *(("block_columns", value) for value in (0, 2, 2**16, None, True)),
+        *(("rows", [torch.zeros(2, width)]) for width in (2, 5)),
+        *(("indices", value) for value in (3, [None], [int16([0, 1, 2])], [int16(*[[0, 1]] * 2)])),
+        *(("indices", [torch.tensor([[0, 1, 2]] * 2, dtype=dtype)]) for dtype in (torch.int32,)),
+        *(("indices", [int16([0, 1, 2], row)]) for row in ([0, 1, 5], [-1, 0, 1], [1, 1, 2])),
+    ],
+    ids=str,
+)
+def test_damaged_compressed_windows(name: str, value: Any) -> None:
+    """3 of 5 numbers are kept."""
+    state = copy.deepcopy(optimizer(0.6).state_dict())
+    optimizer(0.6).load_state_dict(state)
+    change(state["fisher_window"], name, value)
+    with pytest.raises(ValueError, match="saved window of M-FAC cannot be used: "):
+        optimizer(0.6).load_state_dict(state)

@@ -67,6 +67,17 @@ class CoefficientRecursion:
         return g / self.damping + weights @ self.rows
 
 
+def largest_by_block(x: Tensor, *, density: float, block: int) -> Tensor:
+    """``x`` with all but the largest entries of each block set to zero."""
+    kept = torch.zeros_like(x)
+    for start in range(0, len(x), block):
+        columns = range(start, min(start + block, len(x)))
+        count = max(1, round(density * len(columns)))
+        for i in sorted(columns, key=lambda i: -abs(float(x[i])))[:count]:
+            kept[i] = x[i]
+    return kept
+
+
 def train(
     init: list[Tensor],
     grads: list[list[Tensor]],
@@ -76,15 +87,19 @@ def train(
     damping: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    density: float = 1.0,
+    block: int = 4096,
 ) -> list[list[Tensor]]:
     """Parameters after each step, all in one flat vector with the dense inverse."""
     shapes = [p.shape for p in init]
     flat = torch.cat([p.reshape(-1) for p in init])
     window: list[Tensor] = []
-    velocity = torch.zeros_like(flat)
+    velocity, waiting = torch.zeros_like(flat), torch.zeros_like(flat)
     after = []
     for step in grads:
-        g = torch.cat([part.reshape(-1) for part in step]) + weight_decay * flat
+        x = waiting + torch.cat([part.reshape(-1) for part in step]) + weight_decay * flat
+        g = largest_by_block(x, density=density, block=block)
+        waiting = x - g
         window = [*window, g][-num_grads:]
         u = dense_inverse_product(window, g, num_grads=num_grads, damping=damping)
         velocity = momentum * velocity + (1 - momentum) * u

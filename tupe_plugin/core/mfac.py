@@ -5,7 +5,8 @@
     v <- mu v + (1 - mu) u
     w <- w - lr v
 
-How u is computed is in ``fisher_window.py``.  The first step has u = m g / (|g|^2 + m damp): the
+How u is computed is in ``fisher_window.py``; ``compressed_window.py`` keeps the largest entries of
+each g, and steps along F^-1 of those.  The first step has u = m g / (|g|^2 + m damp): the
 length of a step goes *down* with the length of the gradient, so gradients must come in their true
 size (loss scale removed, averaged over the batch) and clipping changes the curvature that is seen.
 
@@ -33,9 +34,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .available_memory import available_bytes, format_bytes, usable_device
-from .fisher_window import FisherWindow, check_window_settings
+from .compressed_window import CompressedWindow
+from .fisher_window import FisherWindow
 from .flat_parameters import FlatParameters
+from .gradient_rows import dtype_name
 from .saved_window import check_saved_window
+from .window_settings import check_window_settings, window_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +61,9 @@ class MFAC(torch.optim.Optimizer):
         weight_decay: coupled: added to the gradient before it enters the window.
         decoupled_weight_decay: weights shrink by lr times this, beside the step.
         maximize: step uphill.
+        density: share of each gradient that the window keeps: the largest entries of each 4,096,
+            while the others wait and come in later.  1 keeps all; 0.01 takes 1/50 to 1/70 of the
+            memory, and steps along the compressed gradient.
         window_dtype: of the gradients kept; default float32 (float64 for float64 parameters).
         window_device: where the window lives; default with the first parameter.
         process_group: workers that share the window out, each of which must step with the same
@@ -79,19 +86,21 @@ class MFAC(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         decoupled_weight_decay: float = 0.0,
         maximize: bool = False,
+        density: float = 1.0,
         window_dtype: torch.dtype | None = None,
         window_device: torch.device | str | None = None,
         process_group: dist.ProcessGroup | None = None,
         save_window: bool = True,
     ) -> None:
-        check_window_settings(num_grads, damping, window_dtype or torch.float32)
+        check_window_settings(num_grads, damping, window_dtype or torch.float32, density=density)
         self.num_grads = num_grads
         self.damping = damping
+        self.density = density
         self.window_dtype = window_dtype
         self.window_device = None if window_device is None else usable_device(window_device)
         self.process_group = process_group
         self.save_window = save_window
-        self.window: FisherWindow | None = None  # made by the first step
+        self.window: FisherWindow | CompressedWindow | None = None  # made by the first step
         self.num_skipped = 0
         self._flat: FlatParameters | None = None  # laid out with the window
         self._momentum_buffer: Tensor | None = None
@@ -188,31 +197,34 @@ class MFAC(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: everything but the process group."""
-        own = ("num_grads", "damping", "window_dtype", "window_device", "save_window", "window")
-        return {
-            **super().__getstate__(),
-            **{name: getattr(self, name) for name in (*own, "num_skipped", "_momentum_buffer")},
-        }
+        settings = ("num_grads", "damping", "density", "window_dtype", "window_device")
+        own = (*settings, "save_window", "window", "num_skipped", "_momentum_buffer")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.setdefault("process_group", None)
+        self.__dict__.setdefault("density", 1.0)  # pickled before there was another
         # Groups and parameters are other objects now than those that were laid out.
         self._flat = FlatParameters(self.param_groups) if self.window is not None else None
 
-    def _window_and_layout(self) -> tuple[FisherWindow, FlatParameters]:
+    def _window_and_layout(self) -> tuple[FisherWindow | CompressedWindow, FlatParameters]:
         """The window and what lies in it where, made now if they are not there."""
         if self.window is None or self._flat is None:
             flat = self._flat = FlatParameters(self.param_groups)
             self._check_memory(flat)
-            self.window = FisherWindow(
-                self.num_grads,
-                flat.dim,
-                damping=self.damping,
-                dtype=self.window_dtype or flat.dtype,
-                device=self.window_device or flat.device,
-                process_group=self.process_group,
-            )
+            settings: dict[str, Any] = {
+                "damping": self.damping,
+                "dtype": self.window_dtype or flat.dtype,
+                "device": self.window_device or flat.device,
+                "process_group": self.process_group,
+            }
+            if self.density == 1:
+                self.window = FisherWindow(self.num_grads, flat.dim, **settings)
+            else:
+                self.window = CompressedWindow(
+                    self.num_grads, flat.dim, density=self.density, **settings
+                )
             if any(group["momentum"] for group in self.param_groups):
                 self._momentum_buffer = torch.zeros(flat.dim, dtype=flat.dtype, device=flat.device)
         return self.window, self._flat
@@ -238,17 +250,20 @@ class MFAC(torch.optim.Optimizer):
         """Raise MemoryError if the window does not fit where it will live."""
         device, dtype = self.window_device or flat.device, self.window_dtype or flat.dtype
         workers = 1 if self.process_group is None else dist.get_world_size(self.process_group)
-        item = torch.empty(0, dtype=dtype).element_size()
-        needed = self.num_grads * -(-flat.dim // workers) * item + 3 * 8 * self.num_grads**2
+        needed = window_bytes(
+            self.num_grads, flat.dim, dtype, density=self.density, workers=workers
+        )
         available = available_bytes(device)
         if available is not None and needed > available:
+            share = "" if self.density == 1 else f" at density {self.density:g}"
             raise MemoryError(
                 f"M-FAC's window of {self.num_grads} gradients x {flat.dim:,} parameters in "
-                f"{str(dtype).removeprefix('torch.')} takes {format_bytes(needed)} on {device} "
-                f"for each of {workers} worker(s), and {format_bytes(available)} are available. "
-                "Lower it with a smaller num_grads (--mfac-num-grads), window_dtype bfloat16 "
-                "(--mfac-dtype), fewer trainable parameters (BitFit) or more workers; or put it "
-                "into host memory with window_device='cpu' (--mfac-device cpu)"
+                f"{dtype_name(dtype)}{share} takes {format_bytes(needed)} on {device} for each of "
+                f"{workers} worker(s), and {format_bytes(available)} are available. Lower it with "
+                "density 0.01 (--mfac-density), a smaller num_grads (--mfac-num-grads), "
+                "window_dtype bfloat16 (--mfac-dtype), fewer trainable parameters (BitFit) or "
+                "more workers; or put it into host memory with window_device='cpu' "
+                "(--mfac-device cpu)"
             )
 
 
