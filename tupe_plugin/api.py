@@ -23,7 +23,6 @@ from torch import Tensor
 
 from .core.bounds import BATCH_SIZE, Whole
 from .core.dictionary_symbols import MASK, PADDING
-from .data.glue_tasks import load_tasks
 from .inference.arguments import usable_device, whole_number
 from .inference.loaded_model import LoadedModel, load
 from .inference.pooling import POOLINGS, check_pooling
@@ -209,8 +208,7 @@ class TupeModel:
             lengths = tokens.ne(self._padding).sum(1)
             outputs[places] = predictor.outputs({"src_tokens": tokens, "src_lengths": lengths})
         _finite(torch.from_numpy(outputs))
-        glue = load_tasks().get(predictor.trained_on)
-        return outputs if glue is None else outputs * glue.label_scale
+        return outputs * predictor.label_scale
 
     @torch.no_grad()
     def fill_mask(

@@ -95,7 +95,10 @@ def test_half_precision_is_near(classifier: TupeModel) -> None:
 
 
 def test_regression_gives_values(tmp_path: Path, singles: Path) -> None:
-    """Those of GLUE's STS-B in its own units, wherever its data has gone since."""
+    """Those of GLUE's STS-B in its own units, wherever its data has gone since.
+
+    What the data records counts for more than its name.
+    """
     values, options = {}, ("--num-classes", 1, "--regression-target")
     for name in ("own-bin", "STS-B-bin"):
         shutil.copytree(singles, tmp_path / name)
@@ -103,6 +106,13 @@ def test_regression_gives_values(tmp_path: Path, singles: Path) -> None:
         moved = (tmp_path / name).rename(tmp_path / f"{name}-moved")
         values[name] = TupeModel.from_pretrained(run, data=moved).predict(SENTENCES)
     np.testing.assert_allclose(values["STS-B-bin"], 5 * np.array(values["own-bin"]), rtol=1e-6)
+
+    (moved / "manifest.json").write_text('{"options": {"label_scale": 2.0}}')
+    found = TupeModel.from_pretrained(run, data=moved).predict(SENTENCES)
+    np.testing.assert_allclose(found, 2 * np.array(values["own-bin"]), rtol=1e-6)
+    (moved / "manifest.json").write_text('{"options": {"label_scale": "5"}}')
+    with pytest.raises(ValueError, match=r"manifest\.json: label_scale is '5', no number"):
+        TupeModel.from_pretrained(run, data=moved)
 
     (tmp_path / "STS-B-bin-moved").rename(tmp_path / "CoLA-bin")
     with pytest.raises(ValueError, match=r"was trained on STS-B, and .*CoLA-bin is of CoLA: give"):

@@ -22,6 +22,7 @@ import pytest
 
 from tupe_plugin.data.corpus_options import CorpusOptions
 from tupe_plugin.data.glue_tasks import load_task
+from tupe_plugin.data.label_scale import label_scale
 from tupe_plugin.data.read.examples import Example
 from tupe_plugin.data.read.read_glue import read_table
 from tupe_plugin.data.task_options import TaskOptions
@@ -318,6 +319,7 @@ def test_glue_regression(glue_bins):
     data = glue_bins[0] / "STS-B-bin"
     assert (data / "label" / "train.label").read_text("utf-8") == "1.0\n0.05\n"
     assert (data / "label" / "valid.label").is_file()
+    assert label_scale("of another name", data) == 5
     assert decoded(data / "input1" / "valid", data / "input1" / "dict.txt") == ["time", "batiko"]
 
 

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from ..data.dictionary_file import NAME
+from ..data.label_scale import LABEL_SCALE
 from ..data.treatment import CODES, GPT2_ENCODER, GPT2_MERGES, MANIFEST, STEPS, VOCABULARY
 from .imported import ARCH, ImportedModel
 from .tokenizer_files import gpt2_encoder
@@ -64,7 +65,10 @@ def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
     _write_lines(folder / NAME, [f"{unit} 1" for unit in units])
     _write_lines(folder / STEPS, [steps])
     cased = "" if vocabulary.lowercase and vocabulary.merges is None else "yes"
-    _write_json(folder / MANIFEST, {"options": {"cased": cased, "tokenizer": tokenizer}})
+    options: dict[str, object] = {"cased": cased, "tokenizer": tokenizer}
+    if model.classes is not None:
+        options[LABEL_SCALE] = 1.0  # values are those of transformers, whatever the folder's name
+    _write_json(folder / MANIFEST, {"options": options})
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

@@ -150,9 +150,8 @@ def _predict_all(args: argparse.Namespace) -> None:
     for one in runs:
         for line in one.remarks:
             print(line)
-        predictor = Predictor(
-            read_fine_tuned(one.checkpoint), one.data, device=device, half=args.fp16
-        )
+        run = read_fine_tuned(one.checkpoint)
+        predictor = Predictor(run, one.data, device=device, half=args.fp16, task=one.task)
         glue = load_tasks().get(one.task)
         if glue is not None:
             _check_labels(glue, predictor)
@@ -222,12 +221,8 @@ def _write(
     from .predict_metrics import dev_metrics
     from .prediction_table import predictions_of, table_lines
 
-    glue = load_tasks().get(task)
-    scale = 1.0
-    submissions: dict[str, Submission] = {}
-    if glue is not None:
-        scale = glue.label_scale
-        submissions = _submissions_of(glue)
+    glue, scale = load_tasks().get(task), predictor.label_scale
+    submissions = {} if glue is None else _submissions_of(glue)
     metrics = {}
     folder = output / task
     for split, one in scores.items():

@@ -6,6 +6,7 @@ OUT_DIR/work/TASK    what lies between
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from pathlib import Path
 from .dictionary_file import NAME as DICTIONARY
 from .glue_tasks import data_of_task, load_task, load_tasks
 from .input_files import check_files, check_output
+from .label_scale import LABEL_SCALE
 from .read.read_examples import Columns, find_files
 from .read.read_glue import list_files
 from .run_lock import run_lock
@@ -141,16 +143,20 @@ def _make_bin(job: TaskJob, folder: Path) -> None:
         if texts:
             binarize_texts(texts, folder / column, job.pool, dictionary=given)
     labels, classes = _splits(job.rows(), "label"), job.rows() / LABEL_DICTIONARY
+    recorded: dict[str, object] = {"cased": "yes"} if job.units.files.cased else {}
     if classes.is_file():
         binarize_texts(labels, folder / "label", job.pool, dictionary=classes)
     else:  # regression: fairseq reads the numbers from text files
         _copy(labels.values(), folder / "label")
+        of_glue = job.given.format == "glue"
+        recorded[LABEL_SCALE] = load_task(job.task).label_scale if of_glue else 1.0
     indices = _splits(job.rows(), "index").values()
     if indices:
         _copy(indices, folder / "index")
     record_treatment(folder, job.units.line_steps, job.units.files)
-    if job.units.files.cased:
-        (folder / MANIFEST).write_text('{"options": {"cased": "yes"}}\n', encoding="utf-8")
+    if recorded:
+        text = json.dumps({"options": recorded})
+        (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _splits(folder: Path, column: str) -> dict[str, Path]:

@@ -3,7 +3,8 @@
 FOLDER/cleaning.txt                 names of steps, as pretrain.sh and glue.sh record them
 FOLDER/bpe.codes, or vocab.txt, or encoder.json and vocab.bpe
                                     what words are cut into units by
-FOLDER/manifest.json                options; "cased": "yes" belongs to vocab.txt
+FOLDER/manifest.json                options; "cased": "yes" belongs to vocab.txt, and
+                                    label_scale.py reads another
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def unit_files_in(folder: Path) -> UnitFiles:
         TreatmentError: the record of the vocabulary's case is damaged.
     """
     if (folder / VOCABULARY).is_file():
-        return UnitFiles(vocab=folder / VOCABULARY, cased=_options(folder).get("cased") == "yes")
+        return UnitFiles(
+            vocab=folder / VOCABULARY, cased=manifest_options(folder).get("cased") == "yes"
+        )
     if (folder / GPT2_ENCODER).is_file():
         return UnitFiles(bpe_codes=folder / GPT2_MERGES, vocab=folder / GPT2_ENCODER)
     return UnitFiles(bpe_codes=folder / CODES)
@@ -91,7 +94,12 @@ def _gpt2_units(folder: Path) -> dict[str, str]:
     return {str(number): unit for unit, number in json.loads(_text(folder / GPT2_ENCODER)).items()}
 
 
-def _options(folder: Path) -> Mapping[str, object]:
+def manifest_options(folder: Path) -> Mapping[str, object]:
+    """What the manifest of a folder of data records of the options; nothing where there is none.
+
+    Raises:
+        TreatmentError: it is damaged.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         return {}

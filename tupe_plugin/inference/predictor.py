@@ -15,6 +15,7 @@ from ..checkpoint.upgraded import read_upgraded
 from ..compat.metric_direction import Metric
 from ..core.class_labels import labels_of
 from ..data.glue_tasks import load_tasks, task_of_data
+from ..data.label_scale import label_scale
 from .model_on_data import batches, build_model, load_split, set_up_task
 
 CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
@@ -118,6 +119,7 @@ class Predictor:
         data: a folder with `input0/`, `label/` ..., as fairseq-preprocess makes it.
         device: where the model runs.
         half: in half precision.
+        task: what the user calls it; None: what the checkpoint was trained on.
 
     Raises:
         DataError: model and data do not belong together.
@@ -125,13 +127,22 @@ class Predictor:
     """
 
     def __init__(
-        self, checkpoint: FineTuned, data: Path, *, device: torch.device, half: bool
+        self,
+        checkpoint: FineTuned,
+        data: Path,
+        *,
+        device: torch.device,
+        half: bool,
+        task: str | None = None,
     ) -> None:
         self.data = data
-        self.trained_on = checkpoint.task
         self._device = device
         task_cfg = checkpoint.cfg.task
         self.is_regression = bool(task_cfg.regression_target)
+        self.label_scale = 1.0
+        """What values are multiplied by, to be those of the official files."""
+        if self.is_regression:
+            self.label_scale = label_scale(task or checkpoint.task, data, checkpoint.data)
         self._head = str(task_cfg.classification_head_name)
         self._check_files()
         task_cfg.no_shuffle = True
