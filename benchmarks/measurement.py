@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import platform
 import subprocess
 import sys
@@ -47,22 +47,32 @@ class Cost(NamedTuple):
     peak_bytes: int
 
 
+# A child's peak begins with that of the process that starts it, so a small one does.
+_STARTER = """
+import json, os, sys, time
+start = time.perf_counter()
+quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+child = os.posix_spawn(sys.executable, sys.argv[1:], os.environ, file_actions=quiet)
+_, status, usage = os.wait4(child, 0)
+seconds = time.perf_counter() - start
+peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps([seconds, usage.ru_utime + usage.ru_stime, peak]))
+sys.exit(status != 0)
+"""
+
+
 def cost_of(*command: object) -> Cost:
     """Run a program of this Python.
 
     Raises:
         SystemExit: it fails.
     """
-    start = time.perf_counter()
     words = [sys.executable, *map(str, command)]
-    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    child = os.posix_spawn(sys.executable, words, os.environ, file_actions=quiet)
-    _, status, usage = os.wait4(child, 0)
-    seconds = time.perf_counter() - start
-    if status:
+    starter = [sys.executable, "-c", _STARTER, *words]
+    done = subprocess.run(starter, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
         raise SystemExit(f"failed: {' '.join(words)}")
-    kibibyte = 1 if sys.platform == "darwin" else 1024
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * kibibyte)
+    return Cost(*json.loads(done.stdout))
 
 
 def hardware(device: str) -> str:
