@@ -112,6 +112,7 @@ class Exported(NamedTuple):
     result: dict[str, Any]
 
 
+MASKED = "The <mask>'s home."
 TEXTS = [*((sentence,) for sentence in SENTENCES), ("", "The man's"), (SENTENCES[2], SENTENCES[1])]
 
 
@@ -128,7 +129,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, run_command: Any) -> dict
         auto = f"AutoModelFor{case.name.partition('For')[2]}"
         theirs = order_of(dictionary, folder / "out")[tokens]
         folders = {"folder": str(folder / "out"), "again": str(folder / "again")}
-        cases.append({**folders, "auto": auto, "tokens": theirs, "texts": TEXTS})
+        texts = {"texts": TEXTS, "masked": MASKED}
+        cases.append({**folders, **texts, "auto": auto, "tokens": theirs})
         found.append((model, dictionary, folder, tokens, TEXTS))
     torch.save(cases, root / "cases.pt")
     environment = {"HF_HOME": str(root / "cache"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
@@ -177,6 +179,10 @@ def test_a_raw_string_gives_the_ids_of_our_data(scheme: str, exported: dict[str,
         both = (*row, None)[:2]
         tokens = ids(one.folder / "data", one.dictionary, both, case.separators)
         assert found == order[tokens].tolist(), row
+    if case.kind == "moses":
+        units = read_treatment(one.folder / "data").around_masks(MASKED).split()
+        assert one.result["masked"] == [0, *map(one.dictionary.index, units), SEP]
+        assert one.result["mask"] in one.result["masked"]
 
 
 @pytest.mark.parametrize("scheme", CASES)

@@ -7,6 +7,7 @@ A case is a folder, another to save to, the name of an Auto class, token ids, an
 
 from __future__ import annotations
 
+import math
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -57,6 +58,7 @@ def results_of(case: dict[str, Any]) -> dict[str, Any]:
         "labels": config.id2label,
         "max_length": tokenizer.model_max_length,
         "mask": tokenizer.mask_token_id,
+        "masked": tokenizer(case["masked"])["input_ids"],
     }
     model.save_pretrained(case["again"])
     tokenizer.save_pretrained(case["again"])
@@ -92,10 +94,36 @@ def _check_training(model: Any, tokens: Any) -> None:
         assert model(tokens).logits.shape[-1] == size
 
 
+def _check_trainer(case: dict[str, Any], folder: Path) -> None:
+    """Fine-tuning by the Trainer, which saves model, tokenizer and code."""
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(case["folder"], **TRUST)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(case["folder"], **TRUST)
+    before = [parameter.clone() for parameter in model.parameters()]
+    rows = [dict(tokenizer(*row, truncation=True), labels=0) for row in case["texts"]]
+    options = {"report_to": [], "use_cpu": True, "disable_tqdm": True, "save_strategy": "no"}
+    trainer = transformers.Trainer(
+        model,
+        transformers.TrainingArguments(str(folder), num_train_epochs=1, **options),
+        data_collator=transformers.DataCollatorWithPadding(tokenizer),
+        train_dataset=rows,
+        eval_dataset=rows,
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] < math.inf
+    assert not any(map(torch.equal, before, model.parameters()))
+    trainer.save_model(str(folder))
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **TRUST)
+    assert all(map(torch.equal, again.parameters(), model.parameters()))
+
+
 def main(cases: Path, results: Path) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    torch.save([results_of(case) for case in torch.load(cases)], results)
+    loaded = torch.load(cases)
+    torch.save([results_of(case) for case in loaded], results)
+    classifier = next(case for case in loaded if "Classification" in case["auto"])
+    _check_trainer(classifier, results.parent / "trained")
     assert not FORBIDDEN & sys.modules.keys()
 
 
