@@ -147,6 +147,8 @@ EMBEDDING = "bert.embeddings.word_embeddings.weight"
 NOT_BERT = {"type": "BertNormalizer", "lowercase": True, "strip_accents": False}
 WRONG = [
     (setting("model_type", "gpt2"), "model_type is 'gpt2'; read are bert, roberta, mpnet"),
+    (setting("model_type", ["bert"]), "model_type is ['bert']; read are bert, roberta, mpnet"),
+    (setting("pair_separators", 3), "pair_separators is 3; known are 1, 2"),
     (setting("architectures", ["BertForTokenClassification"]), "read are BertModel, BertForMasked"),
     (setting("architectures", ["BertForMultipleChoice"]), "architectures is ['BertForMultipleCho"),
     (setting("architectures", 3), "architectures is 3; read are BertModel"),
@@ -173,6 +175,10 @@ WRONG = [
     (weight(EMBEDDING, torch.zeros(19, 15).to(torch.int8)), "is of type int8; quantised weights"),
     (weight(EMBEDDING, torch.zeros(9, 15)), "has 17 tokens, and the model rows for 9"),
     (weight("cls.predictions.bias", torch.zeros(7)), "has 7 rows, and the vocabulary 19"),
+    (
+        weight("cls.predictions.transform.dense.bias", torch.zeros(7)),
+        "dense.bias of the masked-LM head is (7,), and should be (15,)",
+    ),
     (
         weight("cls.predictions.decoder.weight", torch.zeros(19, 15)),
         "is not bert.embeddings.word_embeddings.weight; the masked-LM head must share it",
@@ -212,3 +218,13 @@ def test_what_is_wrong_is_said_in_one_line(
     assert "\n" not in str(refusal.value)
     assert not (folder / "ran").exists()
     assert isinstance(refusal.value, UnsafeCheckpointError) == (damage is with_code)
+
+
+def test_the_masked_lm_head_must_have_the_encoders_activation(tmp_path: Path) -> None:
+    """RoBERTa's has gelu, whatever the encoder has."""
+    for name in ("RobertaForMaskedLM", "RobertaModel"):
+        save_model(tmp_path / name, name)
+        setting("hidden_act", "relu")(tmp_path / name)
+    assert import_model(tmp_path / "RobertaModel").options["activation_fn"] == "relu"
+    with pytest.raises(CheckpointError, match="is relu, and that of Roberta's masked-LM head gelu"):
+        import_model(tmp_path / "RobertaForMaskedLM")

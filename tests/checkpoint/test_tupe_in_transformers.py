@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
@@ -16,15 +17,19 @@ from torch import Tensor, nn
 from tests.api.trained_models import SENTENCES, write_units
 from tests.checkpoint.test_exported import HEAD, SIZES, ids, write_data
 from tests.core.random_parameters import randomized
+from tupe_plugin.checkpoint.errors import CheckpointError
+from tupe_plugin.checkpoint.imported import import_model
 from tupe_plugin.checkpoint.read import read_checkpoint
 from tupe_plugin.checkpoint.write import at_the_beginning
 from tupe_plugin.commands import main as tupe
+from tupe_plugin.core.encoder_view import view_of
 from tupe_plugin.data import text
 from tupe_plugin.data.dictionary_file import symbols_in
 from tupe_plugin.data.line_steps import LINE_STEPS
 from tupe_plugin.data.text_steps import TEXT_STEPS
 from tupe_plugin.data.treatment import read_treatment
 from tupe_plugin.data.units.apply_wordpiece import SPECIALS
+from tupe_plugin.hugging_face.modeling_tupe import TupeForSequenceClassification
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
 pytestmark = pytest.mark.slow
@@ -49,6 +54,7 @@ class Case(NamedTuple):
 
 CLASSIFIER = "TupeForSequenceClassification"
 STOCK = {"position_scheme": "bert-a", "embedding_normalize": True}
+RELU = {"position_scheme": "bert-r", "embedding_normalize": True, "activation_fn": "relu"}
 PRE_LN = {"encoder_normalize_before": True}
 CASES = {
     "tupe-a": Case("moses", {"layer_norm_eps": 1e-3}),
@@ -58,6 +64,7 @@ CASES = {
     "none": Case("wordpiece", {"pooler_activation_fn": "linear"}, 2, 1, CLASSIFIER),
     "bert-a": Case("wordpiece", {"activation_fn": "tanh", "position_offset": 3}),
     "bert-r": Case("gpt2_bpe", {"max_rel_pos": 64, **PRE_LN}),
+    "bert-r, relu": Case("wordpiece", RELU),
     "stock": Case("moses", STOCK, 2, 2, "BertForSequenceClassification"),
 }
 
@@ -199,13 +206,21 @@ def test_it_says_what_it_is(scheme: str, exported: dict[str, Exported]) -> None:
     assert f'{loader if trusting in card else case.name}.from_pretrained("."' in card
 
 
+def test_strategies_see_it_as_they_see_ours(exported: dict[str, Exported]) -> None:
+    one = exported["tupe-r"]
+    model = TupeForSequenceClassification.from_pretrained(one.folder / "out")
+    assert view_of(model).names.biases == view_of(one.model).names.biases
+
+
 @pytest.mark.parametrize("place", ["out", "again"])
 @pytest.mark.parametrize("scheme", CASES)
 def test_the_way_back_changes_no_bit(
     scheme: str, place: str, exported: dict[str, Exported], tmp_path: Path
 ) -> None:
-    """Of what `tupe export` wrote, and of what `save_pretrained` wrote of that."""
+    """Of what `tupe export` wrote, and of what `save_pretrained` wrote; no code in it is run."""
     case, one = CASES[scheme], exported[scheme]
+    for path in (one.folder / "again").glob("*.py"):
+        path.write_text("raise SystemExit")
     back = tmp_path / "back"
     assert tupe(["import", str(one.folder / place), "-o", str(back)]) == 0
     before, after = (read_checkpoint(f / "checkpoint.pt") for f in (one.folder, back))
@@ -228,6 +243,27 @@ def test_the_way_back_changes_no_bit(
     texts = [text for row in TEXTS for text in row]
     treatments = [read_treatment(folder) for folder in (one.folder / "data", back)]
     assert treatments[0](texts) == treatments[1](texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("position_scheme", "tupe-b", "position_scheme is 'tupe-b'; known are tupe-a"),
+        ("position_scheme", "tupe-a", "relative.bias.weight, for which a model of its settings"),
+        ("rel_pos_bins", -2, "rel_pos_bins should be a whole number from 0"),
+        ("embedding_normalize", 1, "embedding_normalize is 1; known are True, False"),
+        ("eos_token_id", 5, "eos_token_id is 5, and in the vocabulary </s> has the id 2"),
+    ],
+)
+def test_a_wrong_setting_is_refused(
+    name: str, value: Any, message: str, exported: dict[str, Exported], tmp_path: Path
+) -> None:
+    shutil.copytree(exported["tupe-r"].folder / "out", tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config | {name: value}), "utf-8")
+    with pytest.raises(CheckpointError) as refusal:
+        import_model(tmp_path)
+    assert message in str(refusal.value)
 
 
 def test_every_step_of_text_is_in_the_tokenizer() -> None:

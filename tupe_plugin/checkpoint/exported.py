@@ -151,7 +151,8 @@ def _in_a_family(
     for name in _STOCK.get(options["position_scheme"], ()):
         family = HUGGING_FACE[name]
         filled = _filled_up(weights, options, family)
-        if family.misfit(filled[1]) is None:
+        problem = family.misfit(filled[1]) or family.misfit_of_lm_head(*filled)
+        if problem is None:
             return family, *filled
     return TUPE_IN_TRANSFORMERS, weights, options
 

@@ -20,7 +20,7 @@ A `{class_name}` that `tupe export` made of the fairseq checkpoint `{checkpoint}
 {width}, {heads} heads, sequences of up to {length} tokens, {symbols:,} symbols.
 
 ```python
-from transformers import AutoTokenizer, {loader}
+from transformers import {classes_of_transformers}
 
 model = {loader}.from_pretrained("."{trust})
 {tokenizer}```
@@ -80,11 +80,13 @@ def _card(model: ExportedModel, *, title: str, checkpoint: str) -> str:
     of_moses = has_tokenizer and vocabulary is not None and vocabulary.moses is not None
     trust = _TRUST if model.has_code or of_moses else ""
     tokenizer = f'tokenizer = AutoTokenizer.from_pretrained("."{trust})\n'
+    loader = model.auto_class if model.has_code else model.class_name
     return _CARD.format(
         kind=model.family.model_type,
         title=title,
         class_name=model.class_name,
-        loader=model.auto_class if model.has_code else model.class_name,
+        classes_of_transformers=", ".join(["AutoTokenizer"] * has_tokenizer + [loader]),
+        loader=loader,
         trust=_TRUST if model.has_code else "",
         checkpoint=checkpoint,
         layers=model.config["num_hidden_layers"],

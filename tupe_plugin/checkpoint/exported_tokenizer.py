@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.dictionary_symbols import MASK
 from ..data.dictionary_file import NAME
-from ..data.text_steps import TEXT_STEPS
 from ..data.treatment import CODES, STEPS
 from .exported import ExportedModel
 from .exported_data import DataOfModel
-from .formats.hugging_face import OWN_SPECIALS
 from .model_code import write_code
 from .tokenizer_files import Vocabulary
 
@@ -35,6 +33,8 @@ def why_not(data: DataOfModel) -> str | None:
             "vocab.txt or encoder.json)"
         )
     if vocabulary.moses is not None:
+        from ..data.text_steps import TEXT_STEPS  # wants the libraries of all steps
+
         others = [name for name in vocabulary.moses.names if name not in TEXT_STEPS]
         if others:
             return f"{data.folder / STEPS} names {others[0]}, which is a program of its own"
@@ -52,7 +52,7 @@ def write_tokenizer(model: ExportedModel, folder: Path) -> None:
             shutil.copyfile(data.folder / name, folder / name)
     if why_not(data) is not None:
         return
-    specials = OWN_SPECIALS if vocabulary.moses else model.family.specials
+    specials = model.family.specials
     first, last = specials["<s>"], specials["</s>"]
     settings: dict[str, Any] = {
         "model_max_length": model.max_length,

@@ -86,6 +86,9 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     check_finite(weights, source)
     check_encoder(weights, options, source)
     check_heads(weights, source)
+    problem_of_head = family.misfit_of_lm_head(weights, options)
+    if problem_of_head is not None:
+        raise UnusableCheckpointError(f"{folder / CONFIG}: {problem_of_head}")
     head = weights.get(f"{HEAD}out_proj.bias")
     classes = None if head is None else _classes(config, len(head))
     problem = config.get("problem_type")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
 _ROOM = _PACKAGE / "hugging_face"
+_LICENSE = "Copyright (c) the tupe_plugin authors, MIT License"
 _RELATIVE = re.compile(r"from \.[.\w]* import")
 
 
@@ -45,5 +46,5 @@ def _flat(path: Path) -> str:
         line, count = _RELATIVE.subn(f"from .{needed.stem} import", lines[number - 1])
         assert count == 1, f"{path}:{number}"
         lines[number - 1] = line
-    origin = f"# {path.relative_to(_PACKAGE.parent).as_posix()}, MIT License"
+    origin = f"# {path.relative_to(_PACKAGE.parent).as_posix()}, {_LICENSE}"
     return "\n".join([origin, *lines])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .hugging_face import MOSES, OWN_SPECIALS, POST_LN, HuggingFaceFamily
+from .hugging_face import POST_LN, HuggingFaceFamily
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
 
@@ -55,6 +55,5 @@ BERT = HuggingFaceFamily(
         **POST_LN,
     },
     sizes={"type_vocab_size": "num_segments"},
-    specials_of={MOSES: OWN_SPECIALS},
     head_is_pooler=True,
 )

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,16 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK, PADDING
+from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 from ..errors import UnusableCheckpointError
 from ..settings import BEFORE_THERE_WERE_OPTIONS
 from .config_values import like, one_of, real, whole
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
+from .vocabulary_rows import symbols_and_rows, take_rows
 
 OWN_SPECIALS = {symbol: symbol for symbol in (*FAIRSEQ_SYMBOLS, MASK)}
 """Of a vocabulary that was made for fairseq."""
-MOSES = "moses"
 SEPARATORS = "pair_separators"
 """A setting of ours in `config.json`, where a model has another number of them than its family."""
 POST_LN = {
@@ -83,10 +82,12 @@ class HuggingFaceFamily:
     """Settings of theirs with one value."""
     special_ids: Mapping[str, str] = field(default_factory=dict)
     """Settings of theirs which the model reads that are ids of special symbols -> fairseq's."""
-    specials_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What `specials` is for a vocabulary of another kind."""
+    wordpiece_specials: Mapping[str, str] | None = None
+    """What `specials` is for a vocabulary of WordPiece, if that differs."""
     activations: Mapping[str, str] = field(default_factory=lambda: ACTIVATIONS)
-    """fairseq's name -> theirs, as far as all parts of the model have that one."""
+    """fairseq's name -> theirs."""
+    lm_head_activation: str | None = None
+    """Of the masked-LM head, if it is not the encoder's."""
     tied: Mapping[str, str] = field(default_factory=dict)
     """Second names of parameters, which some files hold: name -> the first one."""
     head_is_pooler: bool = False
@@ -107,7 +108,11 @@ class HuggingFaceFamily:
 
     def for_vocabulary(self, kind: str) -> HuggingFaceFamily:
         """The table of a model whose vocabulary is of this kind."""
-        return replace(self, specials=self.specials_of.get(kind, self.specials))
+        if kind == "moses":
+            return replace(self, specials=OWN_SPECIALS)
+        if kind == "wordpiece" and self.wordpiece_specials is not None:
+            return replace(self, specials=self.wordpiece_specials)
+        return self
 
     # ---- configuration
 
@@ -154,15 +159,15 @@ class HuggingFaceFamily:
             raise UnusableCheckpointError(f"{path}: {problem}")
         config = {name: int(options[ours]) for name, ours in self._all_sizes.items()}
         config["max_position_embeddings"] += self.fixed.get("position_offset", 0)
-        reals = {
-            name: float(options.get(ours, default)) for name, (ours, default) in _REALS.items()
-        }
         return {
             "model_type": self.model_type,
             **config,
-            **reals,
+            **{
+                name: real(options, ours, path, default=default)
+                for name, (ours, default) in _REALS.items()
+            },
             "hidden_act": self.activations[_activation(options)],
-            "classifier_dropout": float(options.get("pooler_dropout", 0.1)),
+            "classifier_dropout": real(options, "pooler_dropout", path, default=0.1),
             **{
                 name: like(BEFORE_THERE_WERE_OPTIONS[ours], options, ours, path)
                 for name, ours in self.more.items()
@@ -207,6 +212,16 @@ class HuggingFaceFamily:
             return f"activation_fn is {_activation(options)}, and may be {known}"
         return None
 
+    def misfit_of_lm_head(
+        self, state: Mapping[str, Tensor], options: Mapping[str, Any]
+    ) -> str | None:
+        """What differs between the two masked-LM heads; ours has the encoder's activation."""
+        act, only = _activation(options), self.lm_head_activation
+        has_one = f"{LM_HEAD}bias" in state and f"{HEAD}out_proj.weight" not in state
+        if has_one and only not in (None, act):
+            return f"the activation is {act}, and that of {self.class_name}'s masked-LM head {only}"
+        return None
+
     @property
     def _all_sizes(self) -> dict[str, str]:
         return {**_SIZES, "max_position_embeddings": "max_positions", **self.sizes}
@@ -236,7 +251,7 @@ class HuggingFaceFamily:
         ours = self.keys.to_ours(state, path)
         if self.head_is_pooler and f"{HEAD}out_proj.weight" in ours:
             _rename(ours, POOLER, HEAD)
-        _take_rows(ours, torch.tensor(rows), path)
+        take_rows(ours, torch.tensor(rows), path)
         if f"{LM_HEAD}bias" in ours:
             ours[f"{LM_HEAD}weight"] = ours[f"{ENCODER}embed_tokens.weight"]
         return ours
@@ -260,7 +275,7 @@ class HuggingFaceFamily:
             kind = "ForPreTraining" if f"{CARRIED}next_sentence.weight" in ours else "ForMaskedLM"
         back = torch.empty(len(rows), dtype=torch.long)
         back[torch.tensor(rows)] = torch.arange(len(rows))
-        _take_rows(ours, back, path)
+        take_rows(ours, back, path)
         theirs = self.keys.to_theirs(ours, path)
         if kind == "Model":
             _rename(theirs, f"{self.model_type}.", "")
@@ -281,23 +296,7 @@ class HuggingFaceFamily:
         Raises:
             UnusableCheckpointError: a special symbol is missing, or there are too many tokens.
         """
-        if len(tokens) > rows:
-            raise UnusableCheckpointError(
-                f"{path}: the tokenizer has {len(tokens):,} tokens, and the model rows for {rows:,}"
-            )
-        ids = {token: row for row, token in enumerate(tokens)}
-        missing = [token for token in self.specials.values() if token not in ids]
-        if missing:
-            raise UnusableCheckpointError(f"{path}: the tokenizer has no {missing[0]}")
-        made_up = (f"{PADDING}{number:04d}" for number in itertools.count())
-        free = (name for name in made_up if name not in ids)
-        named = [*tokens, *itertools.islice(free, rows - len(tokens))]
-        special = {ids[token] for token in self.specials.values()}
-        units = [row for row in range(rows) if row not in special]
-        taken = {*FAIRSEQ_SYMBOLS, MASK}
-        names = [f"[other:{named[row]}]" if named[row] in taken else named[row] for row in units]
-        first = [ids[self.specials[symbol]] for symbol in FAIRSEQ_SYMBOLS]
-        return names, [*first, *units, ids[self.specials[MASK]]]
+        return symbols_and_rows(self.specials, tokens, rows, path)
 
 
 def _activation(options: Mapping[str, Any]) -> str:
@@ -321,16 +320,3 @@ def _give_todays_names(state: dict[str, Tensor], prefix: str) -> None:
 def _rename(state: dict[str, Tensor], start: str, other: str) -> None:
     for key in [key for key in state if key.startswith(start)]:
         state[other + key[len(start) :]] = state.pop(key)
-
-
-def _take_rows(state: dict[str, Tensor], rows: Tensor, path: object) -> None:
-    in_order = torch.equal(rows, torch.arange(len(rows)))
-    for key in (f"{ENCODER}embed_tokens.weight", f"{LM_HEAD}bias"):
-        if key not in state:
-            continue
-        if len(state[key]) != len(rows):
-            raise UnusableCheckpointError(
-                f"{path}: {key} has {len(state[key]):,} rows, and the vocabulary {len(rows):,}"
-            )
-        if not in_order:
-            state[key] = state[key][rows]

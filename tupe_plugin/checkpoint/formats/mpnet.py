@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .hugging_face import MOSES, OWN_SPECIALS, POST_LN, HuggingFaceFamily
+from .hugging_face import POST_LN, HuggingFaceFamily
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER
 from .roberta import ROBERTA_HEADS, roberta_tied
@@ -49,7 +49,6 @@ MPNET = HuggingFaceFamily(
     },
     sizes={"relative_attention_num_buckets": "rel_pos_bins"},
     constants={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
-    activations={"gelu": "gelu"},  # the only one of its masked-LM head
-    specials_of={MOSES: OWN_SPECIALS},
+    lm_head_activation="gelu",
     separators=2,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .bert import bert_layers
-from .hugging_face import MOSES, OWN_SPECIALS, POST_LN, HuggingFaceFamily
+from .hugging_face import POST_LN, HuggingFaceFamily
 from .key_table import KeyTable
 from .our_names import CARRIED, HEAD, LM_HEAD
 
@@ -52,7 +52,6 @@ ROBERTA = HuggingFaceFamily(
     },
     # Its tokenizer gives both texts of a pair the type 0.
     constants={"type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
-    activations={"gelu": "gelu"},  # the only one of its masked-LM head
-    specials_of={MOSES: OWN_SPECIALS},
+    lm_head_activation="gelu",
     separators=2,
 )

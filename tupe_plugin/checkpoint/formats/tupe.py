@@ -52,7 +52,7 @@ TUPE_IN_TRANSFORMERS = HuggingFaceFamily(
     ),
     tied={"lm_head.weight": "tupe.encoder.embed_tokens.weight"},
     specials=OWN_SPECIALS,
-    specials_of={"wordpiece": BERT.specials},
+    wordpiece_specials=BERT.specials,
     fixed={},
     more={
         "rel_pos_bins": "rel_pos_bins",

@@ -1,0 +1,50 @@
+"""Rows of a vocabulary: of which of their tokens each symbol of fairseq's dictionary is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK, PADDING
+from ..errors import UnusableCheckpointError
+from .our_names import ENCODER, LM_HEAD
+
+
+def symbols_and_rows(
+    specials: Mapping[str, str], tokens: list[str], rows: int, path: object
+) -> tuple[list[str], list[int]]:
+    """See `HuggingFaceFamily.symbols`."""
+    if len(tokens) > rows:
+        raise UnusableCheckpointError(
+            f"{path}: the tokenizer has {len(tokens):,} tokens, and the model rows for {rows:,}"
+        )
+    ids = {token: row for row, token in enumerate(tokens)}
+    missing = [token for token in specials.values() if token not in ids]
+    if missing:
+        raise UnusableCheckpointError(f"{path}: the tokenizer has no {missing[0]}")
+    made_up = (f"{PADDING}{number:04d}" for number in itertools.count())
+    free = (name for name in made_up if name not in ids)
+    named = [*tokens, *itertools.islice(free, rows - len(tokens))]
+    special = {ids[token] for token in specials.values()}
+    units = [row for row in range(rows) if row not in special]
+    taken = {*FAIRSEQ_SYMBOLS, MASK}
+    names = [f"[other:{named[row]}]" if named[row] in taken else named[row] for row in units]
+    first = [ids[specials[symbol]] for symbol in FAIRSEQ_SYMBOLS]
+    return names, [*first, *units, ids[specials[MASK]]]
+
+
+def take_rows(state: dict[str, Tensor], rows: Tensor, path: object) -> None:
+    """Put the embedding and the bias of the masked-LM head into another order, in place."""
+    in_order = torch.equal(rows, torch.arange(len(rows)))
+    for key in (f"{ENCODER}embed_tokens.weight", f"{LM_HEAD}bias"):
+        if key not in state:
+            continue
+        if len(state[key]) != len(rows):
+            raise UnusableCheckpointError(
+                f"{path}: {key} has {len(state[key]):,} rows, and the vocabulary {len(rows):,}"
+            )
+        if not in_order:
+            state[key] = state[key][rows]
