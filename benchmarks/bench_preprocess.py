@@ -1,40 +1,40 @@
-"""How many megabytes of text preprocess/ takes in a second, step by step and as a whole.
+"""How many megabytes of text `tupe data` takes in a second: step by step, whole, and beside others.
 
-    python benchmarks/bench_preprocess.py [--text TEXT] [--dump DUMP.xml.bz2] [--megabytes 2]
+    python benchmarks/bench_preprocess.py [--text TEXT] [--dump DUMP.xml.bz2]
+        [--megabytes 2] [--whole-megabytes 2]
 
-Times are processor seconds, which other jobs on the machine change less than the clock's; MB are
-millions of bytes of UTF-8 that go into the step. The whole is `clean_documents` with all steps,
-with one worker and with two: the processor seconds of all its processes, and the wall clock's. BPE
-is compared with subword-nmt on the same codes, on different words (so neither's cache of words
-helps) and on running text (so both help). Writes tables in Markdown to the standard output.
+Times are processor seconds, of all processes together: other jobs on the machine change them less
+than the clock's. MB are millions of bytes of UTF-8 that go into the step. Writes tables in Markdown
+to the standard output. The other tools are `preprocess_tools.py`'s.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import filecmp
 import os
 import platform
 import random
-import resource
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.measurement import commit, cost_of, hardware
+from benchmarks.preprocess_tools import MERGES, compare
+from tupe_plugin.data.dictionary_file import write_dictionary
 from tupe_plugin.data.read.open_text import read_lines
-from tupe_plugin.data.read.read_sources import Reader
 from tupe_plugin.data.read.read_wiki_dump import read_articles
 from tupe_plugin.data.read.strip_wikitext import strip_wikitext
 from tupe_plugin.data.step_chain import Chain
-from tupe_plugin.data.text.clean_documents import clean_documents
 from tupe_plugin.data.text.drop_duplicates import drop_duplicates
-from tupe_plugin.data.text.protected_words import PROTECTED_WORDS
 from tupe_plugin.data.text.split_documents import split_documents
 from tupe_plugin.data.units.apply_bpe import BytePairEncoder
 from tupe_plugin.data.units.learn_bpe import learn_bpe
 from tupe_plugin.data.worker_pool import WorkerPool
+from tupe_plugin.data.write.binarize import binarize
+from tupe_plugin.data.write.build_dictionary import build_dictionary, count_units
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STEPS = (
@@ -42,7 +42,6 @@ STEPS = (
     *("remove_nonprinting", "segment_sentences", "tokenize_words", "lowercase_text"),
     "merge_short_sentences",
 )
-MERGES = 10_000
 
 
 def made_up_text(megabytes: float) -> list[str]:
@@ -54,6 +53,19 @@ def made_up_text(megabytes: float) -> list[str]:
         lines.append(" ".join(rng.choices(words, k=70)).capitalize() + ", “so” it’s.")
         size += len(lines[-1])
     return lines
+
+
+def paragraphs_of(text: Path, megabytes: float) -> list[str]:
+    """The beginning of a text, or a made-up one where there is none."""
+    if not text.is_file():
+        return made_up_text(megabytes)
+    paragraphs, size = [], 0
+    for line in read_lines(text):
+        paragraphs.append(line)
+        size += len(line.encode()) + 1
+        if size > megabytes * 1e6:
+            break
+    return paragraphs
 
 
 def bytes_of(lines: list[str]) -> int:
@@ -74,109 +86,69 @@ def row(name: str, size: float, seconds: float) -> None:
     print(f"| {name} | {size / 1e6 / seconds:.3g} |", flush=True)
 
 
-def bench_steps(paragraphs: list[str]) -> list[str]:
+def bench_text(paragraphs: list[str]) -> list[str]:
     """A row for each step on what the step before it gave; returns the cleaned text."""
     texts = [paragraphs]
     for name in STEPS:
         (step,) = Chain(steps=(name,)).build().values()
         step([["Warm up."]], Counter())
         size = sum(map(bytes_of, texts))
-        row(name, size, timed(lambda step=step, texts=texts: step(texts, Counter())))
+        # The first time, as in a corpus: a step that remembers words would do the second sooner.
+        row(name, size, timed(lambda step=step, texts=texts: step(texts, Counter()), 1))
         texts = step(texts, Counter())
     return texts[0]
 
 
-def bench_bpe(lines: list[str], folder: Path) -> None:
-    from subword_nmt.apply_bpe import BPE
-
-    text = folder / "tokens"
-    text.write_text("\n".join(lines) + "\n", "utf-8")
-    size = text.stat().st_size
+def bench_files(lines: list[str], folder: Path) -> None:
+    """A row for each step from cleaned text to what fairseq reads, on what that before it gave."""
+    text, units, dictionary = folder / "tokens", folder / "units", folder / "dict.txt"
+    text.write_text("\n".join(lines) + "\n\n", "utf-8")
+    size, one = text.stat().st_size, WorkerPool(1)
+    joined, train, valid = folder / "text", folder / "train", folder / "valid"
+    for unit in ("documents", "lines"):
+        work = timed(lambda unit=unit: drop_duplicates([text], joined, unit=unit))
+        row(f"drop_duplicates, of {unit}", size, work)
+    choice = {"ratio": 0.005, "block_lines": 200, "seed": 1}
+    row("split_documents", size, timed(lambda: split_documents(joined, train, valid, **choice)))
+    start = time.process_time()
     merges = learn_bpe([text], num_merges=MERGES)
-    row(
-        f"learn_bpe ({len(merges)} merges)",
-        size,
-        timed(lambda: learn_bpe([text], num_merges=MERGES), 1),
-    )
-    codes = "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges)
-
-    encode = BytePairEncoder(merges)
-    seconds = timed(lambda: list(map(BytePairEncoder(merges), lines)))
-    row("apply_bpe", size, seconds)
-    encoded = [encode(line) for line in lines]
+    row(f"learn_bpe ({len(merges)} merges)", size, time.process_time() - start)
+    row("apply_bpe", size, timed(lambda: list(map(BytePairEncoder(merges), lines))))
+    encoded = list(map(BytePairEncoder(merges), lines))
     (step,) = Chain(steps=("split_long_lines",), max_line_tokens=510).build().values()
     row("split_long_lines", bytes_of(encoded), timed(lambda: step([encoded], Counter())))
-
-    # Protecting <url> and the like is a part of our encoder; subword-nmt calls it glossaries.
-    print("\nBPE against subword-nmt, same codes, seconds:\n")
-    print("| text | ours | subword-nmt | ratio |\n|---|--:|--:|--:|")
-    words = sorted({word for line in lines for word in line.split()})
-    for name, text_lines in ((f"{len(words)} different words", words), ("running text", lines)):
-        ours = timed(lambda text_lines=text_lines: list(map(BytePairEncoder(merges), text_lines)))
-        for protected, glossaries in (("protected words", list(PROTECTED_WORDS)), ("none", None)):
-            theirs = timed(
-                lambda text_lines=text_lines, glossaries=glossaries: list(
-                    map(BPE(io.StringIO(codes), glossaries=glossaries).process_line, text_lines)
-                ),
-                1,
-            )
-            print(
-                f"| {name}, glossaries: {protected} | {ours:.3f} | {theirs:.3f} "
-                f"| {theirs / ours:.1f} |",
-                flush=True,
-            )
+    units.write_text("\n".join(encoded) + "\n", "utf-8")
+    size = units.stat().st_size
+    row("count_units", size, timed(lambda: count_units([units], one)))
+    write_dictionary(build_dictionary(count_units([units], one)), dictionary)
+    row("binarize", size, timed(lambda: binarize(units, dictionary, folder / "bin", one)))
 
 
-def processor_seconds() -> float:
-    """Of this process and of those that it has waited for."""
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in usage)
+def bench_dump(dump: Path) -> int:
+    """The steps of a dump; returns the bytes of its text."""
+    articles = list(read_articles(dump, Counter()))
+    size = bytes_of(articles)
+    seconds = timed(lambda: list(read_articles(dump, Counter())))
+    row("read_wiki_dump (bz2 and XML; MB of wikitext)", size, seconds)
+    seconds = timed(lambda: list(map(strip_wikitext, articles)), 1)
+    row("strip_wikitext (MB of wikitext)", size, seconds)
+    return sum(bytes_of(strip_wikitext(article)) for article in articles)
 
 
 def bench_whole(source: Path, size: int, folder: Path) -> None:
-    print("\n`clean_documents`, all steps:\n")
-    print(
-        "| source | workers | MB/s of a processor second | MB/s of wall clock |\n|---|--:|--:|--:|"
-    )
+    made = []
     for workers in (1, 2):
-        before = processor_seconds()
-        start = time.perf_counter()
-        with WorkerPool(workers) as pool:
-            output = folder / f"whole{workers}"
-            clean_documents([source], output, Chain(steps=STEPS), Reader(), pool)
-        wall = time.perf_counter() - start
-        seconds = processor_seconds() - before
-        print(
-            f"| {source.name} | {workers} | {size / 1e6 / seconds:.3g} | {size / 1e6 / wall:.3g} |",
-            flush=True,
-        )
-    if (folder / "whole1").read_bytes() != (folder / "whole2").read_bytes():
-        raise SystemExit("one worker and two give different text")
-
-
-def bench_files(folder: Path) -> None:
-    shard = folder / "whole1"
-    size = shard.stat().st_size
-    for unit in ("documents", "lines"):
-        row(
-            f"drop_duplicates --unit {unit}",
-            size,
-            timed(lambda unit=unit: drop_duplicates([shard], folder / "text", unit=unit)),
-        )
-    row(
-        "split_documents",
-        size,
-        timed(
-            lambda: split_documents(
-                folder / "text",
-                folder / "train",
-                folder / "valid",
-                ratio=0.005,
-                block_lines=200,
-                seed=1,
-            )
-        ),
-    )
+        out = folder / f"{source.name}-{workers}"
+        made.append(out / "data-bin")
+        command = ("-m", "tupe_plugin", "data", "corpus", "--workers", workers, source, out)
+        cost = cost_of(*command)
+        megabytes = size / 1e6
+        rates = f"{megabytes / cost.cpu_seconds:.3g} | {megabytes / cost.seconds:.3g}"
+        peak = f"{cost.peak_bytes / 2**20:.0f}"
+        print(f"| {source.name}, {megabytes:.1f} MB | {workers} | {rates} | {peak} |", flush=True)
+    for name in ("dict.txt", "train.bin", "train.idx", "valid.bin", "valid.idx"):
+        if not filecmp.cmp(made[0] / name, made[1] / name, shallow=False):
+            raise SystemExit(f"one worker and two give different {name}")
 
 
 def main() -> None:
@@ -185,54 +157,40 @@ def main() -> None:
     parser.add_argument(
         "--dump", type=Path, default=SHARED / "wiki" / "enwiki-pages-articles-sample.xml.bz2"
     )
-    parser.add_argument("--megabytes", type=float, default=2.0, help="how much of the text")
+    parser.add_argument("--megabytes", type=float, default=2.0, help="of the text, for the steps")
+    parser.add_argument(
+        "--whole-megabytes", type=float, default=2.0, help="of the text, for the whole"
+    )
     args = parser.parse_args()
 
-    paragraphs: list[str] = []
-    if args.text.is_file():
-        size = 0
-        for line in read_lines(args.text):
-            paragraphs.append(line)
-            size += len(line.encode()) + 1
-            if size > args.megabytes * 1e6:
-                break
-        paragraphs = [line for line in paragraphs if line]
-    else:
-        paragraphs = made_up_text(args.megabytes)
-    print(f"- {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"- load {os.getloadavg()[0]:.0f} when it began")
-    print(
-        f"- text: {args.text.name if args.text.is_file() else 'made up'}, "
-        f"{bytes_of(paragraphs) / 1e6:.1f} MB\n"
-    )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    paragraphs = [line for line in paragraphs_of(args.text, args.megabytes) if line]
+    print(f"- {hardware('cpu')} of {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"- commit {commit('tupe_plugin', 'benchmarks')}; load {os.getloadavg()[0]:.1f}")
+    name = args.text.name if args.text.is_file() else "made up"
+    print(f"- text: {name}, {bytes_of(paragraphs) / 1e6:.1f} MB")
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        print("\n| step | MB for a processor second |\n|---|--:|")
+        of_dump = bench_dump(args.dump) if args.dump.is_file() else 0
+        bench_files(bench_text(paragraphs), folder)
+        print(
+            "\n`tupe data corpus`, from the source to data-bin:\n\n"
+            "| source | workers | MB for a processor second | MB for a second of the clock "
+            "| most memory of a process, MiB |\n|---|--:|--:|--:|--:|"
+        )
+        whole = folder / "novels.txt"
+        whole.write_text("\n".join(paragraphs_of(args.text, args.whole_megabytes)) + "\n", "utf-8")
+        bench_whole(whole, whole.stat().st_size, folder)
+        if of_dump:
+            bench_whole(args.dump, of_dump, folder)
+        print(
+            "\nEach step as a program of its own, from its start to its end, processor seconds:\n\n"
+            "| step | ours | the tool | | ratio |\n|---|--:|---|--:|--:|"
+        )
         source = folder / "source.txt"
         source.write_text("\n".join(paragraphs) + "\n", "utf-8")
-        print("| step | MB for a processor second |\n|---|--:|")
-        if args.dump.is_file():
-            counts: Counter[str] = Counter()
-            articles = list(read_articles(args.dump, counts))
-            wikitext = bytes_of(articles)
-            row(
-                "read_wiki_dump (bz2 and XML; MB of wikitext)",
-                wikitext,
-                timed(lambda: list(read_articles(args.dump, Counter()))),
-            )
-            row(
-                "strip_wikitext (MB of wikitext)",
-                wikitext,
-                timed(lambda: list(map(strip_wikitext, articles)), 1),
-            )
-            plain = sum(bytes_of(strip_wikitext(article)) for article in articles)
-        cleaned = bench_steps(paragraphs)
-        bench_bpe(cleaned, folder)
-        bench_whole(source, bytes_of(paragraphs), folder)
-        print("\n| step | MB for a processor second |\n|---|--:|")
-        bench_files(folder)
-        if args.dump.is_file():
-            print(f"\nThe dump: {wikitext / 1e6:.1f} MB of wikitext, {plain / 1e6:.1f} MB of text.")
-            bench_whole(args.dump, plain, folder)
+        for step, ours, tool, theirs in compare(source, folder):
+            print(f"| {step} | {ours:.2f} | {tool} | {theirs:.2f} | {theirs / ours:.1f} |")
 
 
 if __name__ == "__main__":
