@@ -107,6 +107,7 @@ def test_overflow_is_counted_and_leaves_the_window(precision: str) -> None:
                 continue
         logged = metrics.get_smoothed_values("train")
     assert logged["mfac_skipped"] == 2
+    assert 0 < logged["mfac_error"] < 1e-4
     assert stored_rows(optimizer.optimizer).shape == (3, 22)
     assert stored_rows(optimizer.optimizer).isfinite().all()
 

@@ -46,6 +46,7 @@ def test_equals_the_dense_inverse_of_compressed_gradients() -> None:
         assert relative_error(window.newest_inverse_product(), expected) < 1e-10
         expected = dense_inverse_product(kept, g, num_grads=5, damping=DAMPING)
         assert relative_error(window.inverse_product(g), expected) < 1e-10
+        assert window.newest_error(window.newest_inverse_product()) < 1e-10
 
 
 def test_density_1_is_the_whole_window() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.references.mfac import dense_inverse_product, recursive_inverse_product
+from tupe_plugin.core import fisher_window
 from tupe_plugin.core.damped_gram import DampedGram
 from tupe_plugin.core.fisher_window import FisherWindow
 from tupe_plugin.core.gradient_rows import GradientRows, largest_magnitude, split_into_halves
@@ -211,6 +212,28 @@ def test_repeated_gradients_are_exact_and_seldom_factorised(
     assert max(errors) < 1e-5
     assert len(factorised) <= most
     assert not caplog.records
+
+
+@pytest.mark.parametrize("dtype", list(ROUNDING), ids=str)
+@pytest.mark.parametrize(("norm", "warned"), [(0.1, 0), (2.0, 1)])
+def test_the_error_of_a_step_is_measured_and_told_once(
+    dtype: torch.dtype,
+    norm: float,
+    warned: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With products that stay in float32 whatever is expected of them."""
+    monkeypatch.setitem(fisher_window.ROUNDING, torch.float32, 0.0)
+    window = FisherWindow(64, 499, damping=1e-6, dtype=dtype)
+    for i, g in enumerate(repeated_gradients(150, 499, norm=norm, batches=13)):
+        window.push(g)
+        if i % 40 == 39:
+            measured = window.newest_error(window.newest_inverse_product())
+            # What the sum of the rows leaves outside their span is not in it.
+            assert measured == pytest.approx(error_of_newest(window), rel=0.2)
+    assert caplog.text.count("rounding has moved this step by 0.0") == warned
+    assert window.rows.product_dtype is torch.float32
 
 
 def test_products_go_back_to_float32_when_gradients_do_not_repeat_any_more() -> None:

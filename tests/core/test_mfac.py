@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.references import mfac as reference
 from tupe_plugin.core import mfac as mfac_module
+from tupe_plugin.core.fisher_window import FisherWindow
 from tupe_plugin.core.mfac import MFAC
 
 SETTINGS = {"lr": 0.05, "num_grads": 5, "damping": 1e-3}
@@ -176,6 +177,30 @@ def test_gradient_that_is_not_finite_leaves_everything(
     for name in ("gram", "inverse", "scales", "momentum_buffer"):
         assert torch.equal(state[name], saved[name])
     assert_equal(state["rows"], saved["rows"])
+
+
+def test_the_error_of_some_steps_is_measured_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At 1, 2, 4, ..., each 64th, and where a run goes on."""
+    measured = []
+
+    def newest_error(window: FisherWindow, _: Tensor) -> float:
+        measured.append(window.num_pushed)
+        return 0.25
+
+    params, plain = parameters(), parameters()
+    steps = gradients(params, 130)
+    train(MFAC(plain, **SETTINGS), steps)
+    monkeypatch.setattr(FisherWindow, "newest_error", newest_error)
+    optimizer = MFAC(params, **SETTINGS)
+    assert optimizer.step_error is None
+    train(optimizer, steps[:99])
+    optimizer.load_state_dict(saved_and_loaded(optimizer.state_dict()))
+    train(optimizer, steps[99:])
+    assert measured == [1, 2, 4, 8, 16, 32, 64, 100, 128]
+    assert optimizer.step_error == 0.25
+    assert_equal(params, plain)
 
 
 def test_state_without_window_says_what_that_means(caplog: pytest.LogCaptureFixture) -> None:

@@ -84,6 +84,11 @@ class CompressedWindow:
         """xi, of this worker's columns."""
         self._gathered: Tensor | None = None
 
+    @property
+    def num_pushed(self) -> int:
+        """Gradients so far."""
+        return self.window.num_pushed
+
     def push(self, g: Tensor) -> bool:
         """Let c of ``g`` ``(dim,)`` take the place of the oldest.
 
@@ -108,6 +113,10 @@ class CompressedWindow:
             RuntimeError: nothing was pushed since the window was made or loaded.
         """
         return self.window.newest_inverse_product()
+
+    def newest_error(self, product: Tensor) -> float:
+        """As :meth:`FisherWindow.newest_error`: of F^-1 c, whatever compression has left out."""
+        return self.window.newest_error(product)
 
     def inverse_product(self, v: Tensor) -> Tensor:
         """F^-1 v for any ``(dim,)``."""

@@ -172,7 +172,10 @@ class FairseqMFAC(FairseqOptimizer):
         self._skipped = self._optimizer.num_skipped
 
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> torch.Tensor:
-        """Clip, and log how many gradients were not finite, of which the window saw none.
+        """Clip, and log how exact the steps are, and how many gradients the window did not see.
+
+        `mfac_error` is the share of its length by which rounding has moved a step, of the one
+        measured last; `mfac_skipped` counts gradients that were not finite.
 
         Every update comes through here, whatever the precision. One that overflows ends here under
         --fp16 and --amp; if the optimizer is asked to step all the same, it counts by itself.
@@ -181,6 +184,9 @@ class FairseqMFAC(FairseqOptimizer):
         self._optimizer.num_skipped = max(self._optimizer.num_skipped, self._skipped)
         self._skipped = self._optimizer.num_skipped + int(not torch.isfinite(norm).all())
         metrics.log_scalar("mfac_skipped", self._skipped, weight=0, priority=710, round=0)
+        error = self._optimizer.step_error
+        if error is not None:
+            metrics.log_scalar("mfac_error", float(f"{error:.1e}"), weight=0, priority=711)
         return norm
 
 
