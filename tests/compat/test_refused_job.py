@@ -6,7 +6,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fairseq import options
@@ -77,7 +77,10 @@ def test_what_a_spawned_worker_refuses_is_one_line(tmp_path: Path) -> None:
 
 def test_a_state_that_does_not_fit_names_the_option() -> None:
     class Trainer:
-        cfg = SimpleNamespace(model={"bitfit_terms": "all", "dropout": 0.2})
+        cfg: ClassVar[dict[str, Any]] = {"model": {"bitfit_terms": "all", "dropout": 0.2}}
+
+        def get_model(self) -> None:
+            """One that compares nothing itself."""
 
         def load_checkpoint(self, filename: str) -> None:
             raise ValueError("parameter group that doesn't match")

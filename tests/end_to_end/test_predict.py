@@ -272,7 +272,8 @@ def test_data_that_do_not_fit_are_named(tasks, mistake, tmp_path):
     task = tasks["MRPC"]
     data = tmp_path / "MRPC-bin"
     line = mistake(task.checkpoint, "--data", tasks["STS-B"].data)
-    assert "there is no" in line or "label" in line
+    assert "was trained on MRPC, and " in line
+    assert "STS-B-bin is of STS-B: give the data of MRPC" in line
 
     shutil.copytree(task.data, data)
     with open(data / "label" / "dict.txt", "a") as labels:
