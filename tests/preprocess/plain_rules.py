@@ -110,7 +110,18 @@ _PIECES: dict[Callable[[str], str], list[str]] = {
     ],
     tokenize_words: [
         *"abstA12é½٣中ा    ''....,,,,--`\"()<$\0\x1c\xa0\u2028\u200b\tſ",
-        *("..", "<url>", "<URL>", "</s>", "Mr", "No", "p.m", "THISISPROTECTED000", "DOTMULTI"),
+        *(
+            "..",
+            "' \0 '",
+            "<url>",
+            "<URL>",
+            "</s>",
+            "Mr",
+            "No",
+            "p.m",
+            "THISISPROTECTED000",
+            "DOTMULTI",
+        ),
     ],
 }
 
@@ -147,13 +158,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("texts", nargs="*", type=Path, metavar="TEXT")
     parser.add_argument("--lines", type=int, default=100_000, help="of all kinds together")
+    parser.add_argument("--step", choices=[step.__name__ for step in STEPS], help="only this one")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     rng = random.Random(args.seed)
     real = [line for path in args.texts for line in read_lines(path)]
     wrong = 0
-    for step in STEPS:
-        made = args.lines // len(STEPS) - len(real)
+    steps = [step for step in STEPS if args.step in (None, step.__name__)]
+    for step in steps:
+        made = args.lines // len(steps) - len(real)
         shares = made // 2 if real else 0
         kinds = [
             ("of the texts", iter(real), len(real)),

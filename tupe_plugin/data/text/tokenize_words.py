@@ -20,6 +20,7 @@ from sacremoses import MosesTokenizer
 
 from .protected_words import PROTECTED_WORDS
 
+_SPACES, _CONTROL = MosesTokenizer.DEDUPLICATE_SPACE[0], MosesTokenizer.ASCII_JUNK[0]
 _PROTECTED = re.compile("|".join(PROTECTED_WORDS), re.IGNORECASE)
 _CACHED_WORDS = 200_000
 # Nine of ten words: for them no rule is needed.
@@ -44,7 +45,7 @@ class _PerlTokenizer(MosesTokenizer):
         self._commas = (self.COMMA_SEPARATE_1, self.COMMA_SEPARATE_2, self.COMMA_SEPARATE_3)
 
     def tokens_of(self, text: str) -> str:
-        """The tokens of a text without control characters, with single spaces between words."""
+        """The tokens of a text without control characters and white space but spaces."""
         protected = _PROTECTED.findall(text) if "<" in text else []
         if protected:
             marker, width = self.unused_protect_marker(text), max(3, len(str(len(protected))))
@@ -128,8 +129,9 @@ _tokens_of_word = _Words().__getitem__
 def tokenize_words(line: str) -> str:
     """`Don't, he said.` -> `Don 't , he said .`; the line has no newline."""
     if not line.isprintable():
-        for rule, replacement in (MosesTokenizer.DEDUPLICATE_SPACE, MosesTokenizer.ASCII_JUNK):
-            line = rule.sub(replacement, line)
+        line = _SPACES.sub(" ", line)
+        if _CONTROL.search(line):  # without it there may be two spaces, of which the rules take one
+            return _tokenizer().tokens_of(_CONTROL.sub("", line).strip())
     words = line.split()
     if len(words) < 2 or ("'" in line and "' '" in " ".join(words)):
         return _tokenizer().tokens_of(" ".join(words))
