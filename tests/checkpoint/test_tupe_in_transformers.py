@@ -25,6 +25,7 @@ from tupe_plugin.commands import main as tupe
 from tupe_plugin.core.encoder_view import view_of
 from tupe_plugin.data import text
 from tupe_plugin.data.dictionary_file import symbols_in
+from tupe_plugin.data.label_scale import label_scale
 from tupe_plugin.data.line_steps import LINE_STEPS
 from tupe_plugin.data.text_steps import TEXT_STEPS
 from tupe_plugin.data.treatment import read_treatment
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("without_fairseq.py")
 LONGEST = SIZES["max_positions"]
 PAD, SEP = 1, 2
+SCALE = 5  # of the labels of a regression
 SEGMENTS = "encoder.sentence_encoder.segment_embeddings.weight"
 TUPE_DEFAULTS = {field.name: field.default for field in fields(TupeConfig)}
 
@@ -76,6 +78,7 @@ def data_of(kind: str, folder: Path) -> Dictionary:
     write_units(folder, "bpe")
     units = ["the", "ma@@", "man", "h@@", "om@@", "'s", ".", "<url>", '"', "...", "n", "e@@", ","]
     (folder / "dict.txt").write_text("".join(f"{unit} 7\n" for unit in units), "utf-8")
+    (folder / "manifest.json").write_text(f'{{"options": {{"label_scale": {SCALE}}}}}', "utf-8")
     (folder / "label").mkdir()
     (folder / "label" / "dict.txt").write_text("no 1\nyes 1\n", "utf-8")
     dictionary = Dictionary.load(str(folder / "dict.txt"))
@@ -202,6 +205,7 @@ def test_it_says_what_it_is(scheme: str, exported: dict[str, Exported]) -> None:
     card = (one.folder / "out" / "README.md").read_text("utf-8")
     loader = f"AutoModelFor{case.name.partition('For')[2]}"
     trusting = f'{loader}.from_pretrained(".", trust_remote_code=True)'
+    assert ("Its output times 5 is a label" in card) == (case.outputs == 1)
     assert (trusting in card) == case.name.startswith("Tupe")
     assert f'{loader if trusting in card else case.name}.from_pretrained("."' in card
 
@@ -237,6 +241,7 @@ def test_the_way_back_changes_no_bit(
         for name in ("num_classes", "init_token", "separator_token"):
             assert after["cfg"]["task"][name] == before["cfg"]["task"][name]
         assert after["cfg"]["task"]["regression_target"] == (case.outputs == 1)
+        assert label_scale("XYZ", back) == (SCALE if case.outputs == 1 else 1)
 
     symbols = [symbols_in(folder / "dict.txt") for folder in (one.folder / "data", back)]
     assert symbols[0] == symbols[1]

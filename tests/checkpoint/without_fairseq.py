@@ -66,6 +66,9 @@ def results_of(case: dict[str, Any]) -> dict[str, Any]:
     assert torch.equal(same(tokens).logits, model(tokens).logits)
     tokenizer = transformers.AutoTokenizer.from_pretrained(case["again"], **TRUST)
     assert [tokenizer(*row)["input_ids"] for row in case["texts"]] == ids
+    if config.model_type == "tupe":
+        eager = auto.from_pretrained(folder, attn_implementation="eager", **TRUST).eval()
+        torch.testing.assert_close(eager(tokens).logits, logits, rtol=1e-10, atol=1e-10)
     for dtype in (torch.float16, torch.bfloat16):
         half = auto.from_pretrained(folder, dtype=dtype, **TRUST)
         assert half(tokens).logits.isfinite().all()

@@ -22,6 +22,8 @@ from torch import Tensor
 from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 from ..core.position_scheme import scheme_of
 from ..core.views.tupe import TUPE
+from ..data.glue_tasks import task_of_data
+from ..data.label_scale import LABEL_SCALE, label_scale
 from .encoder_checkpoint import EncoderCheckpoint, read_encoder_checkpoint
 from .errors import UnusableCheckpointError
 from .exported_data import DataOfModel, read_data_of_model
@@ -110,6 +112,8 @@ def export_model(path: Path, *, data: Path | None) -> ExportedModel:
         }
         if len(outputs) == 1:
             config["problem_type"] = "regression"
+            scale = label_scale(task_of_data(of_data.folder), of_data.folder)
+            config |= {} if scale == 1 else {LABEL_SCALE: scale}
     return ExportedModel(family, class_name, config, theirs, tokens, separators, of_data)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..data.label_scale import LABEL_SCALE
 from .exported import ExportedModel
 from .exported_tokenizer import why_not, write_json, write_tokenizer
 from .model_code import write_code
@@ -25,7 +26,7 @@ from transformers import {classes_of_transformers}
 model = {loader}.from_pretrained("."{trust})
 {tokenizer}```
 {code}
-{classes}Its text: {text}.
+{outputs}Its text: {text}.
 
 Training data, intended use and limits: not recorded in the checkpoint; to be filled in.
 """
@@ -67,7 +68,6 @@ def _each_in_its_own_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _card(model: ExportedModel, *, title: str, checkpoint: str) -> str:
-    names = list(model.config.get("label2id", {}))
     vocabulary, has_tokenizer = model.data.vocabulary, why_not(model.data) is None
     if vocabulary is None:
         text = "cut into units in a way that is not recorded"
@@ -96,6 +96,14 @@ def _card(model: ExportedModel, *, title: str, checkpoint: str) -> str:
         symbols=model.config["vocab_size"],
         tokenizer=tokenizer if has_tokenizer else "",
         code=(_CODE if model.has_code else "") + (_TOKENIZER_CODE if of_moses else ""),
-        classes=f"Classes: {', '.join(names)}.\n\n" if names else "",
+        outputs=_outputs(model),
         text=text if has_tokenizer else f"{text}; there is no tokenizer here",
     )
+
+
+def _outputs(model: ExportedModel) -> str:
+    """Of a classifier, or of a regression."""
+    names, scale = list(model.config.get("label2id", {})), model.config.get(LABEL_SCALE, 1)
+    if model.config.get("problem_type") == "regression":
+        return "" if scale == 1 else f"Its output times {scale:g} is a label of its data.\n\n"
+    return f"Classes: {', '.join(names)}.\n\n" if names else ""

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.bounds import Number
+from ..data.label_scale import LABEL_SCALE
 from .contents import check_finite
 from .encoder_checkpoint import check_encoder
 from .errors import UnusableCheckpointError, in_one_line
@@ -44,6 +46,8 @@ class ImportedModel:
     """Names of the classifier's outputs, if there is one."""
     separators: int
     """Between the texts of a pair."""
+    label_scale: float
+    """Official value of a regression / value of the model."""
 
 
 def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
@@ -110,7 +114,17 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
         symbols=symbols,
         classes=classes,
         separators=separators,
+        label_scale=_label_scale(config, folder / CONFIG),
     )
+
+
+def _label_scale(config: Mapping[str, Any], path: Path) -> float:
+    """What `tupe export` records; the values of another model are taken as they are."""
+    scale = config.get(LABEL_SCALE, 1.0)
+    problem = Number(0, 1e6, open_below=True).problem(scale)
+    if problem is not None:
+        raise UnusableCheckpointError(f"{path}: {LABEL_SCALE} is {scale!r}; {problem}")
+    return float(scale)
 
 
 def _check_types(weights: Mapping[str, Tensor], source: Path) -> None:

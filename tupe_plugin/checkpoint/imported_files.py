@@ -67,7 +67,7 @@ def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
     cased = "" if vocabulary.lowercase and vocabulary.merges is None else "yes"
     options: dict[str, object] = {"cased": cased, "tokenizer": tokenizer}
     if model.classes is not None:
-        options[LABEL_SCALE] = 1.0  # values are those of transformers, whatever the folder's name
+        options[LABEL_SCALE] = model.label_scale  # whatever the folder's name
     _write_json(folder / MANIFEST, {"options": options})
 
 

@@ -58,13 +58,10 @@ class TupeTokenizer(PreTrainedTokenizer):
         self._symbols = symbols
         self._ids = {symbol: number for number, symbol in enumerate(symbols)}
         self._treatment = TextTreatment(_steps(Path(steps_file), Path(codes_file)))
-        self._files = {
-            _FILES["vocab_file"]: Path(vocab_file).read_bytes(),
-            _FILES["codes_file"]: Path(codes_file).read_bytes(),
-            _FILES["steps_file"]: Path(steps_file).read_bytes(),
-        }
+        files = (vocab_file, codes_file, steps_file)
+        contents = (Path(file).read_bytes() for file in files)
+        self._files = dict(zip(_FILES.values(), contents, strict=True))
         self.pair_separators = pair_separators
-        others.pop("special_tokens_pattern", None)
         super().__init__(
             pair_separators=pair_separators,
             special_tokens_pattern="cls_sep" if pair_separators == 1 else "cls_double_sep",
