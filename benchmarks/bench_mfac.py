@@ -3,7 +3,8 @@
     python benchmarks/bench_mfac.py > benchmarks/results/mfac_<hardware>_<date>.md
 
 update      `MFAC.step()` with a full window, from the gradient in `.grad` to the changed parameter
-floor       the two matrix-vector products alone: `torch.mv` on the window itself, in its type
+floor       the two matrix-vector products alone: `torch.mv` on the window itself, in its type; of a
+            compressed window ("1 %"), which torch has no such product for, reading its bytes twice
 recursion   the authors' recursion, straightforward: two passes and m steps of Python (float32)
 
 All take turns in one process, so that a busy machine slows all of them alike; each round gives one
@@ -11,8 +12,9 @@ ratio, and the smallest, middle and largest ratio of all rounds are told.  A win
 each type in each round: two of the largest would not fit beside each other.  One that does not fit
 alone is left out, and named.
 
-Two tables more: the window shared out over gloo workers, and M-FAC over nothing but the bias terms
-of tupe_base.  Their memory is what the peak resident size of processes of their own grows by, after
+Three tables more: compressed windows of sizes that no dense one fits, with so many updates from an
+empty window; the window shared out over gloo workers; and M-FAC over nothing but the bias terms of
+tupe_base.  Their memory is what the peak resident size of processes of their own grows by, after
 a step of torch's SGD: the first step of any optimizer loads 70 MB of torch's own modules.
 """
 
@@ -49,12 +51,26 @@ from benchmarks.measurement import (  # noqa: E402
 from tests.references.mfac import CoefficientRecursion  # noqa: E402
 from tupe_plugin.core.available_memory import available_bytes  # noqa: E402
 from tupe_plugin.core.encoder import TupeEncoder  # noqa: E402
+from tupe_plugin.core.fisher_window import FisherWindow  # noqa: E402
+from tupe_plugin.core.gradient_rows import GradientRows, largest_magnitude  # noqa: E402
 from tupe_plugin.core.mfac import MFAC  # noqa: E402
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES  # noqa: E402
+from tupe_plugin.core.sparse_rows import SparseRows  # noqa: E402
+from tupe_plugin.core.window_settings import window_bytes  # noqa: E402
 
 DAMPING = 1e-6
 NORM = 1.0  # of a gradient
 SHIFT = 7919  # columns from one row's numbers to those of the next
+DENSITY = 0.01
+COMPRESSED = {
+    f"{name}, {DENSITY:.0%}": {"window_dtype": DTYPES[name], "density": DENSITY}
+    for name in ("float32", "bfloat16")
+}
+WINDOWS: dict[str, dict[str, Any]] = {
+    **{name: {"window_dtype": dtype} for name, dtype in DTYPES.items()},
+    **COMPRESSED,
+}
+CHOICES = 8  # different rows of a full compressed window: to choose the entries of all takes long
 
 
 # ---- what is compared
@@ -76,18 +92,31 @@ def full_optimizer(params: Sequence[nn.Parameter], num_grads: int, **options: An
     """
     optimizer = MFAC(params, num_grads=num_grads, damping=DAMPING, **options)
     optimizer.step()
-    window = optimizer.window
-    assert window is not None
+    fill(optimizer)
+    return optimizer
+
+
+def fill(optimizer: MFAC) -> None:
+    """Make the window of ``optimizer``, which has stepped, a full one."""
+    assert optimizer.window is not None
+    window = getattr(optimizer.window, "window", optimizer.window)  # the one in a compressed one
     rows = window.rows
-    first = rows.values[0].repeat(2)
-    for i, row in enumerate(rows.values):
-        start = i * SHIFT % max(1, len(row))
-        row.copy_(first[start : start + len(row)])
+    if isinstance(rows, GradientRows):
+        first = rows.values[0].repeat(2)
+        for i, row in enumerate(rows.values):
+            start = i * SHIFT % max(1, len(row))
+            row.copy_(first[start : start + len(row)])
+    else:
+        gradient = torch.cat([p.grad.flatten() for p in optimizer.param_groups[0]["params"]])
+        for i in range(CHOICES):
+            row = gradient.roll(i * SHIFT)
+            row = rows.narrow_down(row, largest=largest_magnitude(row))
+            for slot in range(i, len(rows.values), CHOICES):
+                rows.replace(slot, row)
     rows.scales.fill_(float(rows.scales[0]))
     window.system.gram.zero_().fill_diagonal_(float(window.system.gram[0, 0]) or NORM**2)
     window.system.factorise()
-    window.num_pushed = num_grads
-    return optimizer
+    window.num_pushed = window.num_grads
 
 
 def stepping(optimizer: MFAC) -> Callable[[], None]:
@@ -104,8 +133,13 @@ def stepping(optimizer: MFAC) -> Callable[[], None]:
     return step
 
 
-def floor(matrix: Tensor) -> Callable[[], object]:
-    """The two products alone."""
+def floor(kept: GradientRows | SparseRows) -> Callable[[], object]:
+    """The two products alone, or what they must at least read."""
+    if isinstance(kept, SparseRows):
+        # Largest integers in the bits: the same speed for every type.
+        stored = [bits.view(torch.int16) for bits in (kept.values, kept.indices)]
+        return lambda: [bits.amax() for bits in 2 * stored]
+    matrix = kept.values
     rows, dim = matrix.shape
     v = torch.ones(dim, dtype=matrix.dtype, device=matrix.device)
     c = torch.ones(rows, dtype=matrix.dtype, device=matrix.device)
@@ -120,7 +154,7 @@ def floor(matrix: Tensor) -> Callable[[], object]:
 def recursion(optimizer: MFAC) -> Callable[[], Tensor]:
     """The authors' way on the same window."""
     window = optimizer.window
-    assert window is not None
+    assert isinstance(window, FisherWindow)
     rows = window.rows.values
     g = optimizer.param_groups[0]["params"][0].grad.to(rows.dtype)
     slow = CoefficientRecursion(window.num_grads, 0, damping=DAMPING, dtype=rows.dtype)
@@ -133,26 +167,24 @@ def recursion(optimizer: MFAC) -> Callable[[], Tensor]:
 
 
 def measure(
-    dim: int, num_grads: int, dtypes: Sequence[str], args: argparse.Namespace
+    dim: int, num_grads: int, windows: Sequence[str], args: argparse.Namespace
 ) -> dict[str, list[float]]:
     """Arm -> its seconds in each round, after one round that is not counted."""
     times: dict[str, list[float]] = {}
     for number in range(args.rounds + 1):
-        for dtype in dtypes:
-            optimizer = full_optimizer(
-                [parameter(dim, args.device)], num_grads, window_dtype=DTYPES[dtype]
-            )
+        for name in windows:
+            optimizer = full_optimizer([parameter(dim, args.device)], num_grads, **WINDOWS[name])
             assert optimizer.window is not None
             arms = {
-                f"floor {dtype}": floor(optimizer.window.rows.values),
-                f"update {dtype}": stepping(optimizer),
+                f"floor {name}": floor(optimizer.window.rows),
+                f"update {name}": stepping(optimizer),
             }
-            if dtype == "float32" and not args.no_recursion:
+            if name == "float32" and not args.no_recursion:
                 arms["recursion"] = recursion(optimizer)
-            for name, run in arms.items():
+            for arm, run in arms.items():
                 taken = seconds(run, args)
                 if number:
-                    times.setdefault(name, []).append(taken)
+                    times.setdefault(arm, []).append(taken)
             del optimizer, arms, run  # the next window takes this one's room
             if not number:
                 gc.collect()  # torch's imports at its first step hold the first optimizer
@@ -161,14 +193,15 @@ def measure(
     return times
 
 
-def window_bytes(dim: int, num_grads: int, dtype: str) -> int:
-    return num_grads * dim * DTYPES[dtype].itemsize
+def bytes_of(dim: int, num_grads: int, name: str) -> int:
+    settings = dict(WINDOWS[name])
+    return window_bytes(num_grads, dim, settings.pop("window_dtype"), **settings)
 
 
-def fits(dim: int, num_grads: int, dtype: str, args: argparse.Namespace) -> bool:
+def fits(dim: int, num_grads: int, name: str, args: argparse.Namespace) -> bool:
     """Whether there is room for the window, beside what is to be left to others."""
     free = available_bytes(torch.device(args.device))
-    needed = window_bytes(dim, num_grads, dtype) + args.leave_free * 1e9
+    needed = bytes_of(dim, num_grads, name) + args.leave_free * 1e9
     return free is None or needed < free
 
 
@@ -235,6 +268,27 @@ def measure_bias_terms(num_grads: int) -> tuple[int, int, float]:
     return sum(p.numel() for p in params if p.requires_grad), peak_bytes() - before, taken
 
 
+def measure_large(dim: int, num_grads: int, name: str, args: argparse.Namespace) -> list[float]:
+    """[bytes this process's peak grew by, s of an update from empty, of a full one, its floor]."""
+    param = parameter(dim, args.device)
+    assert param.grad is not None
+    before = peak_bytes_after_sgd([param])
+    optimizer = MFAC([param], num_grads=num_grads, damping=DAMPING, **WINDOWS[name])
+    from_empty = []
+    for number in range(args.updates):
+        param.grad.normal_().mul_(NORM / dim**0.5)
+        from_empty.append(seconds(optimizer.step, args))
+        told = f"update {number + 1} of {args.updates}: {from_empty[-1]:.2f} s"
+        print(f"{dim:,} x {num_grads}, {name}, {told}", file=sys.stderr)
+    grown = peak_bytes() - before
+    fill(optimizer)
+    assert optimizer.window is not None
+    run, least = stepping(optimizer), floor(optimizer.window.rows)
+    times = [(seconds(least, args), seconds(run, args)) for _ in range(args.rounds + 1)][1:]
+    floors, updates = (statistics.median(taken) for taken in zip(*times, strict=True))
+    return [grown, statistics.mean(from_empty), updates, floors]
+
+
 # ---- telling
 
 
@@ -247,24 +301,43 @@ def spread(numerator: list[float], denominator: list[float]) -> str:
 def rows_of_comparison(args: argparse.Namespace) -> Iterator[str]:
     for dim in args.dims:
         for num_grads in args.num_grads:
-            dtypes = [t for t in args.dtypes if fits(dim, num_grads, t, args)]
-            times = measure(dim, num_grads, dtypes, args)
-            for dtype in args.dtypes:
-                gigabytes = window_bytes(dim, num_grads, dtype) / 1e9
-                head = f"| {dim:,} | {num_grads} | {dtype} | {gigabytes:.2f} |"
-                if dtype not in dtypes:
+            windows = [name for name in args.windows if fits(dim, num_grads, name, args)]
+            times = measure(dim, num_grads, windows, args)
+            for name in args.windows:
+                gigabytes = bytes_of(dim, num_grads, name) / 1e9
+                head = f"| {dim:,} | {num_grads} | {name} | {gigabytes:.2f} |"
+                if name not in windows:
                     yield f"{head} left out: no room" + " | -" * 9 + " |"
                     continue
-                update, least = times[f"update {dtype}"], times[f"floor {dtype}"]
+                update, least = times[f"update {name}"], times[f"floor {name}"]
                 plain = times.get("update float32")
                 against_plain = spread(update, plain) if plain else "- | - | -"
-                slow = times.get("recursion") if dtype == "float32" else None
+                slow = times.get("recursion") if name == "float32" else None
                 ratio = f"{statistics.median(slow) / statistics.median(update):.1f}" if slow else ""
                 yield (
                     f"{head} {statistics.median(least):.3f} | {statistics.median(update):.3f} "
                     f"| {spread(update, least)} | {against_plain} "
                     f"| {f'{statistics.median(slow):.3f} | {ratio}' if slow else '- | -'} |"
                 )
+
+
+def rows_of_large_windows(args: argparse.Namespace) -> Iterator[str]:
+    for size in args.large:
+        dim, num_grads = (int(number) for number in size.split("x"))
+        for name in COMPRESSED:
+            options = ["--updates", args.updates, "--rounds", args.rounds]
+            options += ["--cpu-time"] * args.cpu_time
+            command = [sys.executable, __file__, "--measure-large", dim, num_grads, name, *options]
+            done = subprocess.run(
+                [str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True
+            )
+            grown, from_empty, update, least = json.loads(done.stdout)
+            dense = window_bytes(num_grads, dim, WINDOWS[name]["window_dtype"])
+            yield (
+                f"| {dim:,} | {num_grads} | {name} | {dense / 1e9:.1f} "
+                f"| {bytes_of(dim, num_grads, name) / 1e9:.2f} | {grown / 1e9:.2f} "
+                f"| {from_empty:.2f} | {least:.2f} | {update:.2f} | {update / least:.1f} |"
+            )
 
 
 def rows_of_workers(args: argparse.Namespace) -> Iterator[str]:
@@ -288,6 +361,7 @@ def row_of_bias_terms() -> str:
 def report(args: argparse.Namespace) -> Iterator[str]:
     clock = "CPU time of the process" if args.cpu_time else "wall-clock time"
     names = ("mfac", "fisher_window", "gradient_rows", "damped_gram", "worker_columns")
+    names += ("compressed_window", "sparse_rows")
     measured = [f"tupe_plugin/core/{name}.py" for name in names]
     yield "# M-FAC: an update against its floor\n"
     yield f"- hardware: {hardware(args.device)}; torch {torch.__version__}"
@@ -299,6 +373,15 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     )
     yield "|--:|--:|---|" + "--:|" * 11
     yield from rows_of_comparison(args)
+    if args.large:
+        counts = f"{args.updates} updates from an empty window, {args.rounds} of a full one"
+        yield f"\nCompressed windows alone: {counts}.\n"
+        yield (
+            "| d | m | window | GB if dense | GB | GB that the peak grew by "
+            "| update s from empty: mean | floor s | update s | update / floor |"
+        )
+        yield "|--:|--:|---|" + "--:|" * 7
+        yield from rows_of_large_windows(args)
     if args.workers:
         window = f"d = {args.dims[0]:,}, m = {args.num_grads[0]}"
         yield f"\nShared out: {window}, float32, one thread each.\n"
@@ -317,7 +400,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     integers: dict[str, Any] = {"type": int, "nargs": "*", "metavar": "N"}
     parser.add_argument("--dims", default=[1_000_000, 4_400_000], help="parameters", **integers)
     parser.add_argument("--num-grads", default=[512, 1024], help="window sizes", **integers)
-    parser.add_argument("--dtypes", default=list(DTYPES), choices=DTYPES, nargs="+")
+    parser.add_argument("--windows", default=list(WINDOWS), choices=WINDOWS, nargs="+")
+    parser.add_argument(
+        "--large",
+        default=["22700000x512", "110000000x1024"],
+        metavar="DxM",
+        nargs="*",
+        help="compressed windows alone (default: all MiniLM 6 x 384, all tupe_base)",
+    )
+    parser.add_argument("--updates", type=int, default=50, help="of those, from empty (default 50)")
     add_device_and_clock(parser)
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument(
@@ -338,6 +429,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--no-bias-terms", dest="bias_terms", action="store_false", help="leave tupe_base out"
     )
     parser.add_argument("--measure-bias-terms", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--measure-large", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
@@ -345,6 +437,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.measure_bias_terms:
         print(json.dumps(measure_bias_terms(1024)))
+        return 0
+    if args.measure_large:
+        dim, num_grads, name = args.measure_large
+        print(json.dumps(measure_large(int(dim), int(num_grads), name, args)))
         return 0
     for line in report(args):
         print(line, flush=True)

@@ -11,8 +11,10 @@ import torch
 
 from benchmarks import bench_mfac
 from benchmarks.bench_mfac import (
+    COMPRESSED,
     DAMPING,
     DTYPES,
+    WINDOWS,
     bias_terms,
     fits,
     floor,
@@ -24,6 +26,7 @@ from benchmarks.bench_mfac import (
     recursion,
 )
 from tests.references.mfac import dense_inverse_product
+from tupe_plugin.core.saved_window import check_saved_window
 
 SMALL = ["--device", "cpu", "--rounds", "2", "--dims", "1009", "--num-grads", "13"]
 
@@ -44,7 +47,18 @@ def test_the_window_is_full_and_a_step_is_a_step(dtype: str) -> None:
     optimizer.step()
     assert window.num_pushed == 14
     assert not torch.equal(param, before)
-    floor(window.rows.values)()  # takes the type as it is
+    floor(window.rows)()  # takes the type as it is
+
+
+def test_a_compressed_window_is_full_of_valid_rows() -> None:
+    optimizer = full_optimizer([parameter(10_007, "cpu")], 13, **COMPRESSED["bfloat16, 1%"])
+    optimizer.step()
+    assert optimizer.window is not None
+    floor(optimizer.window.rows)()
+    state = optimizer.window.state_dict()
+    assert state["num_pushed"] == 14
+    assert min(int(row.count_nonzero()) for block in state["rows"] for row in block) == 41 + 41 + 18
+    check_saved_window(state)
 
 
 def test_the_authors_way_computes_the_same() -> None:
@@ -85,21 +99,23 @@ def test_a_window_without_room_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench_mfac, "available_bytes", lambda device: 5e9 + 1009 * 13 * 3)
-    options = [*SMALL, "--workers", "--no-bias-terms", "--leave-free", "5"]
-    kept = [dtype for dtype in DTYPES if fits(1009, 13, dtype, parse(options))]
-    assert kept == ["bfloat16", "float16"]
+    options = [*SMALL, "--workers", "--large", "--no-bias-terms", "--leave-free", "5"]
+    kept = [name for name in WINDOWS if fits(1009, 13, name, parse(options))]
+    assert kept == ["bfloat16", "float16", *COMPRESSED]
     assert main(options) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 1,009 |")]
-    assert ["left out: no room" in row for row in rows] == [True, False, False]
+    assert ["left out: no room" in row for row in rows] == [True, False, False, False, False]
     assert len({row.count("|") for row in rows}) == 1
 
 
 @pytest.mark.slow
 def test_it_runs_on_the_cpu() -> None:
-    command = [sys.executable, bench_mfac.__file__, *SMALL, "--workers", "2"]
+    large = ["--large", "10007x13", "--updates", "3"]
+    command = [sys.executable, bench_mfac.__file__, *SMALL, "--workers", "2", *large]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line for line in done.stdout.splitlines() if line.startswith("| 1,009 |")]
-    assert len(rows) == 3
+    assert len(rows) == len(WINDOWS)
+    assert done.stdout.count("| 10,007 | 13 |") == len(COMPRESSED)
     assert "commit" in done.stdout
     for row in rows:
         ratios = [float(x) for x in re.findall(r"(?<=\| )\d+\.\d\d(?= )", row)][1:]
