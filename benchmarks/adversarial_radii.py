@@ -45,7 +45,7 @@ sys.path.insert(0, str(ROOT / "examples" / "huggingface"))
 from sentence_classification import minilm_folder
 from strategies import setting
 
-METRICS = {"CoLA": "mcc", "SST-2": "accuracy", "MRPC": "accuracy"}
+TASKS = ("CoLA", "SST-2", "MRPC")
 WARMUP = 0.1  # of all updates
 
 
@@ -155,7 +155,11 @@ def train(run: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
             guesses += model(**batch).logits.argmax(-1).tolist()
             truth += labels.tolist()
     metrics = whole_set_metrics(guesses, truth, kind=BINARY)
-    return {"score": metrics[METRICS[run["task"]]], "losses": losses, "seconds": seconds}
+    return {
+        "score": metrics[load_task(run["task"]).metrics[0]],
+        "losses": losses,
+        "seconds": seconds,
+    }
 
 
 def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -211,7 +215,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="RUNS.jsonl")
     parser.add_argument("--table", action="store_true", help="print what there is, and train none")
     parser.add_argument("--glue", type=Path, default=ROOT.parent / "shared" / "data" / "glue")
-    parser.add_argument("--tasks", nargs="+", choices=METRICS, default=["CoLA", "SST-2"])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["CoLA", "SST-2"])
     parser.add_argument("--methods", nargs="+", choices=["plain", *METHODS], default=["plain"])
     parser.add_argument("--epsilon", nargs="+", type=float, help="radii (default: the method's)")
     parser.add_argument("--set", nargs="+", type=setting, default=[], metavar="NAME=VALUE")

@@ -22,18 +22,10 @@ source "$(dirname "$0")/../need_commands.sh"
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 
-epochs=10 classes=2 regression=() valid=valid
-case $task in
-    CoLA) metric=mcc ;;
-    STS-B) metric=pearson classes=1 regression=(--regression-target) ;;
-    MNLI) metric=accuracy classes=3 epochs=5 valid=valid,valid1 ;;
-    QNLI | QQP) metric=accuracy epochs=5 ;;
-    SST-2 | MRPC | RTE | WNLI) metric=accuracy ;;
-    *)
-        echo "$0: unknown task '$task': CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE or WNLI" >&2
-        exit 2
-        ;;
-esac
+flags=$(tupe data flags "$task") || exit 2 # --num-classes, --valid-subset, the metric
+read -ra flags <<<"$flags"
+epochs=10
+case $task in MNLI | QNLI | QQP) epochs=5 ;; esac
 
 case ${OPTIMIZER:-adam} in
     adam)
@@ -70,6 +62,5 @@ exec fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
     "${optimizer[@]}" --lr-scheduler warmup_ratio --lr "${LR:-$lr}" \
     --max-epoch "${EPOCHS:-$epochs}" --seed "${SEED:-1}" ${FP16:-} \
     --find-unused-parameters --skip-invalid-size-inputs-valid-test \
-    --valid-subset "$valid" --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric \
     ${CHECKPOINTS---no-epoch-checkpoints} \
     --log-format json --log-interval 50 --log-file "$save_dir/train.log" --save-dir "$save_dir" "$@"

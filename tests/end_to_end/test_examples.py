@@ -99,7 +99,7 @@ def test_batch_that_cannot_be_divided_is_refused(path_with_recorder: str) -> Non
 
 def test_sweep_names_an_unknown_task_and_a_missing_checkpoint(tmp_path: Path) -> None:
     for task, checkpoint, complaint in (
-        ("MNRP", "none", "unknown task 'MNRP'"),
+        ("MNRP", "none", "no GLUE task 'MNRP'"),
         ("MRPC", tmp_path / "absent.pt", "no checkpoint"),
     ):
         done = run_script(SWEEP, task, tmp_path, checkpoint, tmp_path / "runs", LRS="1", SEEDS="1")

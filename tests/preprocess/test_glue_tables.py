@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tupe_plugin.commands import main
 from tupe_plugin.data.glue_tasks import UnknownTaskError, load_task, load_tasks
 from tupe_plugin.data.read.check_glue import check_file
 from tupe_plugin.data.read.examples import MalformedTableError
@@ -44,6 +45,15 @@ HEADERS = {
 }
 
 
+def test_the_flags_of_training(capsys):
+    assert main(["data", "flags", "MNLI"]) == 0
+    assert capsys.readouterr().out.split() == [
+        *("--num-classes", "3", "--valid-subset", "valid,valid1"),
+        *("--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"),
+    ]
+    assert "--regression-target" in load_task("STS-B").training_flags
+
+
 def test_the_nine_tasks():
     tasks = load_tasks()
     assert set(tasks) == {
@@ -53,7 +63,6 @@ def test_the_nine_tasks():
         splits = [file.split for file in task.files]
         assert splits == sorted(splits, key=SPLITS.index)
         assert {"train", "valid", "test"} <= set(splits)
-        assert task.num_classes == (len(task.labels) or 1)
         assert task.metrics
         for file in task.files:
             assert (file.label is None) == file.is_test == (file.index is not None)

@@ -1,4 +1,4 @@
-"""`tupe data corpus|task|try`: text and tables in, fairseq data out; see `data/`."""
+"""`tupe data corpus|task|flags|try`: text and tables in, fairseq data out; see `data/`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..data.corpus_options import CleaningOptions, CorpusOptions
+from ..data.glue_tasks import load_task
 from ..data.libraries import check_libraries
 from ..data.option_flags import Parser
 from ..data.task_options import TaskOptions
@@ -28,6 +29,7 @@ GLUE_DIR/TASK/*.tsv, with the text treatment of a pre-training. TASK: one of GLU
 (tupe_plugin/data/glue_tasks.toml), or ALL that are there. Interrupted, run the same command again:
 it goes on. Splits: train, valid, test; MNLI's mismatched sets are valid1 and test1, the diagnostic
 set (AX) is MNLI's test2."""
+_FLAGS = "Prints fairseq-train's flags for one of GLUE's tasks: classes, dev sets, metric."
 _TRY = """\
 Prints the documents of the sources after some steps, to look at what a step does. A step that does
 not exist makes it list those that do."""
@@ -41,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words",
         nargs=argparse.REMAINDER,
         metavar="|".join(PROGRAMS),
-        help="make the data of a corpus, or of a task; or try steps on some text",
+        help="make the data of a corpus, or of a task; print the flags of a training for one of "
+        "GLUE's tasks; or try steps on some text",
     )
 
 
@@ -121,4 +124,12 @@ def _try(words: list[str]) -> int:
     return 0
 
 
-PROGRAMS = {"corpus": _corpus, "task": _task, "try": _try}
+def _flags(words: list[str]) -> int:
+    if len(words) != 1 or words[0].startswith("-"):
+        print("usage: tupe data flags TASK\n\n" + _FLAGS, file=sys.stderr)
+        return 2
+    print(" ".join(load_task(words[0]).training_flags))
+    return 0
+
+
+PROGRAMS = {"corpus": _corpus, "task": _task, "flags": _flags, "try": _try}

@@ -53,7 +53,6 @@ class GlueTask:
 
     name: str
     labels: tuple[str, ...]
-    num_classes: int
     metrics: tuple[str, ...]
     constant: str
     label_scale: float
@@ -64,6 +63,22 @@ class GlueTask:
     @property
     def is_regression(self) -> bool:
         return not self.labels
+
+    @property
+    def num_classes(self) -> int:
+        """fairseq's --num-classes."""
+        return len(self.labels) or 1
+
+    @property
+    def training_flags(self) -> list[str]:
+        """What fairseq-train needs to know of the task; of the metrics more is better."""
+        valid = [file.split for file in self.files if file.split.startswith("valid")]
+        return [
+            *("--num-classes", str(self.num_classes)),
+            *(["--regression-target"] if self.is_regression else []),
+            *("--valid-subset", ",".join(valid)),
+            *("--best-checkpoint-metric", self.metrics[0], "--maximize-best-checkpoint-metric"),
+        ]
 
     def advice(self, folder: Path) -> str:
         """What to do where the files lie elsewhere or in another form, or nothing."""
@@ -112,7 +127,6 @@ def load_tasks() -> dict[str, GlueTask]:
         name: GlueTask(
             name=name,
             labels=tuple(entry.get("labels", ())),
-            num_classes=entry["num_classes"],
             metrics=tuple(entry["metrics"]),
             constant=entry["constant"],
             label_scale=entry.get("label_scale", 1.0),
