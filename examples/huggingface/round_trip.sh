@@ -39,7 +39,5 @@ EPOCHS=${EPOCHS:-3} LR=${LR:-1e-3} run_job "$here/../finetune/glue.sh" \
 tupe predict "$task=$out/run/checkpoint_best.pt" --splits valid -o "$out/predictions"
 rm -rf "$out/exported"
 tupe export "$out/run/checkpoint_best.pt" -o "$out/exported"
-mkdir -p "$out/sentences"
-python3 -m tupe_plugin.data.read.read_glue "$glue" "$task" --output "$out/sentences"
 python3 "$here/transformers_alone.py" "$out/exported" "$out/predictions/$task/valid.tsv" \
-    "$out/sentences/valid".input*
+    "$out/data/work/$task/rows/valid".input?
