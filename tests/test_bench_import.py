@@ -10,7 +10,7 @@ from tests.checkpoint.packaged_models import mpnet
 
 @pytest.mark.slow
 @pytest.mark.large
-def test_weights_are_in_memory_once_and_a_matrix_of_them_twice() -> None:
+def test_weights_are_in_memory_once() -> None:
     source = mpnet()
     (bare,), (imported,), (exported,) = measure(source).values()
     size = weights_of(source).stat().st_size

@@ -64,7 +64,15 @@ def write_exported(model: ExportedModel, folder: Path, *, title: str, checkpoint
 
 def _each_in_its_own_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """What safetensors writes: no parts of a larger tensor. Empties `weights`, to save memory."""
-    return {name: weights.pop(name).contiguous().clone() for name in list(weights)}
+    own: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name in list(weights):
+        value = weights.pop(name).contiguous()
+        if value.nbytes < value.untyped_storage().nbytes() or value.data_ptr() in taken:
+            value = value.clone()
+        taken.add(value.data_ptr())
+        own[name] = value
+    return own
 
 
 def _card(model: ExportedModel, *, title: str, checkpoint: str) -> str:

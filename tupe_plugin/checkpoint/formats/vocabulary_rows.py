@@ -12,6 +12,9 @@ from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK, PADDING
 from ..errors import UnusableCheckpointError
 from .our_names import ENCODER, LM_HEAD
 
+_COLUMNS = 32
+"""Of a matrix, that are copied at once."""
+
 
 def symbols_and_rows(
     specials: Mapping[str, str], tokens: list[str], rows: int, path: object
@@ -47,4 +50,14 @@ def take_rows(state: dict[str, Tensor], rows: Tensor, path: object) -> None:
                 f"{path}: {key} has {len(state[key]):,} rows, and the vocabulary {len(rows):,}"
             )
         if not in_order:
-            state[key] = state[key][rows]
+            state[key] = _in_order_of(state[key], rows)
+
+
+@torch.no_grad()
+def _in_order_of(table: Tensor, rows: Tensor) -> Tensor:
+    """A permutation of its rows, in its own memory: the embedding is the largest parameter."""
+    if not table.is_contiguous():  # rows may share their numbers
+        return table[rows]
+    for columns in table.view(len(table), -1).split(_COLUMNS, dim=1):
+        columns.copy_(columns[rows])
+    return table
