@@ -57,7 +57,7 @@ mkdir -p "$save_dir"
 
 exec fairseq-train "$data" --user-dir "$(tupe user-dir)" "${restore[@]}" \
     --task sentence_prediction --criterion sentence_prediction \
-    --num-classes "$classes" "${regression[@]}" "${model[@]}" --shorten-method truncate \
+    "${flags[@]}" "${model[@]}" --shorten-method truncate \
     --batch-size 32 --required-batch-size-multiple 1 \
     "${optimizer[@]}" --lr-scheduler warmup_ratio --lr "${LR:-$lr}" \
     --max-epoch "${EPOCHS:-$epochs}" --seed "${SEED:-1}" ${FP16:-} \
