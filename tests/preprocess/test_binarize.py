@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import random
 from pathlib import Path
 
@@ -138,11 +139,12 @@ def test_a_damaged_dictionary_is_named_with_its_line(content, message, tmp_path)
 
 
 def test_two_workers_write_what_one_does(tmp_path, monkeypatch):
-    monkeypatch.setattr("tupe_plugin.data.write.text_blocks.BLOCK_BYTES", 5000)
+    monkeypatch.setattr("tupe_plugin.data.write.text_blocks.BLOCK_BYTES", 1000)
     text, dictionary = ROOT / "README.md", tmp_path / "dict.txt"
     with WorkerPool(2) as two:
         counts = count_units([text], two)
         assert counts == count_units([text], ONE)
+        assert multiprocessing.active_children()
         write_dictionary(build_dictionary(counts, size=300), dictionary)
         written = [
             binarize(text, dictionary, tmp_path / name, pool)

@@ -146,7 +146,7 @@ def pretrain_command(text: Path, out: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def longer_text(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("longer") / "text"
-    path.write_text(made_up_text(3000), encoding="utf-8")
+    path.write_text(made_up_text(3500), encoding="utf-8")  # enough that workers are started
     return path
 
 
