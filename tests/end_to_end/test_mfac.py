@@ -48,10 +48,15 @@ def whole(corpus, tmp_path_factory, run_command):
     return folder, run_command("fairseq-train", *job)
 
 
-def test_learns_with_the_published_setting(corpus, pretrained, tmp_path, run_command):
-    published = ("--mfac-num-grads", 512, "--mfac-damping", 1e-6, "--mfac-momentum", 0)
+# The published setting; and a tenth of each gradient, which takes longer.
+@pytest.mark.parametrize(
+    ("density", "damping", "lr", "epochs"), [(1, 1e-6, 1e-4, 1), (0.1, 1e-5, 3e-4, 2)]
+)
+def test_learns(density, damping, lr, epochs, corpus, pretrained, tmp_path, run_command):
+    window = ("--mfac-num-grads", 512, "--mfac-damping", damping, "--mfac-momentum", 0)
+    window += ("--mfac-density", density, "--max-epoch", epochs)
     model = ("--finetune-from-model", pretrained.checkpoints / "checkpoint_last.pt")
-    options = (*published, "--lr", 1e-4, "--update-freq", 1, *NO_DROPOUT, *model, "--no-save")
+    options = (*window, "--lr", lr, "--update-freq", 1, *NO_DROPOUT, *model, "--no-save")
     job = mfac_job(corpus.classification, tmp_path, *options)
     finished = run_command("fairseq-train", *job)
     assert logged(finished.stdout, "valid")[-1]["accuracy"] > 90
@@ -62,6 +67,9 @@ def test_window_slides_and_is_saved(whole):
     steps = logged(finished.stdout, "train_inner")
     assert [int(step["num_updates"]) for step in steps] == list(range(1, 20))
     assert {step["mfac_skipped"] for step in steps} == {0}
+    # Measured on steps 1, 2, 4, 8 and 16, and told from the next on.
+    assert all(0 < step["mfac_error"] < 1e-3 for step in steps[1:])
+    assert len({step["mfac_error"] for step in steps[1:]}) > 1
     window = window_of(folder)
     assert (window["num_grads"], window["num_pushed"]) == (13, 19)
     assert sum(len(block) for block in window["rows"]) == 13

@@ -48,7 +48,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .damped_gram import DampedGram
-from .gradient_rows import GradientRows, Row, largest_magnitude
+from .gradient_rows import BLOCK_COLUMNS, GradientRows, Row, largest_magnitude
 from .saved_window import (
     as_saved,
     blocks_of,
@@ -170,9 +170,9 @@ class FisherWindow:
     def newest_error(self, product: Tensor) -> float:
         """By how much of its length rounding has moved :meth:`newest_inverse_product`.
 
-        Measured, for two passes over the window in float64, which change nothing in it; to first
-        order.  For g = G^T e_j the residual of u = m G^T x lies in the span of the rows, and so
-        does the error:
+        Measured, in at most two passes over the window in float64, which change nothing in it; to
+        first order.  For g = G^T e_j the residual of u = m G^T x lies in the span of the rows,
+        and so does the error:
 
             F u - g = G^T rho       rho = m damp x + G u / m - e_j
             error   = |m G^T A^-1 rho| / |u|
@@ -191,10 +191,13 @@ class FisherWindow:
         products[:filled] = self.rows.dot(own, count=filled)
         residual = x * self.system.ridge + self.columns.all_reduce(products) / self.num_grads
         residual[slot] -= 1.0
-        error = self.rows.combine(self.num_grads * self.system.solve(residual)[:filled])
+        w = self.num_grads * self.system.solve(residual)
+        if self.rows.multiplies_exactly:  # so is G G^T: |G^T w|^2 = w^T G G^T w
+            squared_error = max(0.0, float(torch.dot(w, torch.mv(self.system.gram, w))))
+        else:
+            squared_error = self._squared_length(self.rows.combine(w[:filled]))
         self._take_products_in_float64(pushes=pushes)
-        lengths = torch.stack([v.double().square().sum() for v in (error, own)])
-        squared_error, squared_length = self.columns.all_reduce(lengths).tolist()
+        squared_length = self._squared_length(own)
         share = math.sqrt(squared_error / squared_length) if squared_length else 0.0
         if share > LARGEST_ERROR and not self._warned:
             self._warned = True
@@ -371,6 +374,11 @@ class FisherWindow:
         """The same number on all workers, so that they decide alike, whatever their processors."""
         own = x.new_tensor([self.system.expected_error(x, slot)])
         return float(self.columns.all_reduce(own)) / self.columns.num_workers
+
+    def _squared_length(self, own: Tensor) -> float:
+        """Of a vector of which each worker has its columns; no copy of it in float64 is made."""
+        pieces = [piece.double().square().sum() for piece in own.split(BLOCK_COLUMNS)]
+        return float(self.columns.all_reduce(torch.stack(pieces).sum()))
 
     def _take_products_in_float64(self, *, pushes: int) -> None:
         """For so many pushes to come; 0 goes back to float32."""
