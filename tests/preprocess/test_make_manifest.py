@@ -66,6 +66,7 @@ def make(folder, *counts) -> dict:
     content = manifest(
         folder / "data-bin",
         texts={"train": folder / "text"},
+        found={"train": {"unknown": 2}},
         counts={"clean": list(counts)},
         options={"seed": "1", "odd": "a=b"},
         inputs=[folder / "text"],
@@ -84,7 +85,7 @@ def test_the_manifest_says_what_went_in_and_out(folder):
         "corpus": {"files": 5},
         "cleaned": {"lines": 3, "x1": 1, "x2": 1},
     }
-    assert made["data"] == {"train": {"sentences": 3, "tokens": 11}}
+    assert made["data"] == {"train": {"sentences": 3, "tokens": 11, "unknown": 2}}
     assert set(made["outputs"]) == {"train.bin", "train.idx"}
     assert str(folder) not in first.decode()
     make(folder, folder / "counts1.json", folder / "counts2.json")

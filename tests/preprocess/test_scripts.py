@@ -366,8 +366,12 @@ def test_chinese_tasks_in_wordpiece_units(tmp_path):
     write_table(tmp_path / "clue" / "iflytek" / "test.json", '{"id": 5, "sentence": "地，"}')
     clue = ("--format", "jsonl", "--text-columns", "sentence", "--index-column", "id")
     wordpiece = ("--tokenizer", "wordpiece", "--vocab", tmp_path / "vocab.txt")
-    succeed("glue.sh", *clue, *wordpiece, tmp_path / "clue", "iflytek", tmp_path / "out")
+    said = succeed("glue.sh", *clue, *wordpiece, tmp_path / "clue", "iflytek", tmp_path / "out")
+    assert "warning: <unk> stands for 50.0% of test.input0, which a model" in said
     data = tmp_path / "out" / "iflytek-bin"
+    recorded = json.loads((data / "manifest.json").read_text("utf-8"))["data"]
+    assert recorded["test.input0"] == {"sentences": 1, "tokens": 3, "unknown": 1}
+    assert recorded["train.input0"] == {"sentences": 2, "tokens": 7, "unknown": 0}
     dictionary = data / "input0" / "dict.txt"
     assert dictionary.read_text("utf-8") == "地 1\n图 1\napp 1\n##s 1\n"
     assert decoded(data / "input0" / "train", dictionary) == ["地 图 app ##s", "图"]
@@ -609,7 +613,7 @@ def test_wordpiece_data_has_the_vocabularys_units(tmp_path):
     units = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", '"', *syllables, "it"]
     units += [f"##{syllable}" for syllable in syllables]
     (tmp_path / "vocab.txt").write_text("".join(unit + "\n" for unit in units), encoding="utf-8")
-    succeed(
+    said = succeed(
         "pretrain.sh",
         *("text", "out", "--tokenizer", "wordpiece", "--vocab", "vocab.txt"),
         *("--valid-ratio", "0.1", "--max-line-tokens", "50"),
@@ -626,6 +630,9 @@ def test_wordpiece_data_has_the_vocabularys_units(tmp_path):
     ]
     assert max(len(line.split()) for line in lines) == 44  # 12 words of 3 units and 8 more
     assert all(line.split()[0] in syllables for line in lines if line)
+    recorded = json.loads((data / "manifest.json").read_text("utf-8"))["data"]
+    assert recorded["train"]["unknown"] == " ".join(lines).split().count("<unk>")
+    assert "warning: <unk> stands for 13.6% of train, 13.6% of valid, which" in said
     assert (data / "vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
     assert (data / "cleaning.txt").read_text("utf-8") == "apply_wordpiece\n"
 

@@ -35,6 +35,7 @@ from .write.binarize_texts import binarize_texts
 from .write.foreign_dictionary import write_foreign_dictionary
 from .write.make_manifest import manifest
 from .write.record_treatment import record_treatment
+from .write.unknown_units import unknown_units
 from .write.write_counts import write_counts
 
 _SPLITS = ("train", "valid")
@@ -180,7 +181,7 @@ def _make_data_bin(job: CorpusJob, folder: Path) -> None:
     texts = {split: job.folder(f"bpe-{split}") / split for split in _SPLITS}
     files = replace(job.units.files, bpe_codes=job.codes())
     record_treatment(folder, line_steps_of(job.cleaning), files)
-    binarize_texts(
+    found = binarize_texts(
         texts,
         folder,
         job.pool,
@@ -197,6 +198,7 @@ def _make_data_bin(job: CorpusJob, folder: Path) -> None:
     content = manifest(
         folder,
         texts=texts,
+        found=unknown_units(found),
         counts=counts,
         options={
             **recorded_options(job.given),

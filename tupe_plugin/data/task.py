@@ -26,9 +26,11 @@ from .text.map_lines import map_file
 from .treatment import MANIFEST
 from .unit_options import Units, UsageError, files_of_units, units_of
 from .worker_pool import WorkerPool, all_cores
+from .write.binarize import Binarized
 from .write.binarize_texts import binarize_texts
 from .write.foreign_dictionary import write_foreign_dictionary
 from .write.record_treatment import record_treatment
+from .write.unknown_units import unknown_units
 from .write.write_examples import LABEL_DICTIONARY
 from .write.write_glue import write_glue
 from .write.write_own_task import write_own_task
@@ -138,10 +140,12 @@ def _write_dictionary(job: TaskJob, folder: Path) -> None:
 
 def _make_bin(job: TaskJob, folder: Path) -> None:
     given = job.folder("dict") / DICTIONARY if job.wants("dict") else job.units.dictionary
+    found: dict[str, Binarized] = {}
     for column in ("input0", "input1"):
         texts = _splits(job.folder("bpe"), column)
         if texts:
-            binarize_texts(texts, folder / column, job.pool, dictionary=given)
+            binarized = binarize_texts(texts, folder / column, job.pool, dictionary=given)
+            found |= {f"{split}.{column}": one for split, one in binarized.items()}
     labels, classes = _splits(job.rows(), "label"), job.rows() / LABEL_DICTIONARY
     recorded: dict[str, object] = {"cased": "yes"} if job.units.files.cased else {}
     if classes.is_file():
@@ -154,9 +158,8 @@ def _make_bin(job: TaskJob, folder: Path) -> None:
     if indices:
         _copy(indices, folder / "index")
     record_treatment(folder, job.units.line_steps, job.units.files)
-    if recorded:
-        text = json.dumps({"options": recorded})
-        (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+    text = json.dumps({"options": recorded, "data": unknown_units(found)})
+    (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _splits(folder: Path, column: str) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def manifest(
     data_bin: Path,
     *,
     texts: dict[str, Path],
+    found: Mapping[str, Mapping[str, int]],
     counts: dict[str, list[Path]],
     options: dict[str, str],
     inputs: Iterable[Path],
@@ -88,6 +89,7 @@ def manifest(
     Args:
         data_bin: the folder of the data.
         texts: split -> the text that it was made from.
+        found: split -> what `unknown_units` says of it.
         counts: step -> the files of what it counted, one for each shard.
         options: flag -> value.
         inputs: the user's files.
@@ -101,7 +103,10 @@ def manifest(
         "options": options,
         "inputs": [_input(path) for path in inputs],
         "steps": {name: _merged_counts(paths) for name, paths in counts.items()},
-        "data": {name: check_split(data_bin / name, text) for name, text in texts.items()},
+        "data": {
+            name: {**found[name], **check_split(data_bin / name, text)}
+            for name, text in texts.items()
+        },
         "outputs": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
             for path in sorted(data_bin.iterdir())
