@@ -220,11 +220,46 @@ def test_what_is_wrong_is_said_in_one_line(
     assert isinstance(refusal.value, UnsafeCheckpointError) == (damage is with_code)
 
 
-def test_the_masked_lm_head_must_have_the_encoders_activation(tmp_path: Path) -> None:
-    """RoBERTa's has gelu, whatever the encoder has."""
-    for name in ("RobertaForMaskedLM", "RobertaModel"):
-        save_model(tmp_path / name, name)
-        setting("hidden_act", "relu")(tmp_path / name)
-    assert import_model(tmp_path / "RobertaModel").options["activation_fn"] == "relu"
-    with pytest.raises(CheckpointError, match="is relu, and that of Roberta's masked-LM head gelu"):
-        import_model(tmp_path / "RobertaForMaskedLM")
+def swapped(first: str, second: str) -> Callable[[Path], None]:
+    """Two tokens of a `vocab.json` in each other's place."""
+
+    def change(folder: Path) -> None:
+        path = folder / "vocab.json"
+        ids = json.loads(path.read_text("utf-8"))
+        ids[first], ids[second] = ids[second], ids[first]
+        path.write_text(json.dumps(ids), "utf-8")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "RobertaForMaskedLM",
+            setting("hidden_act", "relu"),
+            "is relu, and that of Roberta's masked-LM head gelu",
+        ),
+        ("RobertaModel", swapped("<pad>", "<s>"), "pad_token_id is 1, and in the vocabulary <pad>"),
+        (
+            "MPNetModel",
+            setting("relative_attention_num_buckets", 64),
+            "relative_attention_num_buckets is 64; models are read where it is 32",
+        ),
+    ],
+)
+def test_what_their_model_does_whatever_its_files_say(
+    name: str, change: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
+    """It has gelu in its head, counts positions from the id of padding, reads 32 buckets."""
+    save_model(tmp_path, name)
+    change(tmp_path)
+    with pytest.raises(CheckpointError) as refusal:
+        import_model(tmp_path)
+    assert message in str(refusal.value)
+
+
+def test_a_bare_roberta_may_have_any_activation(tmp_path: Path) -> None:
+    save_model(tmp_path, "RobertaModel")
+    setting("hidden_act", "relu")(tmp_path)
+    assert import_model(tmp_path).options["activation_fn"] == "relu"

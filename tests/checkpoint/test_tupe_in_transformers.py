@@ -56,7 +56,8 @@ class Case(NamedTuple):
 
 CLASSIFIER = "TupeForSequenceClassification"
 STOCK = {"position_scheme": "bert-a", "embedding_normalize": True}
-RELU = {"position_scheme": "bert-r", "embedding_normalize": True, "activation_fn": "relu"}
+OF_MPNET = {"position_scheme": "bert-r", "embedding_normalize": True}
+RELU = {**OF_MPNET, "activation_fn": "relu"}
 PRE_LN = {"encoder_normalize_before": True}
 CASES = {
     "tupe-a": Case("moses", {"layer_norm_eps": 1e-3}),
@@ -67,6 +68,7 @@ CASES = {
     "bert-a": Case("wordpiece", {"activation_fn": "tanh", "position_offset": 3}),
     "bert-r": Case("gpt2_bpe", {"max_rel_pos": 64, **PRE_LN}),
     "bert-r, relu": Case("wordpiece", RELU),
+    "bert-r, 16 bins": Case("wordpiece", {**OF_MPNET, "rel_pos_bins": 16}, 2, 1, CLASSIFIER),
     "stock": Case("moses", STOCK, 2, 2, "BertForSequenceClassification"),
 }
 

@@ -43,12 +43,16 @@ MPNET = HuggingFaceFamily(
         "position_scheme": "bert-r",
         "position_offset": 2,
         "num_segments": 0,
+        "rel_pos_bins": 32,
         "max_rel_pos": 128,
         **POST_LN,
         "pooler_input_dropout": 0.1,
     },
-    sizes={"relative_attention_num_buckets": "rel_pos_bins"},
-    constants={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
+    constants={
+        "relative_attention_num_buckets": 32,  # of any other number its model reads 32 too
+        **{"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
+    },
+    special_ids={"pad_token_id": "<pad>"},  # from which it counts positions
     lm_head_activation="gelu",
     separators=2,
 )

@@ -52,6 +52,7 @@ ROBERTA = HuggingFaceFamily(
     },
     # Its tokenizer gives both texts of a pair the type 0.
     constants={"type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
+    special_ids={"pad_token_id": "<pad>"},  # from which it counts positions
     lm_head_activation="gelu",
     separators=2,
 )
