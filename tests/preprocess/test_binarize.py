@@ -164,3 +164,20 @@ def test_a_text_that_is_not_utf8_is_named_with_its_line_and_leaves_what_was(tmp_
         binarize(tmp_path / "text", tmp_path / "dict.txt", tmp_path / "train", ONE)
     assert {path.name for path in tmp_path.iterdir()} == {"dict.txt", "text", "train.bin"}
     assert (tmp_path / "train.bin").read_text() == "older"
+
+
+def test_a_file_that_fails_is_named_and_not_another(tmp_path):
+    resource = pytest.importorskip("resource")
+    text, dictionary = tmp_path / "text", tmp_path / "dict.txt"
+    dictionary.write_text("a 1\n")
+    with pytest.raises(FileNotFoundError, match="text'"):
+        binarize(text, dictionary, tmp_path / "train", ONE)
+    text.write_text("a " * 100_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*train\.bin'"):
+            binarize(text, dictionary, tmp_path / "train", ONE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {path.name for path in tmp_path.iterdir()} == {"dict.txt", "text"}

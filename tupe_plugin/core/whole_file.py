@@ -33,8 +33,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give the place to write to; it becomes `path` when all is written, and goes when not.
 
     Raises:
-        OSError: as raised in the block (a full disk ...), but with the name of the file; or there
-            is something at `path` that is no file.
+        OSError: as raised in the block, with the name of the file where it is this one's (a full
+            disk ...); or there is something at `path` that is no file.
     """
     check_replaceable(path)
     unfinished = path.with_name(f"{path.name}.unfinished")
@@ -42,6 +42,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield unfinished
         os.replace(unfinished, path)
     except OSError as error:
+        if error.filename is not None and Path(error.filename) != unfinished:
+            raise  # another file's
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
