@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ SCRIPTS = [path for path in PROGRAMS if path.suffix == ".sh" and path.name not i
 SMALL = {"SEEDS": "1", "LRS": "1e-4", "TERMS": "all", "ARMS": "plain", "GPUS_PER_NODE": "16"}
 RECORDER = """#!/bin/sh
 [ "$*" = user-dir ] && exec echo {user_dir}
+[ "${{0##*/}} $1 $2" = "tupe data flags" ] && exec {tupe} "$@"
 printf '%s\\n' "${{0##*/}}" "$@" '' >>"$RECORD"
 echo ' | valid | '
 """
@@ -75,8 +77,10 @@ def recorded(record: Path) -> Iterator[list[str]]:
 def test_a_script_starts_as_its_header_says(script: Path, tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
+    tupe = Path(sys.executable).parent / "tupe"
+    recorder = RECORDER.format(user_dir=ROOT / "tupe_plugin", tupe=tupe)
     for name in ("torchrun", "fairseq-train", "fairseq-validate", "tupe"):
-        (programs / name).write_text(RECORDER.format(user_dir=ROOT / "tupe_plugin"))
+        (programs / name).write_text(recorder)
         (programs / name).chmod(0o755)
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.touch()
