@@ -151,11 +151,11 @@ class CompressedWindow:
         saved, own = state.get("density", 1.0), self.rows.blocks.density
         if state["rows"] is not None and saved != own:
             logger.warning(
-                "M-FAC: the saved window is of density %g and this one of %g: of its gradients the "
-                "entries stay that fit, and what waits is %s",
+                "M-FAC: the saved window is of density %g and this one of %g: each of its gradients "
+                "keeps the largest of the entries that it has, and the error feedback %s",
                 saved,
                 own,
-                "nothing" if feedback is None else "what waited",
+                "begins at zero" if feedback is None else "is taken over",
             )
         if feedback is None:
             self.feedback.zero_()

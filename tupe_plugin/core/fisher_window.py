@@ -299,8 +299,8 @@ class FisherWindow:
             return
         if "feedback" in state and isinstance(self.rows, GradientRows):
             logger.warning(
-                "M-FAC: the saved window is compressed and this one is not: what waited to enter "
-                "it is dropped, and its gradients stay the few entries that they are"
+                "M-FAC: the saved window is compressed and this one is not: the error feedback is "
+                "dropped, and the saved gradients stay the few entries that they are"
             )
         same_rows = saved_layout(state) == self.rows.layout
         slots, self.num_pushed = slots_to_keep(state, self.num_grads)
