@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.references.mfac import dense_inverse_product, recursive_inverse_product
-from tupe_plugin.core import fisher_window
+from tupe_plugin.core import step_rounding
 from tupe_plugin.core.damped_gram import DampedGram
 from tupe_plugin.core.fisher_window import FisherWindow
 from tupe_plugin.core.gradient_rows import GradientRows, largest_magnitude, split_into_halves
@@ -224,7 +224,7 @@ def test_the_error_of_a_step_is_measured_and_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With products that stay in float32 whatever is expected of them."""
-    monkeypatch.setitem(fisher_window.ROUNDING, torch.float32, 0.0)
+    monkeypatch.setitem(step_rounding.ROUNDING, torch.float32, 0.0)
     window = FisherWindow(64, 499, damping=1e-6, dtype=dtype)
     for i, g in enumerate(repeated_gradients(150, 499, norm=norm, batches=13)):
         window.push(g)

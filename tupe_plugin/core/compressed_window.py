@@ -151,8 +151,8 @@ class CompressedWindow:
         saved, own = state.get("density", 1.0), self.rows.blocks.density
         if state["rows"] is not None and saved != own:
             logger.warning(
-                "M-FAC: the saved window is of density %g and this one of %g: each of its gradients "
-                "keeps the largest of the entries that it has, and the error feedback %s",
+                "M-FAC: the saved window is of density %g and this one of %g: each of its "
+                "gradients keeps the largest of the entries that it has, and the error feedback %s",
                 saved,
                 own,
                 "begins at zero" if feedback is None else "is taken over",

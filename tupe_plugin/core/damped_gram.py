@@ -44,6 +44,12 @@ class DampedGram:
         self.gram = torch.zeros(size, size, dtype=torch.float64, device=device)
         self.inverse = torch.eye(size, dtype=torch.float64, device=device) / ridge
 
+    def clear(self) -> None:
+        """Make K zero again."""
+        self.repaired = False
+        self.gram.zero_()
+        self.inverse.zero_().fill_diagonal_(1.0 / self.ridge)
+
     def exchange(self, slot: int, products: Tensor) -> Tensor:
         """Make ``products`` row and column ``slot`` of K.
 

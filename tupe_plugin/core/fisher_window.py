@@ -12,17 +12,8 @@ and for v = g_j, a row of the window, where G v = G G^T e_j = (A - m damp I) e_j
 
 So the product with the newest gradient, which is what M-FAC steps along, is one pass over G when
 the gradient enters (its new row of G G^T) and one for G^T; and nothing is subtracted and then
-divided by a small damp.  What remains is the rounding of the products, by u |g_i| |g_j| each.  It
-moves the step by a share of
-
-    u sqrt(m)                               if the gradients are far from each other's span
-    u |g|^2 / damp sqrt(1/r^2 + 1/m)        if r gradients come again and again
-
-The second is what few batches make of a model with few parameters and no dropout.  With float32's u
-of 6e-8 and damp 1e-6 it passes 1e-3 at |g| = 0.13 for r = 1, and at 0.5 for r = 30 and m = 256.  So
-each push asks :meth:`DampedGram.expected_error`.  Above LARGEST_ERROR, G G^T is computed anew in
-float64, and products are taken in float64 until m pushes have gone by without need.  That is good
-up to |g| = 1000 or more; beyond, a warning tells.
+divided by a small damp.  What remains is the rounding of the products:
+``step_rounding.py``.
 
 Source: M-FAC (arXiv 2107.03356), section 3.2, "dynamic" algorithm: the same F, reached there by
 a recursion over the rows.  Slots not filled yet are zero rows; the divisor is m from the first
@@ -48,7 +39,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .damped_gram import DampedGram
-from .gradient_rows import BLOCK_COLUMNS, GradientRows, Row, largest_magnitude
+from .gradient_rows import GradientRows, Row, largest_magnitude
 from .saved_window import (
     as_saved,
     blocks_of,
@@ -59,15 +50,11 @@ from .saved_window import (
     whole_row,
 )
 from .sparse_rows import SparseRows, block_layout
+from .step_rounding import StepRounding
 from .window_settings import check_window_settings
 from .worker_columns import WorkerColumns
 
 logger = logging.getLogger(__name__)
-
-# Share of a step that rounding may cost; above, products are taken in float64, or a warning given.
-LARGEST_ERROR = 1e-3
-# u above.  A sum of products was off by 1 to 4 times the unit of rounding, for d up to 1e5.
-ROUNDING = {torch.float32: 2.0**-21, torch.float64: 2.0**-50}
 
 
 class FisherWindow:
@@ -122,8 +109,7 @@ class FisherWindow:
         self.num_pushed = 0
         self._newest: tuple[int, Tensor] | None = None  # slot, A^-1 e_slot
         self._gathered: dict[str, list[Tensor]] | None = None
-        self._float64_pushes = 0  # to come, at least
-        self._warned = False
+        self._rounding = StepRounding(self.rows, self.system, self.columns, damping=damping)
 
     @property
     def num_filled(self) -> int:
@@ -151,7 +137,8 @@ class FisherWindow:
             return False
         self.rows.replace(slot, row)
         self.num_pushed += 1
-        self._newest = slot, self._limit_rounding(slot, self.system.exchange(slot, products))
+        x = self.system.exchange(slot, products)
+        self._newest = slot, self._rounding.limited(x, slot, count=self.num_filled)
         self._gathered = None
         return True
 
@@ -170,44 +157,13 @@ class FisherWindow:
     def newest_error(self, product: Tensor) -> float:
         """By how much of its length rounding has moved :meth:`newest_inverse_product`.
 
-        Measured, in at most two passes over the window in float64, which change nothing in it; to
-        first order.  For g = G^T e_j the residual of u = m G^T x lies in the span of the rows,
-        and so does the error:
-
-            F u - g = G^T rho       rho = m damp x + G u / m - e_j
-            error   = |m G^T A^-1 rho| / |u|
-
-        A warning is given, once, if it is above LARGEST_ERROR.
-
         Args:
-            product: what newest_inverse_product() has returned.
+            product: what that has returned.
         """
         assert self._newest is not None
         slot, x = self._newest
         own = product.to(self.rows.values.device)[self.columns.own]
-        pushes, filled = self._float64_pushes, self.num_filled
-        self._take_products_in_float64(pushes=max(1, pushes))
-        products = torch.zeros_like(self.rows.scales)
-        products[:filled] = self.rows.dot(own, count=filled)
-        residual = x * self.system.ridge + self.columns.all_reduce(products) / self.num_grads
-        residual[slot] -= 1.0
-        w = self.num_grads * self.system.solve(residual)
-        if self.rows.multiplies_exactly:  # so is G G^T: |G^T w|^2 = w^T G G^T w
-            squared_error = max(0.0, float(torch.dot(w, torch.mv(self.system.gram, w))))
-        else:
-            squared_error = self._squared_length(self.rows.combine(w[:filled]))
-        self._take_products_in_float64(pushes=pushes)
-        squared_length = self._squared_length(own)
-        share = math.sqrt(squared_error / squared_length) if squared_length else 0.0
-        if share > LARGEST_ERROR and not self._warned:
-            self._warned = True
-            logger.warning(
-                "M-FAC: rounding has moved this step by %.1g of its length: use a damping above "
-                "%.1g (--mfac-damping), average the loss over the batch, or clip",
-                share,
-                self.damping * share / LARGEST_ERROR,
-            )
-        return share
+        return self._rounding.measured(own, x, slot, count=self.num_filled)
 
     def inverse_product(self, v: Tensor) -> Tensor:
         """F^-1 v for any ``(dim,)``."""
@@ -254,7 +210,7 @@ class FisherWindow:
             "dim": self.dim,
             "damping": self.damping,
             "num_pushed": self.num_pushed,
-            "float64_pushes": self._float64_pushes,
+            "float64_pushes": self._rounding.float64_pushes,
             "rows": None,
         }
         if with_rows:
@@ -285,7 +241,7 @@ class FisherWindow:
                 f"{self.dim}: resume with the same parameters trainable, or reset the optimizer"
             )
         self._newest, self._gathered, self.num_pushed = None, None, 0
-        self._take_products_in_float64(pushes=0)
+        self._rounding.take_products_in_float64(pushes=0)
         if state["rows"] is None:
             if state["num_pushed"]:
                 logger.warning(
@@ -293,9 +249,7 @@ class FisherWindow:
                     "as in a new run, and fills up over the next %d steps",
                     self.num_grads,
                 )
-            self.system = DampedGram(
-                self.num_grads, ridge=self.system.ridge, device=self.rows.values.device
-            )
+            self.system.clear()
             return
         if "feedback" in state and isinstance(self.rows, GradientRows):
             logger.warning(
@@ -313,7 +267,7 @@ class FisherWindow:
                 row = self.rows.narrow_down(own, largest=largest_magnitude(whole))
             self.rows.replace(target, row)
         # States of before it was counted begin anew: the next push finds out.
-        self._take_products_in_float64(pushes=state.get("float64_pushes", 0))
+        self._rounding.take_products_in_float64(pushes=state.get("float64_pushes", 0))
         device, filled = self.rows.values.device, len(slots)
         if same_rows and state["num_grads"] == self.num_grads:
             self.system.gram = state["gram"].to(device, copy=True)
@@ -337,51 +291,3 @@ class FisherWindow:
             described(self.rows.layout),
             filled,
         )
-
-    def _limit_rounding(self, slot: int, x: Tensor) -> Tensor:
-        """A^-1 e_slot, in float64 from the products on where float32's would spoil the step."""
-        error = self._expected_error(x, slot)
-        if not self.rows.multiplies_exactly:
-            in_float64 = self._float64_pushes > 0
-            needed = error * ROUNDING[torch.float32] > LARGEST_ERROR
-            left = self.num_grads if needed else max(0, self._float64_pushes - 1)
-            self._take_products_in_float64(pushes=left)
-            if needed and not in_float64:
-                logger.info(
-                    "M-FAC: gradients nearly repeat each other: their products are taken in "
-                    "float64 for now, or rounding would weigh more than damping %g",
-                    self.damping,
-                )
-                gram = self.columns.all_reduce(self.rows.gram(count=self.num_filled))
-                self.system.replace(gram)
-                x = self.system.column(slot)
-                error = self._expected_error(x, slot)
-        too_coarse = error * ROUNDING[torch.float64] > LARGEST_ERROR
-        if (too_coarse or self.system.repaired) and not self._warned:
-            self._warned = True
-            squared_norm = float(self.system.gram[slot, slot])
-            logger.warning(
-                "M-FAC: gradients of norm %.2g nearly repeat each other, and damping %g is too "
-                "small for that even in float64: steps may be noise. Use a damping above %.1g "
-                "(--mfac-damping), average the loss over the batch, or clip",
-                squared_norm**0.5,
-                self.damping,
-                squared_norm * ROUNDING[torch.float64] / LARGEST_ERROR,
-            )
-        return x
-
-    def _expected_error(self, x: Tensor, slot: int) -> float:
-        """The same number on all workers, so that they decide alike, whatever their processors."""
-        own = x.new_tensor([self.system.expected_error(x, slot)])
-        return float(self.columns.all_reduce(own)) / self.columns.num_workers
-
-    def _squared_length(self, own: Tensor) -> float:
-        """Of a vector of which each worker has its columns; no copy of it in float64 is made."""
-        pieces = [piece.double().square().sum() for piece in own.split(BLOCK_COLUMNS)]
-        return float(self.columns.all_reduce(torch.stack(pieces).sum()))
-
-    def _take_products_in_float64(self, *, pushes: int) -> None:
-        """For so many pushes to come; 0 goes back to float32."""
-        if isinstance(self.rows, GradientRows):
-            self._float64_pushes = pushes
-            self.rows.product_dtype = torch.float64 if pushes else self.rows.compute_dtype
