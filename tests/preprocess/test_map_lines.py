@@ -88,6 +88,23 @@ def test_a_truncated_archive_is_named(tmp_path, suffix, compress, share):
         list(read_lines(path))
 
 
+@pytest.mark.parametrize(("suffix", "compress"), COMPRESSED)
+def test_junk_behind_an_archive_is_named_and_padding_is_not(tmp_path, suffix, compress):
+    path = tmp_path / f"text{suffix}"
+    path.write_bytes(compress(b"one\ntwo\n") + bytes(8))
+    assert list(read_lines(path)) == ["one", "two"]
+    path.write_bytes(compress(b"one\ntwo\n") + b"<html>404</html>")
+    with pytest.raises(UnreadableTextError, match=rf"text\{suffix}: cannot be read beyond line"):
+        list(read_lines(path))
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("", bytes), *COMPRESSED])
+def test_carriage_returns_alone_end_lines_too(tmp_path, suffix, compress):
+    path = tmp_path / f"text{suffix}"
+    path.write_bytes(compress(b"one\r\rthree\rfour"))
+    assert list(read_lines(path)) == ["one", "", "three", "four"]
+
+
 def test_invalid_utf8_is_dropped_and_counted(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"\xef\xbb\xbfcaf\xc3\xa9\nbro\xffken \xc3\nwhole\n")

@@ -23,9 +23,10 @@ def extract(folder: Path, format_name: str, columns: Columns, **options: bool) -
     return {path.name: path.read_text("utf-8") for path in output.iterdir()}
 
 
-def write(folder: Path, **contents: str) -> None:
+def write(folder: Path, **contents: str | bytes) -> None:
     for name, content in contents.items():
-        (folder / name.replace("_", ".")).write_text(content, encoding="utf-8")
+        raw = content.encode() if isinstance(content, str) else content
+        (folder / name.replace("_", ".")).write_bytes(raw)
 
 
 def test_a_pair_of_columns_in_any_order(tmp_path):
@@ -76,7 +77,7 @@ def test_squad_becomes_a_question_of_answerability(tmp_path):
         paragraph = {"context": "A context.\nIt goes on.", "qas": list(questions)}
         return json.dumps({"version": "v2.0", "data": [{"title": "t", "paragraphs": [paragraph]}]})
 
-    first = {"id": "a1", "question": "Who?", "is_impossible": False, "answers": []}
+    first = {"id": 1, "question": "Who?", "is_impossible": False, "answers": []}
     second = {"id": "a2", "question": "Why?", "is_impossible": True, "answers": []}
     for name in ("train", "dev"):
         (tmp_path / f"{name}-v2.0.json").write_text(squad(first, second), encoding="utf-8")
@@ -84,7 +85,7 @@ def test_squad_becomes_a_question_of_answerability(tmp_path):
     assert written["valid.input0"] == "Who?\nWhy?\n"
     assert written["valid.input1"] == "A context. It goes on.\n" * 2
     assert written["valid.label"] == "answerable\nunanswerable\n"
-    assert written["valid.index"] == "a1\na2\n"
+    assert written["valid.index"] == "1\na2\n"
     assert written["label.dict.txt"] == "answerable 1\nunanswerable 1\n"
 
 
@@ -123,6 +124,10 @@ GOOD = "text\tlabel\nA\tx\nB\ty\n"
         ("text\tlabel\nA\ta b\nB\ta_b\n", GOOD, r"train\.tsv:3: .* would both become 'a_b'"),
         ("text\tlabel\nA\tx\n", "text\tlabel\nB\tx\n", "all training rows have the label x$"),
         ("", GOOD, r"train\.tsv:1: no header"),
+        ("text\tlabel\ttext\nA\tx\tB\n", GOOD, r"tsv:1: the column 'text' is there twice"),
+        (GOOD.encode() + b"caf\xe9\tx\n", GOOD, r"train\.tsv:4: 1 bytes are not UTF-8"),
+        (GOOD, GOOD.encode() + b"A\t\xff\xfe\n", r"dev\.tsv:4: 2 bytes are not UTF-8"),
+        (b"te\xe9xt\tlabel\nA\tx\n", GOOD, r"train\.tsv:1: 1 bytes are not UTF-8"),
     ],
 )
 def test_bad_tables_are_named_with_their_place(tmp_path, train, dev, message):
@@ -138,6 +143,11 @@ def test_bad_tables_are_named_with_their_place(tmp_path, train, dev, message):
         ('["A", "x"]', r"train\.json:2: not a JSON object"),
         ('{"text": "A"}', r"train\.json:2: no column 'label'; found 'text'"),
         ('{"text": null, "label": "x"}', r"train\.json:2: 'text' is None, not a text"),
+        ('{"text": "A", "label": NaN}', r"train\.json:2: NaN is no number of JSON"),
+        ('{"text": "A", "text": "B", "label": "x"}', r"json:2: the key 'text' is there twice"),
+        (r'{"text": "\ud800", "label": "x"}', r"json:2: the text has '.ud800', which is half"),
+        (r'{"text": "A", "label": "\udc00"}', r"json:2: the text has '.udc00', which is half"),
+        ("[" * 200_000, r"train\.json:2: brackets within brackets"),
     ],
 )
 def test_bad_json_lines_are_named_with_their_place(tmp_path, line, message):
@@ -152,6 +162,10 @@ def test_bad_json_lines_are_named_with_their_place(tmp_path, line, message):
     [
         ('{"data": [{"paragraphs": [', r"train-v2\.0\.json:1: not JSON .*download complete"),
         ('{"data": [{"paragraphs": [{"qas": []}]}]}', "not of the form of SQuAD v2 .*context"),
+        ('{"data": [{"paragraphs": [{"context": null, "qas": []}]}]}', "'context' is None, not a"),
+        (r'{"data": [{"paragraphs": [{"context": "\ud800", "qas": []}]}]}', "half of a character"),
+        ("[" * 200_000, "brackets within brackets"),
+        ('{"data": 7}', "not of the form of SQuAD v2"),
     ],
 )
 def test_a_broken_squad_file_is_named(tmp_path, content, message):
@@ -165,3 +179,28 @@ def test_a_missing_dev_file_is_named(tmp_path):
     write(tmp_path, train_tsv=GOOD)
     with pytest.raises(MalformedTableError, match=r"no dev\.tsv or valid\.tsv or validation\.tsv"):
         extract(tmp_path, "tsv", Columns(("text",), "label"))
+
+
+@pytest.mark.parametrize(
+    ("form", "test", "message"),
+    [
+        ("tsv", "text\nA\n", r"test\.tsv:1: no column 'id' in the header"),
+        ("jsonl", '{"text": "A"}\n', r"test\.json:1: no column 'id'; found 'text'"),
+    ],
+)
+def test_an_index_that_test_rows_lack_is_named(tmp_path, form, test, message):
+    rows = [{"text": "A", "label": "x"}, {"text": "B", "label": "y"}]
+    good, end = GOOD, form
+    if form == "jsonl":
+        good, end = "".join(json.dumps(row) + "\n" for row in rows), "json"
+    write(tmp_path, **{f"train_{end}": good, f"dev_{end}": good, f"test_{end}": test})
+    with pytest.raises(MalformedTableError, match=message):
+        extract(tmp_path, form, Columns(("text",), "label", "id"))
+
+
+def test_an_index_that_some_dev_rows_lack_is_no_copy_of_another(tmp_path):
+    good = '{"text": "A", "label": "x"}\n{"text": "B", "label": "y"}\n'
+    dev = '{"text": "A", "label": "x", "id": "1"}\n{"text": "B", "label": "y"}\n'
+    write(tmp_path, train_json=good, dev_json=dev)
+    with pytest.raises(MalformedTableError, match=r"dev\.json: row 2 has no index, unlike those"):
+        extract(tmp_path, "jsonl", Columns(("text",), "label", "id"))

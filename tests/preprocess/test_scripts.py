@@ -497,6 +497,8 @@ def folder(tmp_path) -> Path:
         ("pretrain.sh text out --bpe-merges 0", 2, "from 1 to 1,000,000,000, not '0'"),
         ("pretrain.sh text out --workers 9999", 2, "from 0 to 4,096, not '9999'"),
         ("pretrain.sh text out --valid-ratio 2", 2, "from 0 to below 1, not '2'"),
+        ("pretrain.sh text out --language xx", 2, "a language of ISO 639-1, not 'xx'"),
+        ("pretrain.sh -- -text out", 1, "no such file: -text"),
         ("pretrain.sh missing out", 1, "no such file: "),
         ("pretrain.sh empty out", 1, "the file is empty: "),
         ("pretrain.sh glue out", 1, "no file in the folder: "),

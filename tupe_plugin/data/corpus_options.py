@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.bounds import COUNT, COUNT_OR_NONE, WORKERS, Number, OneOf, Text
+from .language_codes import language_code
 from .option_flags import File, flag_option, switch
 from .read.shard import Shard, parse_shard
 from .text.filter_paragraphs import Limits
@@ -43,7 +44,10 @@ class CleaningOptions(UnitOptions):
         "letters of any script count as letters (otherwise: A-Z and a-z)", group=_TEXT
     )
     language: str = flag_option(
-        "en", Text(str, "a language of ISO 639-1"), "of the sentences, ISO 639-1", group=_TEXT
+        "en",
+        Text(language_code, "a language of ISO 639-1"),
+        "of the sentences, ISO 639-1",
+        group=_TEXT,
     )
     min_sentence_words: int = flag_option(
         5, COUNT_OR_NONE, "join shorter sentences to their neighbours", group=_TEXT

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import zstandard
 
@@ -22,17 +22,29 @@ class UnreadableTextError(ValueError):
     """A file that cannot be read as text; the message names the file and the line."""
 
 
-class _ZstdStream(io.RawIOBase):
-    """zstandard's own readers take a file that ends too early for one that ends; this one does not.
+class _Frames(Protocol):
+    """What decompresses one frame of an archive."""
 
-    Files of several frames (`zstd -c a b`, `pzstd`) are read to the last one.
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class _DecompressedStream(io.RawIOBase):
+    """All frames of an archive (`cat a.zst b.zst`, pbzip2, pzstd), to the last byte of the file.
+
+    The readers of the standard library and of zstandard take junk behind a frame for the end of the
+    file, and zstandard also an end within a frame; this one does not.
     """
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO, new_frame: Callable[[], _Frames]) -> None:
         self._raw = raw
-        # The largest window that `zstd --long=31` can write; the default refuses such archives.
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        self._frame = self._decompressor.decompressobj()
+        self._new_frame = new_frame
+        self._frame = new_frame()
         self._fresh = True  # no byte of this frame was read yet
         self._input = b""
         self._output = memoryview(b"")
@@ -43,32 +55,44 @@ class _ZstdStream(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._output:
             data = self._input or self._raw.read(_CHUNK)
-            if not data:
-                if self._fresh:
+            if self._fresh:
+                data = data.lstrip(b"\0")  # padding between frames
+                if not data and not self._raw.peek(1):  # type: ignore[attr-defined]
                     return 0
-                raise EOFError("the file ends within a zstd frame")
+            if not data and not self._fresh:
+                raise EOFError("the file ended before the end of a compressed frame")
+            self._input = b""
+            if not data:
+                continue
             self._fresh = False
             self._output = memoryview(self._frame.decompress(data))
-            self._input = b""
             if self._frame.eof:
                 self._input = self._frame.unused_data
-                self._frame = self._decompressor.decompressobj()
-                self._fresh = not self._input
+                self._frame = self._new_frame()
+                self._fresh = True
         size = min(len(buffer), len(self._output))
         buffer[:size] = self._output[:size]
         self._output = self._output[size:]
         return size
 
 
+def _zstd_frame() -> _Frames:
+    # The largest window that `zstd --long=31` can write; the default refuses such archives.
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+
+
+_FRAMES: dict[str, Callable[[], _Frames]] = {
+    ".bz2": bz2.BZ2Decompressor,
+    ".xz": lzma.LZMADecompressor,
+    ".zst": _zstd_frame,
+}
+
+
 def _decompressed(raw: BinaryIO, suffix: str) -> BinaryIO:
     if suffix == ".gz":
         return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
-    if suffix == ".bz2":
-        return bz2.BZ2File(raw)  # type: ignore[return-value]
-    if suffix == ".xz":
-        return lzma.LZMAFile(raw)  # type: ignore[return-value]
-    if suffix == ".zst":
-        return io.BufferedReader(_ZstdStream(raw), _CHUNK)
+    if suffix in _FRAMES:
+        return io.BufferedReader(_DecompressedStream(raw, _FRAMES[suffix]), _CHUNK)
     return raw
 
 
@@ -76,7 +100,7 @@ def _decompressed(raw: BinaryIO, suffix: str) -> BinaryIO:
 def open_decompressed(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """The file's content, decompressed by its suffix, and the file itself, whose place tells how
     far the reading is."""
-    with open(path, "rb") as raw:
+    with open(path, "rb", buffering=_CHUNK) as raw:
         yield _decompressed(raw, path.suffix), raw
 
 
@@ -92,7 +116,7 @@ def drop_invalid_utf8(line: bytes) -> str:
 def decode_lines(
     stream: Iterable[bytes], *, on_invalid: Callable[[int], object] = lambda _: None
 ) -> Iterator[str]:
-    """Yield the lines without their ends (LF or CRLF); only `\\n` separates lines.
+    """Yield the lines without their ends (LF or CRLF); `\\n` separates lines.
 
     `on_invalid` is called with the number of dropped bytes of each line that is not UTF-8.
     """
@@ -106,13 +130,28 @@ def decode_lines(
         yield text
 
 
+def _lines_of(stream: BinaryIO) -> Iterable[bytes]:
+    """The stream itself, or, where `\\r` ends the lines of its first megabyte, those lines."""
+    start: bytes = stream.peek(_CHUNK)  # type: ignore[attr-defined]
+    return _lines_before_cr(stream) if b"\r" in start and b"\n" not in start else stream
+
+
+def _lines_before_cr(stream: BinaryIO) -> Iterator[bytes]:
+    rest = b""
+    while chunk := stream.read(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\r")
+        yield from lines
+    if rest:
+        yield rest
+
+
 def read_lines(
     path: Path,
     *,
     on_progress: Callable[[int], object] = lambda _: None,
     on_invalid: Callable[[int], object] = lambda _: None,
 ) -> Iterator[str]:
-    """Yield the lines of a file, plain or compressed, without their ends.
+    """Yield the lines of a file, plain or compressed, without their ends (LF, CRLF or CR).
 
     `on_progress` is called now and then with the bytes of the file (as on disk) read since before,
     `on_invalid` as in `decode_lines`.
@@ -124,7 +163,9 @@ def read_lines(
     with open_decompressed(path) as (stream, raw):
         told = 0
         try:
-            for number, line in enumerate(decode_lines(stream, on_invalid=on_invalid), start=1):
+            for number, line in enumerate(
+                decode_lines(_lines_of(stream), on_invalid=on_invalid), start=1
+            ):
                 yield line
                 if number % 1000 == 0:
                     on_progress(raw.tell() - told)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .examples import MalformedTableError
-from .open_text import read_lines
+from .examples import MalformedTableError, numbered_lines
 
 
 def pick_columns(
@@ -21,12 +20,15 @@ def pick_columns(
     lines are left out.
 
     Raises:
-        MalformedTableError: the file is empty, or the header lacks a column.
+        MalformedTableError: the file is empty, or the header lacks a column, has one twice or is
+            not UTF-8.
     """
-    lines = enumerate(read_lines(path), start=1)
+    lines = numbered_lines(path)
     places: list[int | None]
     if header:
-        _, first = next(lines, (1, ""))
+        _, first = next(lines, ("", ""))
+        if isinstance(first, MalformedTableError):
+            raise first
         if not first:
             raise MalformedTableError(f"{path}:1: no header; is the download complete?")
         names = first.split("\t")
@@ -36,6 +38,9 @@ def pick_columns(
                 f"{path}:1: no column {', '.join(map(repr, missing))} in the header; found "
                 f"{', '.join(map(repr, names))}"
             )
+        twice = [str(c) for c in (*columns, *optional) if names.count(str(c)) > 1]
+        if twice:
+            raise MalformedTableError(f"{path}:1: the column {twice[0]!r} is there twice")
         places = [
             names.index(str(column)) if column in names else None
             for column in (*columns, *optional)
@@ -44,13 +49,14 @@ def pick_columns(
     else:
         places = [*(int(column) for column in columns), *(None for _ in optional)]
         num_fields = max(place for place in places if place is not None) + 1
-    for number, line in lines:
+    for where, line in lines:
+        if isinstance(line, MalformedTableError):
+            yield line
+            continue
         if not line:
             continue
         fields = line.split("\t")
         if len(fields) != num_fields:
-            yield MalformedTableError(
-                f"{path}:{number}: {len(fields)} fields instead of {num_fields}"
-            )
+            yield MalformedTableError(f"{where}: {len(fields)} fields instead of {num_fields}")
             continue
-        yield f"{path}:{number}", [None if place is None else fields[place] for place in places]
+        yield where, [None if place is None else fields[place] for place in places]

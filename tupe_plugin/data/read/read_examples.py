@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .examples import Example, MalformedTableError
-from .open_text import read_lines
+from .examples import Example, MalformedTableError, numbered_lines
 from .pick_columns import pick_columns
 
 # format -> split -> names that are looked for
@@ -53,7 +52,9 @@ LabelReader = Callable[[str], str]  # raises ValueError for a text that is no la
 def read_tsv(path: Path, columns: Columns, read_label: LabelReader | None) -> Rows:
     """Examples of a tab-separated table with a header; no label is read without `read_label`."""
     wanted = [*columns.texts, *([columns.label] if read_label else [])]
-    optional = [] if columns.index is None else [columns.index]
+    index = [] if columns.index is None else [columns.index]
+    # Only predictions of test rows are listed by it; the other files may lack it.
+    wanted, optional = (wanted, index) if read_label else ([*wanted, *index], [])
     for row in pick_columns(path, wanted, header=True, optional=optional):
         if isinstance(row, MalformedTableError):
             yield row
@@ -65,14 +66,16 @@ def read_tsv(path: Path, columns: Columns, read_label: LabelReader | None) -> Ro
 
 def read_jsonl(path: Path, columns: Columns, read_label: LabelReader | None) -> Rows:
     """Examples of a file with a JSON object on each line, as CLUE's tasks come."""
-    for number, line in enumerate(read_lines(path), start=1):
+    for where, line in numbered_lines(path):
+        if isinstance(line, MalformedTableError):
+            yield line
+            continue
         if not line.strip():
             continue
-        where = f"{path}:{number}"
         try:
-            fields = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield MalformedTableError(f"{where}: not JSON ({error.msg}); is the download complete?")
+            fields = _json(line)
+        except _JsonError as error:
+            yield MalformedTableError(f"{where}: {error}")
             continue
         if not isinstance(fields, dict):
             yield MalformedTableError(f"{where}: not a JSON object")
@@ -80,55 +83,110 @@ def read_jsonl(path: Path, columns: Columns, read_label: LabelReader | None) -> 
         yield _example(where, fields, columns, read_label)
 
 
+class _JsonError(ValueError):
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def _json(text: str) -> Any:
+    """JSON without what Python's reader adds to it, or cannot give back as text.
+
+    Raises:
+        _JsonError: the message says what is wrong.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_copies)
+    except json.JSONDecodeError as error:
+        message = f"not JSON ({error.msg}); is the download complete?"
+        raise _JsonError(message, error.lineno) from error
+    except RecursionError as error:
+        raise _JsonError("brackets within brackets, too many to be read") from error
+
+
+def _no_number(name: str) -> None:
+    raise _JsonError(f"{name} is no number of JSON")
+
+
+def _without_copies(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _JsonError(f"the key {twice!r} is there twice")
+    return found
+
+
 def _example(
     where: str, fields: dict[str, Any], columns: Columns, read_label: LabelReader | None
 ) -> Example | MalformedTableError:
-    for name in (*columns.texts, *([columns.label] if read_label else [])):
+    index = columns.index
+    needed = [columns.label] if read_label else [] if index is None else [index]
+    for name in (*columns.texts, *needed):
         if name not in fields:
             return MalformedTableError(
                 f"{where}: no column {name!r}; found {', '.join(map(repr, fields))}"
             )
         if not isinstance(fields[name], (str, int, float)):
             return MalformedTableError(f"{where}: {name!r} is {fields[name]!r}, not a text")
+    named = None if index is None else fields.get(index)
     try:
-        label = None if read_label is None else read_label(str(fields[columns.label]))
+        return Example(
+            tuple(in_one_line(str(fields[name])) for name in columns.texts),
+            None if read_label is None else read_label(in_one_line(str(fields[columns.label]))),
+            None if named is None else in_one_line(str(named)),
+        )
     except ValueError as error:
         return MalformedTableError(f"{where}: {error}")
-    index = None if columns.index is None else fields.get(columns.index)
-    return Example(
-        tuple(in_one_line(str(fields[name])) for name in columns.texts),
-        label,
-        None if index is None else in_one_line(str(index)),
-    )
 
 
 def in_one_line(text: str) -> str:
-    """A text that is one field of one line."""
+    """A text that is one field of one line.
+
+    Raises:
+        ValueError: it cannot be written (half of a character's two codes, as JSON can have it).
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise ValueError(f"the text has {half!r}, which is half of a character") from error
     return text.replace("\r", " ").replace("\n", " ").replace("\t", " ")
 
 
 def read_squad2(path: Path, columns: Columns, read_label: LabelReader | None) -> Rows:
     """Questions of SQuAD v2 with their paragraphs: can it be answered from the paragraph?"""
+    lines = []
+    for _, line in numbered_lines(path):
+        if isinstance(line, MalformedTableError):
+            raise line
+        lines.append(line)
     try:
-        for article in json.loads("\n".join(read_lines(path)))["data"]:
+        content = _json("\n".join(lines))
+    except _JsonError as error:
+        place = path if error.line is None else f"{path}:{error.line}"
+        raise MalformedTableError(f"{place}: {error}") from error
+    try:
+        for article in content["data"]:
             for paragraph in article["paragraphs"]:
-                context = in_one_line(paragraph["context"])
+                context = _text(paragraph, "context")
                 for question in paragraph["qas"]:
                     label = None
                     if read_label is not None:
                         impossible = question["is_impossible"]
                         label = read_label("unanswerable" if impossible else "answerable")
-                    yield Example(
-                        (in_one_line(question["question"]), context), label, question["id"]
-                    )
-    except json.JSONDecodeError as error:
-        raise MalformedTableError(
-            f"{path}:{error.lineno}: not JSON ({error.msg}); is the download complete?"
-        ) from error
-    except (KeyError, TypeError) as error:
+                    texts = (_text(question, "question"), context)
+                    yield Example(texts, label, in_one_line(str(question["id"])))
+    except (KeyError, TypeError, ValueError) as error:
         raise MalformedTableError(
             f"{path}: not of the form of SQuAD v2 ({type(error).__name__}: {error})"
         ) from error
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    if not isinstance(fields[name], str):
+        raise TypeError(f"{name!r} is {fields[name]!r}, not a text")
+    return in_one_line(fields[name])
 
 
 READERS: dict[str, Callable[[Path, Columns, LabelReader | None], Rows]] = {

@@ -44,7 +44,7 @@ def write_split(
 
     Raises:
         MalformedTableError: a malformed row, unless it is a training row to be skipped; two rows of
-            one index; no row at all.
+            one index, or one without; no row at all.
     """
     sinks = {
         part: open(output / f"{split}.{part}", "w", encoding="utf-8", newline="\n")  # noqa: SIM115
@@ -52,6 +52,7 @@ def write_split(
     }
     rows = dropped = 0
     first_dropped = ""
+    by_number = True  # the rows have no index: their numbers are taken
     indices: set[str] = set()
     try:
         for example in examples:
@@ -66,6 +67,12 @@ def write_split(
             values["label"] = example.label or ""
             values["index"] = str(rows) if example.index is None else example.index
             if "index" in sinks:
+                if rows and (example.index is None) != by_number:
+                    raise MalformedTableError(
+                        f"{source}: row {rows + 1} has {'no' if example.index is None else 'an'} "
+                        "index, unlike those before"
+                    )
+                by_number = example.index is None
                 if values["index"] in indices:
                     raise MalformedTableError(f"{source}: two rows have index {values['index']!r}")
                 indices.add(values["index"])
