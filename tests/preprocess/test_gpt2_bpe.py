@@ -10,6 +10,8 @@ from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
 from tests.preprocess.test_scripts import decoded, succeed, write_table
 from tupe_plugin.checkpoint.tokenizer_files import gpt2_encoder
+from tupe_plugin.data.corpus import make_corpus
+from tupe_plugin.data.corpus_options import CorpusOptions
 from tupe_plugin.data.treatment import read_treatment
 from tupe_plugin.data.units.apply_gpt2_bpe import BadGPT2FilesError, GPT2Encoder
 
@@ -45,6 +47,23 @@ def test_a_mask_takes_the_space_before_it(folder: Path) -> None:
     assert treatment is not None
     the, space_the = (treatment([text])[0] for text in ("the", " the"))
     assert treatment.around_masks("the <mask> the") == f"{the} <mask> {space_the}"
+
+
+def test_a_corpus_in_its_units(folder: Path) -> None:
+    (folder / "vocab.json").write_text("{}", "utf-8")
+    # Short sentences are joined before they are cut into units: a unit has the space before it.
+    lines = ["It is the theatre's play. The man left.", "", "A 1st."]
+    (folder / "text").write_text("\n".join(lines), "utf-8")
+    (folder / "valid").write_text("The play.\n", "utf-8")
+    all_text = {"min_letters": 0, "min_letter_share": 0.0, "workers": 1}
+    options = CorpusOptions(data_bin=folder, valid=folder / "valid", **all_text)
+    make_corpus(options, [folder / "text"], folder / "out")
+    data = folder / "out" / "data-bin"
+    for name in ("dict.txt", "encoder.json", "vocab.bpe", "vocab.json", "cleaning.txt"):
+        assert (data / name).read_bytes() == (folder / name).read_bytes()
+    treatment = read_treatment(data)
+    assert treatment is not None
+    assert decoded(data / "train", data / "dict.txt") == treatment(lines)
 
 
 @pytest.mark.slow
