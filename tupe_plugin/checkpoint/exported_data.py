@@ -8,7 +8,7 @@ from pathlib import Path
 from ..core.class_labels import classes_among
 from ..data.dictionary_file import NAME, dictionary_in, symbols_in
 from .errors import UnusableCheckpointError
-from .tokenizer_files import Vocabulary, gpt2_encoder, read_units
+from .tokenizer_files import Vocabulary, gpt2_encoder, vocabulary_of_data
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_data_of_model(folder: Path) -> DataOfModel:
         CheckpointError: a file is missing or damaged.
         OSError: a file cannot be read.
     """
-    vocabulary = read_units(folder)
+    vocabulary = vocabulary_of_data(folder)
     labels = folder / "label" / NAME
     return DataOfModel(
         folder,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.dictionary_symbols import MASK
 from ..data.dictionary_file import NAME
-from ..data.treatment import CODES, STEPS
+from ..data.treatment import CODES, RECORD, STEPS
 from .exported import ExportedModel
 from .exported_data import DataOfModel
 from .model_code import write_code
@@ -28,14 +28,11 @@ def why_not(data: DataOfModel) -> str | None:
     """Why there can be no tokenizer for such data; None: there can be one."""
     vocabulary = data.vocabulary
     if vocabulary is None:
-        return (
-            f"{data.folder} does not say how its text was cut into units ({STEPS} with {CODES}, "
-            "vocab.txt or encoder.json)"
-        )
+        return f"{data.folder} does not say how its text was cut into units ({RECORD})"
     if vocabulary.moses is not None:
         from ..data.text_steps import TEXT_STEPS  # wants the libraries of all steps
 
-        others = [name for name in vocabulary.moses.names if name not in TEXT_STEPS]
+        others = [name for name in vocabulary.moses.steps if name not in TEXT_STEPS]
         if others:
             return f"{data.folder / STEPS} names {others[0]}, which is a program of its own"
     return None

@@ -19,7 +19,7 @@ from .formats import HUGGING_FACE, HuggingFaceFamily
 from .formats.our_names import HEAD, HEAD_NAME
 from .head_shapes import check_heads
 from .model_folder import CONFIG, folder_of, read_object, read_weights
-from .tokenizer_files import Vocabulary, read_vocabulary_of
+from .tokenizer_files import Vocabulary, vocabulary_of_model
 from .write import at_the_beginning
 
 ARCH = "tupe_base"
@@ -72,7 +72,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     _check_kind(config, family, folder / CONFIG)
     options = family.options(config, folder / CONFIG)
     separators = family.separators_of(config, folder / CONFIG)
-    vocabulary = read_vocabulary_of(folder)
+    vocabulary = vocabulary_of_model(folder)
     family = family.for_vocabulary(vocabulary.kind)
     theirs = read_weights(source)
     embedding = next((key for key in theirs if key.endswith(family.word_embedding)), None)

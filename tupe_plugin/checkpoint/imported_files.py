@@ -11,7 +11,15 @@ from pathlib import Path
 
 from ..data.dictionary_file import NAME
 from ..data.label_scale import LABEL_SCALE
-from ..data.treatment import CODES, GPT2_ENCODER, GPT2_MERGES, MANIFEST, STEPS, VOCABULARY
+from ..data.treatment import (
+    CODES,
+    GPT2_ENCODER,
+    GPT2_MERGES,
+    GPT2_ORDER,
+    MANIFEST,
+    STEPS,
+    VOCABULARY,
+)
 from .imported import ARCH, ImportedModel
 from .tokenizer_files import gpt2_encoder
 from .write import write_checkpoint
@@ -49,7 +57,7 @@ def _model_options(model: ImportedModel) -> list[str]:
 def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
     vocabulary, units = model.vocabulary, model.symbols
     if vocabulary.moses is not None:
-        steps, tokenizer = vocabulary.moses.steps.strip(), "moses"
+        steps, tokenizer = ",".join(vocabulary.moses.steps), "moses"
         (folder / CODES).write_text(vocabulary.moses.codes, encoding="utf-8", newline="")
     elif vocabulary.merges is None:
         steps, tokenizer = "apply_wordpiece", "wordpiece"
@@ -59,7 +67,7 @@ def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
         numbers = gpt2_encoder(vocabulary.merges)
         units = [str(numbers.get(unit, unit)) for unit in units]
         _write_json(folder / GPT2_ENCODER, numbers)
-        _write_json(folder / "vocab.json", {t: row for row, t in enumerate(vocabulary.tokens)})
+        _write_json(folder / GPT2_ORDER, {t: row for row, t in enumerate(vocabulary.tokens)})
         merges = [" ".join(pair) for pair in vocabulary.merges]
         _write_lines(folder / GPT2_MERGES, ["#version: 0.2", *merges])
     _write_lines(folder / NAME, [f"{unit} 1" for unit in units])

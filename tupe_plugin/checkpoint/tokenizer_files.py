@@ -17,25 +17,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
-from ..data.dictionary_file import dictionary_in, read_dictionary
+from ..data.dictionary_file import NAME, dictionary_in, read_dictionary
 from ..data.line_steps import LINE_STEPS
-from ..data.treatment import CODES, STEPS
+from ..data.treatment import (
+    CODES,
+    GPT2_ENCODER,
+    GPT2_MERGES,
+    GPT2_ORDER,
+    STEPS,
+    VOCABULARY,
+    read_line_steps,
+    unit_files_in,
+)
 from .errors import UnusableCheckpointError
 from .model_folder import read_object
 
 _WORDPIECE, _BPE = "WordPiece", "BPE"
+_TOKENIZER, _VOCAB_JSON, _MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 
 
 class MosesBPE(NamedTuple):
     """Contents of the files that cut text by Moses and BPE."""
 
-    steps: str
-    """Names of steps, separated by commas, before the cutting into units."""
+    steps: tuple[str, ...]
+    """By name, before the cutting into units."""
     codes: str
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name in self.steps.strip().split(",") if name]
 
 
 @dataclass(frozen=True)
@@ -58,48 +64,46 @@ class Vocabulary:
         return "wordpiece" if self.merges is None else "gpt2"
 
 
-def read_vocabulary_of(folder: Path) -> Vocabulary:
-    """Find and read it.
+def vocabulary_of_model(folder: Path) -> Vocabulary:
+    """What a folder of transformers cuts text into.
 
     Raises:
         CheckpointError: there is none, it is damaged, or it cuts text in a way that is not ours.
         OSError: a file cannot be read.
     """
-    if (folder / "tokenizer.json").is_file():
-        return _of_tokenizer_json(folder / "tokenizer.json")
-    if (folder / "vocab.txt").is_file():
+    if (folder / _TOKENIZER).is_file():
+        return _of_tokenizer_json(folder / _TOKENIZER)
+    if (folder / VOCABULARY).is_file():
         return _of_vocab_txt(folder)
-    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        return _of_vocab_json(folder)
+    if (folder / _VOCAB_JSON).is_file() and (folder / _MERGES).is_file():
+        path = folder / _VOCAB_JSON
+        return Vocabulary(_in_order(read_object(path), path), merges=_merges(folder / _MERGES))
     moses = _of_moses(folder)
     if moses is not None:
         return moses
     raise UnusableCheckpointError(
-        f"{folder} has no vocabulary: neither tokenizer.json, nor vocab.txt, nor vocab.json with "
-        f"merges.txt, nor dict.txt with {CODES} and {STEPS}"
+        f"{folder} has no vocabulary: neither {_TOKENIZER}, nor {VOCABULARY}, nor {_VOCAB_JSON} "
+        f"with {_MERGES}, nor {NAME} with {CODES} and {STEPS}"
     )
 
 
-def read_units(data: Path) -> Vocabulary | None:
+def vocabulary_of_data(folder: Path) -> Vocabulary | None:
     """What the text of a folder of data was cut into; None: it has no record of that.
 
     The tokens of an imported model are in its own order.
 
     Raises:
         CheckpointError: a file is damaged.
+        TreatmentError: the record is.
     """
-    if (data / "vocab.txt").is_file():
-        tokens = _of_vocab_txt(data).tokens
-        manifest = data / "manifest.json"
-        options = read_object(manifest).get("options") if manifest.is_file() else None
-        cased = isinstance(options, dict) and options.get("cased") == "yes"
-        return Vocabulary(tokens, lowercase=not cased)
-    if (data / "encoder.json").is_file():
-        path = data / "vocab.bpe"
-        order = data / "vocab.json"
-        own = order if order.is_file() else data / "encoder.json"
-        return Vocabulary(_in_order(read_object(own), own), merges=_merges(path))
-    return _of_moses(data)
+    files = unit_files_in(folder)
+    if files.step == "apply_wordpiece":
+        return Vocabulary(_of_vocab_txt(folder).tokens, lowercase=not files.cased)
+    if files.step == "apply_gpt2_bpe":
+        order = folder / GPT2_ORDER
+        path = order if order.is_file() else folder / GPT2_ENCODER
+        return Vocabulary(_in_order(read_object(path), path), merges=_merges(folder / GPT2_MERGES))
+    return _of_moses(folder)
 
 
 def gpt2_symbols() -> list[str]:
@@ -139,7 +143,7 @@ def _of_tokenizer_json(path: Path) -> Vocabulary:
 
 
 def _of_vocab_txt(folder: Path) -> Vocabulary:
-    path = folder / "vocab.txt"
+    path = folder / VOCABULARY
     text = _text(path)
     tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     if len(set(tokens)) < len(tokens):
@@ -155,11 +159,6 @@ def _of_vocab_txt(folder: Path) -> Vocabulary:
     return Vocabulary(tokens, _lowercase({"type": "BertNormalizer", **lowercase}, settings))
 
 
-def _of_vocab_json(folder: Path) -> Vocabulary:
-    path = folder / "vocab.json"
-    return Vocabulary(_in_order(read_object(path), path), merges=_merges(folder / "merges.txt"))
-
-
 def _of_moses(folder: Path) -> Vocabulary | None:
     """Tokens in fairseq's order."""
     from ..data.units.apply_bpe import read_codes
@@ -167,14 +166,8 @@ def _of_moses(folder: Path) -> Vocabulary | None:
     dictionary = dictionary_in(folder)
     if dictionary is None or not all((folder / name).is_file() for name in (CODES, STEPS)):
         return None
-    steps, codes = _text(folder / STEPS), _text(folder / CODES)
-    moses = MosesBPE(steps, codes)
-    unknown = [name for name in moses.names if name not in LINE_STEPS]
-    if unknown:
-        raise UnusableCheckpointError(
-            f"{folder / STEPS}: no step {unknown[0]!r:.80}; the steps are {', '.join(LINE_STEPS)}"
-        )
     try:
+        steps = read_line_steps(folder) or ()
         read_codes(folder / CODES)
         symbols = [symbol for symbol, _ in read_dictionary(dictionary).entries]
     except ValueError as error:
@@ -184,7 +177,12 @@ def _of_moses(folder: Path) -> Vocabulary | None:
         raise UnusableCheckpointError(
             f"{dictionary} has a symbol twice, or one that fairseq has itself"
         )
-    return Vocabulary(tokens, moses=moses)
+    unknown = [name for name in steps if name not in LINE_STEPS]
+    if unknown:
+        raise UnusableCheckpointError(
+            f"{folder / STEPS}: no step {unknown[0]!r:.80}; the steps are {', '.join(LINE_STEPS)}"
+        )
+    return Vocabulary(tokens, moses=MosesBPE(steps, _text(folder / CODES)))
 
 
 def _merges(path: Path) -> list[tuple[str, str]]:

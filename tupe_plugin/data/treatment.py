@@ -19,6 +19,8 @@ from .text_treatment import TextTreatment
 STEPS, CODES, VOCABULARY, MANIFEST = "cleaning.txt", "bpe.codes", "vocab.txt", "manifest.json"
 GPT2_ENCODER, GPT2_MERGES = "encoder.json", "vocab.bpe"
 GPT2_ORDER = "vocab.json"  # the numbers that an export gives the units
+RECORD = f"{STEPS} with {CODES}, {VOCABULARY}, or {GPT2_ENCODER} and {GPT2_MERGES}"
+"""The files of a treatment, for messages."""
 
 
 class TreatmentError(ValueError):

@@ -20,7 +20,7 @@ from ..checkpoint.imported_files import CHECKPOINT, write_imported
 from ..checkpoint.model_folder import is_model
 from ..checkpoint.upgraded import read_upgraded
 from ..data.dictionary_file import NAME, OF_SENTENCES, dictionary_in, symbols_in
-from ..data.treatment import CODES, STEPS, VOCABULARY, TextTreatment, read_treatment
+from ..data.treatment import RECORD, TextTreatment, read_treatment
 from .model_on_data import build_model, set_up_task
 from .predictor import CHECKPOINTS, FineTuned, Predictor, is_fine_tuned
 
@@ -167,7 +167,7 @@ def _treatment(places: Sequence[Path], folder: Path, checkpoint: Path) -> TextTr
         return treatment
     raise LoadError(
         f"{checkpoint}: neither its own folder nor {folder} says what text goes through before it "
-        f"({STEPS} with {CODES} or {VOCABULARY}); give the data-bin of the pre-training, or a "
+        f"({RECORD}); give the data-bin of the pre-training, or a "
         f"TASK-bin made now, {_GIVE_DATA}"
     )
 
