@@ -30,13 +30,9 @@ from .exported_data import DataOfModel, read_data_of_model
 from .formats import HUGGING_FACE, TUPE_IN_TRANSFORMERS, HuggingFaceFamily, fairseq_roberta
 from .formats.hugging_face import SEPARATORS
 from .formats.our_names import ENCODER, HEAD, HEAD_NAME, HEADS
-from .formats.tupe import AUTO_MAP
 from .head_shapes import check_heads
 from .settings import BEFORE_THERE_WERE_OPTIONS
 from .tokenizer_files import Vocabulary
-
-_STOCK = {"bert-a": ("bert", "roberta"), "bert-r": ("mpnet",)}
-"""Position scheme -> families of stock models that may hold it, the first first."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class ExportedModel:
     @property
     def has_code(self) -> bool:
         """Whether transformers has no such model, so that its code must go along."""
-        return self.family.model_type == TUPE_IN_TRANSFORMERS.model_type
+        return bool(self.family.auto_map)
 
     @property
     def auto_class(self) -> str:
@@ -97,8 +93,6 @@ def export_model(path: Path, *, data: Path | None) -> ExportedModel:
     ids = {"pad_token_id": "<pad>", **family.special_ids}
     config |= {name: rows[FAIRSEQ_SYMBOLS.index(symbol)] for name, symbol in ids.items()}
     config["dtype"] = str(next(iter(theirs.values())).dtype).removeprefix("torch.")
-    if family.model_type == TUPE_IN_TRANSFORMERS.model_type:
-        config["auto_map"] = AUTO_MAP
     separators = _separators(checkpoint, family)
     if separators != family.separators:
         config[SEPARATORS] = separators
@@ -140,10 +134,11 @@ def _with_one_head(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     names = sorted({key.split(".")[1] for key in weights if key.startswith(HEADS)})
     if len(names) > 1 and HEAD_NAME not in names:
         raise UnusableCheckpointError(f"{path} has {len(names)} heads: {', '.join(names)}")
-    chosen = f"{HEADS}{HEAD_NAME if HEAD_NAME in names else ''.join(names)}."
     kept = {key: value for key, value in weights.items() if not key.startswith(HEADS)}
-    head = {key: value for key, value in weights.items() if names and key.startswith(chosen)}
-    kept |= {HEAD + key[len(chosen) :]: value for key, value in head.items()}
+    if names:
+        chosen = f"{HEADS}{HEAD_NAME if HEAD_NAME in names else names[0]}."
+        head = {key: value for key, value in weights.items() if key.startswith(chosen)}
+        kept |= {HEAD + key.removeprefix(chosen): value for key, value in head.items()}
     check_heads(kept, path)
     return kept
 
@@ -152,8 +147,9 @@ def _in_a_family(
     weights: dict[str, Tensor], options: dict[str, Any]
 ) -> tuple[HuggingFaceFamily, dict[str, Tensor], dict[str, Any]]:
     """The stock family that has such a model, if there is one, and the model as it is there."""
-    for name in _STOCK.get(options["position_scheme"], ()):
-        family = HUGGING_FACE[name]
+    for family in HUGGING_FACE.values():
+        if family.fixed.get("position_scheme") != options["position_scheme"]:
+            continue
         filled = _filled_up(weights, options, family)
         problem = family.misfit(filled[1]) or family.misfit_of_lm_head(*filled)
         if problem is None:

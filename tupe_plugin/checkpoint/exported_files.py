@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ..data.label_scale import LABEL_SCALE
 from .exported import ExportedModel
-from .exported_tokenizer import why_not, write_json, write_tokenizer
+from .exported_tokenizer import why_no_tokenizer, write_tokenizer
 from .model_code import write_code
+from .model_folder import CONFIG, write_json
 
 _CARD = """---
 library_name: transformers
@@ -54,7 +55,7 @@ def write_exported(model: ExportedModel, folder: Path, *, title: str, checkpoint
 
     weights = _each_in_its_own_memory(model.weights)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    write_json(folder / "config.json", model.config)
+    write_json(folder / CONFIG, model.config)
     if model.has_code:
         write_code("modeling_tupe", folder)
     write_tokenizer(model, folder)
@@ -76,7 +77,7 @@ def _each_in_its_own_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _card(model: ExportedModel, *, title: str, checkpoint: str) -> str:
-    vocabulary, has_tokenizer = model.data.vocabulary, why_not(model.data) is None
+    vocabulary, has_tokenizer = model.data.vocabulary, why_no_tokenizer(model.data) is None
     if vocabulary is None:
         text = "cut into units in a way that is not recorded"
     elif vocabulary.moses is not None:

@@ -5,7 +5,6 @@ WordPiece and GPT-2's BPE are `tokenizer.json`; Moses with BPE is a class, whose
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from ..data.treatment import CODES, RECORD, STEPS
 from .exported import ExportedModel
 from .exported_data import DataOfModel
 from .model_code import write_code
+from .model_folder import write_json
 from .tokenizer_files import Vocabulary
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MODULE, CLASS = "tokenization_tupe", "TupeTokenizer"
 
 
-def why_not(data: DataOfModel) -> str | None:
-    """Why there can be no tokenizer for such data; None: there can be one."""
+def why_no_tokenizer(data: DataOfModel) -> str | None:
+    """Why there can be none for such data; None: there can be one."""
     vocabulary = data.vocabulary
     if vocabulary is None:
         return f"{data.folder} does not say how its text was cut into units ({RECORD})"
@@ -39,7 +39,11 @@ def why_not(data: DataOfModel) -> str | None:
 
 
 def write_tokenizer(model: ExportedModel, folder: Path) -> None:
-    """Write it into a folder, if there can be one; for `tupe import` what its data say of Moses."""
+    """Write what there can be.
+
+    The files of Moses and BPE are written even where there can be no tokenizer: `tupe import` reads
+    them.
+    """
     data, vocabulary = model.data, model.data.vocabulary
     if vocabulary is None:
         return
@@ -47,7 +51,7 @@ def write_tokenizer(model: ExportedModel, folder: Path) -> None:
         shutil.copyfile(data.dictionary, folder / NAME)
         for name in (CODES, STEPS):
             shutil.copyfile(data.folder / name, folder / name)
-    if why_not(data) is not None:
+    if why_no_tokenizer(data) is not None:
         return
     specials = model.family.specials
     first, last = specials["<s>"], specials["</s>"]
@@ -111,7 +115,3 @@ def make_tokenizer(model: ExportedModel, vocabulary: Vocabulary) -> Tokenizer:
         special_tokens=[(token, ids[token]) for token in (first, end)],
     )
     return tokenizer
-
-
-def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -5,7 +5,6 @@ The files are listed in `commands/import_model.py`.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ..data.treatment import (
     VOCABULARY,
 )
 from .imported import ARCH, ImportedModel
+from .model_folder import write_json
 from .tokenizer_files import gpt2_encoder
 from .write import write_checkpoint
 
@@ -66,8 +66,8 @@ def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
         steps, tokenizer = "apply_gpt2_bpe", "gpt2_bpe"
         numbers = gpt2_encoder(vocabulary.merges)
         units = [str(numbers.get(unit, unit)) for unit in units]
-        _write_json(folder / GPT2_ENCODER, numbers)
-        _write_json(folder / GPT2_ORDER, {t: row for row, t in enumerate(vocabulary.tokens)})
+        write_json(folder / GPT2_ENCODER, numbers)
+        write_json(folder / GPT2_ORDER, {t: row for row, t in enumerate(vocabulary.tokens)})
         merges = [" ".join(pair) for pair in vocabulary.merges]
         _write_lines(folder / GPT2_MERGES, ["#version: 0.2", *merges])
     _write_lines(folder / NAME, [f"{unit} 1" for unit in units])
@@ -76,12 +76,8 @@ def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
     options: dict[str, object] = {"cased": cased, "tokenizer": tokenizer}
     if model.classes is not None:
         options[LABEL_SCALE] = model.label_scale  # whatever the folder's name
-    _write_json(folder / MANIFEST, {"options": options})
+    write_json(folder / MANIFEST, {"options": options})
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -91,6 +91,11 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def write_json(path: Path, value: Any) -> None:
+    """In the form in which transformers writes it."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """All parameters, from a folder or from one file of it.
 

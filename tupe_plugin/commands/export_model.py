@@ -35,14 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..checkpoint.exported import export_model
     from ..checkpoint.exported_files import write_exported
-    from ..checkpoint.exported_tokenizer import why_not
+    from ..checkpoint.exported_tokenizer import why_no_tokenizer
     from ..core.whole_file import whole_folder
 
     model = export_model(args.checkpoint, data=args.data)
     with whole_folder(args.output) as folder:
         write_exported(model, folder, title=args.output.name, checkpoint=args.checkpoint.name)
     print(f"wrote {args.output}: {model.class_name}")
-    problem = why_not(model.data)
+    problem = why_no_tokenizer(model.data)
     if problem is not None:
         print(f"without a tokenizer: {problem}")
     return 0

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 from ..errors import UnusableCheckpointError
-from ..settings import BEFORE_THERE_WERE_OPTIONS
+from ..settings import BEFORE_THERE_WERE_OPTIONS, TRAINING_ONLY
 from .config_values import like, one_of, real, whole
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
@@ -92,6 +92,8 @@ class HuggingFaceFamily:
     """Second names of parameters, which some files hold: name -> the first one."""
     head_is_pooler: bool = False
     """Whether the dense layer of a classifier is the pre-trained pooler."""
+    auto_map: Mapping[str, str] = field(default_factory=dict)
+    """Where transformers finds the code of a model that is not its own: in the model's folder."""
     separators: int = 1
     """Between the texts of a pair, unless a model's configuration says another number."""
 
@@ -177,6 +179,7 @@ class HuggingFaceFamily:
                 for name, (ours, values) in self.names.items()
             },
             **self.constants,
+            **({"auto_map": dict(self.auto_map)} if self.auto_map else {}),
         }
 
     def separators_of(self, config: Mapping[str, Any], path: object) -> int:
@@ -205,7 +208,7 @@ class HuggingFaceFamily:
         """What no model of the family is like, if there is something."""
         for name, only in self.fixed.items():
             value = options.get(name, only)
-            if value != only and name not in ("pooler_input_dropout", *self._all_sizes.values()):
+            if value != only and name not in {*TRAINING_ONLY, *self._all_sizes.values()}:
                 return f"{name} is {value!r}, and in {self.class_name}Model {only!r}"
         if _activation(options) not in self.activations:
             known = ", ".join(self.activations)

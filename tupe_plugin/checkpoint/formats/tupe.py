@@ -31,15 +31,6 @@ _NAMES = (
 )
 _ACTIVATIONS = {**ACTIVATIONS, "tanh": "tanh", "linear": "linear"}
 
-AUTO_MAP = {
-    "AutoConfig": "configuration_tupe.TupeConfig",
-    **{
-        f"AutoModel{kind}": f"modeling_tupe.Tupe{kind or 'Model'}"
-        for kind in ("", "ForMaskedLM", "ForSequenceClassification")
-    },
-}
-"""Where transformers finds the code, in the model's folder."""
-
 TUPE_IN_TRANSFORMERS = HuggingFaceFamily(
     model_type="tupe",
     class_name="Tupe",
@@ -51,6 +42,13 @@ TUPE_IN_TRANSFORMERS = HuggingFaceFamily(
         )
     ),
     tied={"lm_head.weight": "tupe.encoder.embed_tokens.weight"},
+    auto_map={
+        "AutoConfig": "configuration_tupe.TupeConfig",
+        **{
+            f"AutoModel{kind}": f"modeling_tupe.Tupe{kind or 'Model'}"
+            for kind in ("", "ForMaskedLM", "ForSequenceClassification")
+        },
+    },
     specials=OWN_SPECIALS,
     wordpiece_specials=BERT.specials,
     fixed={},
