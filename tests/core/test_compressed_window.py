@@ -122,6 +122,23 @@ def test_another_density_keeps_what_fits(
     assert relative_error(window.newest_inverse_product(), expected) < 1e-10
 
 
+@pytest.mark.parametrize("density", [0.02, 0.9])
+def test_threads_change_no_bit(density: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks of their true size, the last one short."""
+    monkeypatch.undo()
+    products, threads = [], torch.get_num_threads()
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            window = CompressedWindow(5, 200_003, density=density, damping=DAMPING)
+            for g in gradients(2, 200_003):
+                window.push(g)
+            products.append(window.newest_inverse_product())
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*products)
+
+
 def test_state_is_taken_over_bit_for_bit_and_is_a_copy() -> None:
     first, second, rows = (
         window_of(dtype=torch.bfloat16),
