@@ -149,6 +149,12 @@ def test_checkpoint_knows_of_no_command_and_no_patch(path: Path) -> None:
     assert [name for name in ours if not name.startswith(allowed)] == []
 
 
+@pytest.mark.parametrize("room", ["checkpoint", "checkpoint/formats"])
+def test_a_folders_own_list_of_files_is_whole(room: str) -> None:
+    listed = set(re.findall(r"\w+\.py", (PACKAGE / room / "__init__.py").read_text("utf-8")))
+    assert listed == {path.name for path in (PACKAGE / room).glob("*.py")} - {"__init__.py"}
+
+
 @pytest.mark.parametrize("path", python_files(PACKAGE / "data"), ids=relative)
 def test_data_knows_of_no_model(path: Path) -> None:
     ours = [name for name in imported_modules(path) if name.split(".")[0] in OUR_PACKAGES]

@@ -7,13 +7,20 @@
     buildable.py        what may be built because a file says so
     bounded_model.py    and how large that may become
     write.py            a new file, whole or not at all, readable by the same rules
-    whole_file.py       the first half of that, for any file
     settings.py         of one part of a job, whatever the form in which they were written
     upgraded.py         a checkpoint as fairseq itself sees it
-    formats/            names of parameters that are not ours
-    model_folder.py, tokenizer_files.py, imported.py, imported_files.py, exported.py
-                        folders of transformers, in and out
     encoder_checkpoint.py  the parameters and settings of a model with an encoder of a known family
+    head_shapes.py      shapes of its heads
+
+Models of Hugging Face's transformers, in and out:
+
+    formats/            a table for each family: names, configuration, vocabulary
+    model_folder.py     a folder's configuration and weights
+    tokenizer_files.py  its vocabulary, and that of a folder of data
+    imported.py         such a model as a checkpoint; imported_files.py: the folder of `tupe import`
+    exported.py         a checkpoint as such a model; exported_files.py: the folder of `tupe export`
+    exported_data.py, exported_tokenizer.py, model_code.py
+                        what goes into that folder beside the weights: labels, a tokenizer, code
 
 `compat/` hands these rules to fairseq's own reader. The start-up hook loads it without the rest of
 the package, so the files that it uses import only torch, the standard library and each other.

@@ -5,7 +5,13 @@
     bert.py roberta.py mpnet.py     folders of Hugging Face's transformers
     tupe.py             the same of our own TUPE
 
-Each is a table: how to tell it, names of parameters, configuration, rows of the vocabulary.
+Each is a table: how to tell it, names of parameters, configuration, rows of the vocabulary. What
+reads the tables:
+
+    hugging_face.py     a family of transformers, both ways
+    key_table.py        names of parameters; our_names.py: how ours begin
+    config_values.py    values of config.json
+    vocabulary_rows.py  rows of the embedding
 """
 
 from .bert import BERT
