@@ -30,6 +30,7 @@ from .exported_data import DataOfModel, read_data_of_model
 from .formats import HUGGING_FACE, TUPE_IN_TRANSFORMERS, HuggingFaceFamily, fairseq_roberta
 from .formats.hugging_face import SEPARATORS
 from .formats.our_names import ENCODER, HEAD, HEAD_NAME, HEADS
+from .formats.vocabulary_rows import symbols_and_rows
 from .head_shapes import check_heads
 from .settings import BEFORE_THERE_WERE_OPTIONS
 from .tokenizer_files import Vocabulary
@@ -211,7 +212,7 @@ def _rows(
         return None, list(range(number))
     if not set(family.specials.values()) <= set(vocabulary.tokens):
         return ours, list(range(number))
-    names, rows = family.symbols(vocabulary.tokens, number, path)
+    names, rows = symbols_and_rows(family.specials, vocabulary.tokens, number, path)
     if names != units:
         raise UnusableCheckpointError(
             f"{path}: its dict.txt does not list the vocabulary in its order, as `tupe import` and "

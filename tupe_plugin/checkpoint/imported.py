@@ -17,6 +17,7 @@ from .encoder_checkpoint import check_encoder
 from .errors import UnusableCheckpointError, in_one_line
 from .formats import HUGGING_FACE, HuggingFaceFamily
 from .formats.our_names import HEAD, HEAD_NAME
+from .formats.vocabulary_rows import symbols_and_rows
 from .head_shapes import check_heads
 from .model_folder import CONFIG, folder_of, read_object, read_weights
 from .tokenizer_files import Vocabulary, vocabulary_of_model
@@ -78,7 +79,9 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     embedding = next((key for key in theirs if key.endswith(family.word_embedding)), None)
     if embedding is None or theirs[embedding].dim() != 2:
         raise UnusableCheckpointError(f"{source} has no {family.word_embedding}, a matrix")
-    symbols, rows = family.symbols(vocabulary.tokens, len(theirs[embedding]), folder)
+    symbols, rows = symbols_and_rows(
+        family.specials, vocabulary.tokens, len(theirs[embedding]), folder
+    )
     family.check_special_ids(config, rows, folder / CONFIG)
     try:
         weights = family.to_ours(theirs, rows=rows, path=source)

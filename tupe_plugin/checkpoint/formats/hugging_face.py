@@ -23,7 +23,7 @@ from ..settings import BEFORE_THERE_WERE_OPTIONS, TRAINING_ONLY
 from .config_values import like, one_of, real, whole
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
-from .vocabulary_rows import symbols_and_rows, take_rows
+from .vocabulary_rows import take_rows
 
 OWN_SPECIALS = {symbol: symbol for symbol in (*FAIRSEQ_SYMBOLS, MASK)}
 """Of a vocabulary that was made for fairseq."""
@@ -283,23 +283,6 @@ class HuggingFaceFamily:
         if kind == "Model":
             _rename(theirs, f"{self.model_type}.", "")
         return theirs, self.class_name + kind
-
-    # ---- vocabulary
-
-    def symbols(self, tokens: list[str], rows: int, path: object) -> tuple[list[str], list[int]]:
-        """What the dictionary of fairseq lists, and where each symbol's row is in their vocabulary.
-
-        fairseq has four symbols of its own in front, and its tasks add the mask at the end.
-
-        Args:
-            tokens: theirs, in the order of their ids.
-            rows: of their embedding; those without a token become `madeupword0000` ...
-            path: for errors.
-
-        Raises:
-            UnusableCheckpointError: a special symbol is missing, or there are too many tokens.
-        """
-        return symbols_and_rows(self.specials, tokens, rows, path)
 
 
 def _activation(options: Mapping[str, Any]) -> str:

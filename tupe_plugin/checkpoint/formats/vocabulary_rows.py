@@ -19,7 +19,19 @@ _COLUMNS = 32
 def symbols_and_rows(
     specials: Mapping[str, str], tokens: list[str], rows: int, path: object
 ) -> tuple[list[str], list[int]]:
-    """See `HuggingFaceFamily.symbols`."""
+    """What the dictionary of fairseq lists, and where each symbol's row is in their vocabulary.
+
+    fairseq has four symbols of its own in front, and its tasks add the mask at the end.
+
+    Args:
+        specials: fairseq's symbol -> theirs.
+        tokens: theirs, in the order of their ids.
+        rows: of their embedding; those without a token become `madeupword0000` ...
+        path: for errors.
+
+    Raises:
+        UnusableCheckpointError: a special symbol is missing, or there are too many tokens.
+    """
     if len(tokens) > rows:
         raise UnusableCheckpointError(
             f"{path}: the tokenizer has {len(tokens):,} tokens, and the model rows for {rows:,}"
