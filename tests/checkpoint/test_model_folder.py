@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoint.huggingface_models import save_model
@@ -193,6 +194,13 @@ WRONG = [
     (tokenizer(model={"type": "WordPiece", "vocab": {"a": 0}}), "the tokenizer has no [CLS]"),
     (tokenizer(model={"type": "WordPiece", "vocab": {"a": 9}}), "'a' has the id 9; 1 tokens shou"),
     (tokenizer(normalizer=NOT_BERT), "text is not treated as in BERT"),
+    (tokenizer(pre_tokenizer={"type": "Whitespace"}), "text is not treated as in BERT"),
+    (tokenizer(added_tokens=[{"content": "x", "id": 16}]), "'x' was added to the tokenizer"),
+    (written("added_tokens.json", '{"<e>": 17}'), "'<e>' was added to the tokenizer, which takes"),
+    (
+        written("tokenizer_config.json", '{"added_tokens_decoder": {"17": {"content": "<e>"}}}'),
+        "'<e>' was added to the tokenizer, which takes it out of a text before",
+    ),
     (lambda folder: (folder / "config.json").unlink(), "has no config.json: give a folder"),
 ]
 
@@ -220,6 +228,39 @@ def test_what_is_wrong_is_said_in_one_line(
     assert isinstance(refusal.value, UnsafeCheckpointError) == (damage is with_code)
 
 
+@pytest.mark.parametrize(
+    ("lowercase", "settings", "expected"),
+    [
+        (True, {}, True),
+        (True, {"do_lower_case": False}, False),
+        (False, {"do_lower_case": True}, True),
+        (
+            False,
+            {},
+            "leaves text in its case, and the class of the tokenizer in transformers makes",
+        ),
+        (True, {"strip_accents": False}, "text is not treated as in BERT"),
+        (True, {"tokenize_chinese_chars": False}, "text is not treated as in BERT"),
+        (True, {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": False}, True),
+        (False, {"tokenizer_class": "PreTrainedTokenizerFast"}, False),
+    ],
+)
+def test_text_is_treated_as_the_class_of_the_tokenizer_does(
+    lowercase: bool, settings: dict[str, Any], expected: bool | str, folder: Path
+) -> None:
+    """By its settings and not by `tokenizer.json`, but for the class that has none."""
+    normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True}
+    tokenizer(normalizer={**normalizer, "strip_accents": None, "lowercase": lowercase})(folder)
+    written("tokenizer_config.json", json.dumps(settings))(folder)
+    if isinstance(expected, str):
+        with pytest.raises(CheckpointError, match=expected):
+            import_model(folder)
+        return
+    found = transformers.AutoTokenizer.from_pretrained(folder).tokenize("A")
+    assert found == ["a" if expected else "A"]
+    assert import_model(folder).vocabulary.lowercase is expected
+
+
 def swapped(first: str, second: str) -> Callable[[Path], None]:
     """Two tokens of a `vocab.json` in each other's place."""
 
@@ -240,6 +281,11 @@ def swapped(first: str, second: str) -> Callable[[Path], None]:
             setting("hidden_act", "relu"),
             "is relu, and that of Roberta's masked-LM head gelu",
         ),
+        (
+            "RobertaModel",
+            written("tokenizer_config.json", '{"add_prefix_space": true}'),
+            "tokenizer_config.json: text is not treated as in GPT-2 (bytes, no space in front)",
+        ),
         ("RobertaModel", swapped("<pad>", "<s>"), "pad_token_id is 1, and in the vocabulary <pad>"),
         (
             "MPNetModel",
@@ -251,7 +297,7 @@ def swapped(first: str, second: str) -> Callable[[Path], None]:
 def test_what_their_model_does_whatever_its_files_say(
     name: str, change: Callable[[Path], None], message: str, tmp_path: Path
 ) -> None:
-    """It has gelu in its head, counts positions from the id of padding, reads 32 buckets."""
+    """Gelu in its head, a space in front, positions from the id of padding on, 32 buckets."""
     save_model(tmp_path, name)
     change(tmp_path)
     with pytest.raises(CheckpointError) as refusal:

@@ -17,6 +17,7 @@ Models of Hugging Face's transformers, in and out:
     formats/            a table for each family: names, configuration, vocabulary
     model_folder.py     a folder's configuration and weights
     tokenizer_files.py  its vocabulary, and that of a folder of data
+    tokenizer_treatment.py  whether its text is treated as preprocess/ treats ours
     imported.py         such a model as a checkpoint; imported_files.py: the folder of `tupe import`
     exported.py         a checkpoint as such a model; exported_files.py: the folder of `tupe export`
     exported_data.py, exported_tokenizer.py, model_code.py

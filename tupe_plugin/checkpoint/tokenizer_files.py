@@ -31,6 +31,12 @@ from ..data.treatment import (
 )
 from .errors import UnusableCheckpointError
 from .model_folder import read_object
+from .tokenizer_treatment import (
+    check_added_tokens,
+    check_byte_level,
+    part_of,
+    wordpiece_lowercase,
+)
 
 _WORDPIECE, _BPE = "WordPiece", "BPE"
 _TOKENIZER, _VOCAB_JSON, _MERGES = "tokenizer.json", "vocab.json", "merges.txt"
@@ -73,9 +79,11 @@ def vocabulary_of_model(folder: Path) -> Vocabulary:
     """
     if (folder / _TOKENIZER).is_file():
         return _of_tokenizer_json(folder / _TOKENIZER)
+    check_added_tokens(folder)
     if (folder / VOCABULARY).is_file():
         return _of_vocab_txt(folder)
     if (folder / _VOCAB_JSON).is_file() and (folder / _MERGES).is_file():
+        check_byte_level(folder)
         path = folder / _VOCAB_JSON
         return Vocabulary(_in_order(read_object(path), path), merges=_merges(folder / _MERGES))
     moses = _of_moses(folder)
@@ -120,20 +128,20 @@ def gpt2_encoder(merges: list[tuple[str, str]]) -> dict[str, int]:
 
 def _of_tokenizer_json(path: Path) -> Vocabulary:
     whole = read_object(path)
-    model = _part(whole, "model", path)
+    model = part_of(whole, "model", path)
     kind = model.get("type", _BPE if "merges" in model else _WORDPIECE)
-    vocabulary = dict(_part(model, "vocab", path))
-    added = whole.get("added_tokens") or []
-    for token in added if isinstance(added, list) else []:
+    vocabulary = dict(part_of(model, "vocab", path))
+    listed = whole.get("added_tokens")
+    added = listed if isinstance(listed, list) else []
+    check_added_tokens(path.parent, added)
+    for token in added:
         if isinstance(token, dict) and isinstance(token.get("content"), str):
             vocabulary.setdefault(token["content"], token.get("id"))
     tokens = _in_order(vocabulary, path)
     if kind == _WORDPIECE:
-        if model.get("continuing_subword_prefix", "##") != "##":
-            raise UnusableCheckpointError(f"{path}: units inside of words do not begin with ##")
-        return Vocabulary(tokens, _lowercase(_part(whole, "normalizer", path), path))
+        return Vocabulary(tokens, wordpiece_lowercase(path.parent, whole))
     if kind == _BPE:
-        _check_byte_level(whole, path)
+        check_byte_level(path.parent, whole)
         merges = model.get("merges")
         pairs = [_pair(merge, path) for merge in merges] if isinstance(merges, list) else []
         return Vocabulary(tokens, merges=pairs)
@@ -149,14 +157,7 @@ def _of_vocab_txt(folder: Path) -> Vocabulary:
     if len(set(tokens)) < len(tokens):
         twice = next(token for place, token in enumerate(tokens) if token in tokens[:place])
         raise UnusableCheckpointError(f"{path} has {twice!r} twice")
-    settings = folder / "tokenizer_config.json"
-    config = read_object(settings) if settings.is_file() else {}
-    lowercase = {
-        "lowercase": config.get("do_lower_case", True),
-        "strip_accents": config.get("strip_accents"),
-        "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
-    }
-    return Vocabulary(tokens, _lowercase({"type": "BertNormalizer", **lowercase}, settings))
+    return Vocabulary(tokens, wordpiece_lowercase(folder))
 
 
 def _of_moses(folder: Path) -> Vocabulary | None:
@@ -197,33 +198,6 @@ def _text(path: Path) -> str:
         raise UnusableCheckpointError(f"{path} is no text in UTF-8") from error
 
 
-def _lowercase(normalizer: Mapping[str, Any], path: Path) -> bool:
-    """Whether BERT's text treatment makes lower case; one that is not BERT's is refused."""
-    lowercase = bool(normalizer.get("lowercase", True))
-    accents = normalizer.get("strip_accents")
-    if (
-        normalizer.get("type") != "BertNormalizer"
-        or accents not in (None, lowercase)
-        or not normalizer.get("handle_chinese_chars", True)
-        or not normalizer.get("clean_text", True)
-    ):
-        raise UnusableCheckpointError(
-            f"{path}: text is not treated as in BERT (lower case and accents go together, Chinese "
-            "characters stand alone), so that preprocess/ would give other units"
-        )
-    return lowercase
-
-
-def _check_byte_level(whole: Mapping[str, Any], path: Path) -> None:
-    before = _part(whole, "pre_tokenizer", path)
-    plain = before.get("type") == "ByteLevel" and not before.get("add_prefix_space")
-    if not plain or whole.get("normalizer"):
-        raise UnusableCheckpointError(
-            f"{path}: text is not treated as in GPT-2 (bytes, no space in front), so that "
-            "preprocess/ would give other units"
-        )
-
-
 def _in_order(vocabulary: Mapping[Any, Any], path: Path) -> list[str]:
     """Tokens by their ids, which must be 0, 1, 2 ..."""
     tokens = [""] * len(vocabulary)
@@ -243,10 +217,3 @@ def _pair(merge: Any, path: Path) -> tuple[str, str]:
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(p, str) for p in parts):
         raise UnusableCheckpointError(f"{path}: {merge!r} is no merge of two units")
     return parts[0], parts[1]
-
-
-def _part(value: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
-    part = value.get(name)
-    if not isinstance(part, dict):
-        raise UnusableCheckpointError(f"{path} has no {name}")
-    return part
