@@ -23,11 +23,14 @@ from torch import Tensor
 
 from .core.bounds import BATCH_SIZE, Whole
 from .core.dictionary_symbols import MASK, PADDING
+from .inference import ROWS_A_BATCH
 from .inference.arguments import usable_device, whole_number
+from .inference.length_batches import batches_by_length
 from .inference.loaded_model import LoadedModel, load
 from .inference.pooling import POOLINGS, check_pooling
 from .inference.predictor import Predictor
-from .inference.text_rows import Row, RowEncoder, RowError, TextError, checked_rows
+from .inference.text_errors import RowError, TextError
+from .inference.text_rows import Row, RowEncoder, checked_rows
 from .registration import require_fairseq, use_with_fairseq
 
 
@@ -139,7 +142,11 @@ class TupeModel:
         return [[*map(self._encoder.symbol, row.tolist())] for row in ids]
 
     def encode(
-        self, rows: str | Iterable[Row], *, pooling: str | None = "mean", batch_size: int = 32
+        self,
+        rows: str | Iterable[Row],
+        *,
+        pooling: str | None = "mean",
+        batch_size: int = ROWS_A_BATCH,
     ) -> Tensor | list[Tensor]:
         """Features of the last layer, in float32, on the CPU.
 
@@ -160,7 +167,7 @@ class TupeModel:
 
     @torch.no_grad()
     def encode_ids(
-        self, ids: Sequence[Tensor], *, pooling: str | None = "mean", batch_size: int = 32
+        self, ids: Sequence[Tensor], *, pooling: str | None = "mean", batch_size: int = ROWS_A_BATCH
     ) -> Tensor | list[Tensor]:
         """The same of what `token_ids` gave."""
         check_pooling(pooling)
@@ -179,7 +186,7 @@ class TupeModel:
         return torch.stack(in_order) if in_order else torch.empty(0, width)
 
     def predict(
-        self, rows: str | Iterable[Row], *, batch_size: int = 32
+        self, rows: str | Iterable[Row], *, batch_size: int = ROWS_A_BATCH
     ) -> list[Prediction] | list[float]:
         """Classes of rows, or values, of a model fine-tuned for sentence prediction.
 
@@ -197,7 +204,7 @@ class TupeModel:
             for row in outputs
         ]
 
-    def scores(self, rows: str | Iterable[Row], *, batch_size: int = 32) -> np.ndarray:
+    def scores(self, rows: str | Iterable[Row], *, batch_size: int = ROWS_A_BATCH) -> np.ndarray:
         """The same as an array: probabilities `(rows, classes)`, or values `(rows, 1)`."""
         whole_number("batch_size", batch_size, BATCH_SIZE)
         predictor, checked = self._predictor(), checked_rows(rows)
@@ -212,7 +219,7 @@ class TupeModel:
 
     @torch.no_grad()
     def fill_mask(
-        self, sentences: str | Iterable[Row], *, top: int = 5, batch_size: int = 32
+        self, sentences: str | Iterable[Row], *, top: int = 5, batch_size: int = ROWS_A_BATCH
     ) -> list[list[Filling]]:
         """What may stand for `<mask>`, most probable first, of a pre-trained model.
 
@@ -267,19 +274,10 @@ class TupeModel:
     def _batches(
         self, ids: Sequence[Tensor], batch_size: int
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """Rows of a length together, the longest first: their places, and `(rows, seq)`."""
-        from torch.nn.utils.rnn import pad_sequence
-        from tqdm import tqdm
-
         batch_size = whole_number("batch_size", batch_size, BATCH_SIZE)
         self.module.eval()  # it is public, and may have been trained on
-        order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
-        starts = range(0, len(order), batch_size)
-        for start in tqdm(starts, desc="batches", disable=None, leave=False):
-            places = order[start : start + batch_size]
-            rows = [ids[place] for place in places]
-            padded = pad_sequence(rows, batch_first=True, padding_value=self._padding)
-            yield places, padded.to(self.device)
+        for places, tokens in batches_by_length(ids, size=batch_size, padding=self._padding):
+            yield places, tokens.to(self.device)
 
     def _predictor(self) -> Predictor:
         if self._loaded.predictor is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..inference.pooling import POOLINGS
 from .text_files import (
     JSON_LINES,
     add_text_arguments,
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pooling",
-        choices=("mean", "cls", BY_TOKEN),
+        choices=(*POOLINGS, BY_TOKEN),
         default="mean",
         help="the mean over the tokens of a row, its first token, or none: each token's (default: "
         "%(default)s)",

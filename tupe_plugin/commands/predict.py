@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.bounds import BATCH_SIZE
 from ..core.whole_file import whole_file
 from ..data.glue_tasks import GlueTask, load_tasks
 from .glue_submission import (
@@ -31,7 +30,7 @@ from .glue_submission import (
     read_submissions,
     write_zip,
 )
-from .text_files import STANDARD, TEXT_HELP, add_format_argument
+from .text_files import STANDARD, TEXT_HELP, add_format_argument, add_model_arguments
 
 if TYPE_CHECKING:
     from ..inference.predictor import Predictor, Scores
@@ -94,9 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --zip: for a task without a model, write the same prediction in every row",
     )
-    parser.add_argument("--batch-size", type=BATCH_SIZE, default=32, help="default: %(default)s")
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--fp16", action="store_true", help="run the model in half precision")
+    add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.bounds import BATCH_SIZE
 from ..core.whole_file import whole_file
+from ..inference import ROWS_A_BATCH
 
 if TYPE_CHECKING:
     from ..api import TupeModel
@@ -47,9 +48,16 @@ def add_text_arguments(parser: argparse.ArgumentParser, *, tsv: str, json_line: 
         help="the data that the model was trained on (default: what the checkpoint names); or its "
         "pre-training's data-bin, where that data does not say what its text went through",
     )
-    parser.add_argument("--batch-size", type=BATCH_SIZE, default=32, help="default: %(default)s")
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the model is run, on raw text or on data."""
+    parser.add_argument(
+        "--batch-size", type=BATCH_SIZE, default=ROWS_A_BATCH, help="default: %(default)s"
+    )
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    parser.add_argument("--fp16", action="store_true", help="half precision")
+    parser.add_argument("--fp16", action="store_true", help="run the model in half precision")
 
 
 def add_format_argument(parser: argparse.ArgumentParser, *, tsv: str, json_line: str) -> None:
@@ -67,7 +75,7 @@ def model_of(path: Path, args: argparse.Namespace) -> Iterator[TupeModel]:
     import torch
 
     from ..api import TupeModel
-    from ..inference.text_rows import RowError, TextError
+    from ..inference.text_errors import RowError, TextError
 
     device = "cpu" if args.cpu else None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..core.bounds import Whole
-from .text_rows import TextError
+from .text_errors import TextError
 
 
 def usable_device(device: str | torch.device) -> torch.device:

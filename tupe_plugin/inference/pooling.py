@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from .text_errors import TextError
 
-from .text_rows import TextError
+if TYPE_CHECKING:  # the command line reads the table, without torch
+    from torch import Tensor
+
+Pooling = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 def _mean(features: Tensor, padding: Tensor) -> Tensor:
@@ -15,7 +19,7 @@ def _mean(features: Tensor, padding: Tensor) -> Tensor:
     return features.masked_fill(~kept, 0.0).sum(1) / kept.sum(1)
 
 
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+POOLINGS: dict[str, Pooling] = {
     "mean": _mean,
     "cls": lambda features, padding: features[:, 0],
 }

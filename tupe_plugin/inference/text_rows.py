@@ -14,29 +14,13 @@ import torch
 from torch import Tensor
 
 from ..data.treatment import TextTreatment
+from .text_errors import RowError, TextError
 
 logger = logging.getLogger(__name__)
 
 Row = str | tuple[str, str]
 """A sentence, or a pair of sentences."""
 _LINES = 1_000  # go through the steps at once, between two moves of the progress bar
-
-
-class TextError(ValueError):
-    """What the model cannot be asked; the message says why."""
-
-
-class RowError(TextError):
-    """A row that the model cannot be asked about.
-
-    Args:
-        number: of the row, from 1.
-        problem: what is wrong with it.
-    """
-
-    def __init__(self, number: int, problem: str) -> None:
-        super().__init__(f"row {number}: {problem}")
-        self.number, self.problem = number, problem
 
 
 def checked_rows(rows: str | Iterable[Row]) -> list[tuple[str, ...]]:
