@@ -135,6 +135,15 @@ def test_the_wheel_works_outside_the_checkout(installed: Path, tmp_path: Path) -
     assert output(installed, "-c", code, cwd=tmp_path) == '" man \'s "'
 
 
+def test_the_wheel_makes_data(installed: Path, tmp_path: Path) -> None:
+    """Without a checkout, and without fairseq's help."""
+    (tmp_path / "text").write_text("the man and the man\n\nthe other man\n", encoding="utf-8")
+    arguments = ["data", "corpus", "--min-letters", "0", "--bpe-merges", "3", "text", "out"]
+    said = output(installed.parent / "tupe", *arguments, "--valid-ratio", "0.5", cwd=tmp_path)
+    assert said.splitlines()[-1].startswith("data: out/data-bin (")
+    assert (tmp_path / "out" / "data-bin" / "train.bin").stat().st_size > 0
+
+
 def test_a_checkout_is_used_where_a_wheel_is_installed(
     installed: Path, checkout: Path, tmp_path: Path
 ) -> None:

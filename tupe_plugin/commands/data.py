@@ -127,7 +127,7 @@ def _try(words: list[str]) -> int:
 def _flags(words: list[str]) -> int:
     if len(words) != 1 or words[0].startswith("-"):
         print("usage: tupe data flags TASK\n\n" + _FLAGS, file=sys.stderr)
-        return 2
+        return 0 if words in (["-h"], ["--help"]) else 2
     print(" ".join(load_task(words[0]).training_flags))
     return 0
 

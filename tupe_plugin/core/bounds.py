@@ -149,13 +149,12 @@ COUNT_OR_NONE = Whole(0, 10**9)
 WORKERS = Whole(0, 4_096)  # processes on one machine; 0 is one for each core
 
 
-def option(default: Any, bound: Bound, help: str | None = None, **more: Any) -> Any:
+def option(default: Any, bound: Bound, help: str | None = None) -> Any:
     """A field of a configuration, its bound in the help text.
 
-    Without ``help`` it is another part's option, which fairseq then declares only there. ``more``
-    is for the program that the configuration is of.
+    Without ``help`` it is another part's option, which fairseq then declares only there.
     """
-    metadata: dict[str, Any] = {"bound": bound, **more}
+    metadata: dict[str, Any] = {"bound": bound}
     if help is not None:
         metadata["help"] = f"{help} [{bound}]"
     return field(default=default, metadata=metadata)

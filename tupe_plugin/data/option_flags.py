@@ -1,7 +1,7 @@
 """The command line of a program out of the dataclass of its options.
 
-A field that is declared with `core.bounds.option` is a flag: its name, default, bound and help are
-said there and nowhere else. What is not a flag are paths: the program's own arguments.
+A field that is declared with `flag_option` or `switch` is a flag: its name, default, bound and help
+are said there and nowhere else. What is not a flag are paths: the program's own arguments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..core.bounds import Bound, Number, OneOf, Text, Whole, flag, option
+from ..core.bounds import Bound, Number, OneOf, Text, Whole, flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +39,14 @@ def flag_option(
     """A field that is a flag.
 
     Args:
-        default, bound, help: as `core.bounds.option` has them.
+        default, bound, help: as `core.bounds.option` has them; the help text stays as it is.
         group: its heading in the help text.
         metavar: what the help text writes for the value.
         recorded: whether a manifest has the value; the contents of files are recorded elsewhere.
     """
-    recorded = recorded and not isinstance(bound, File)
-    return option(default, bound, help, group=group, metavar=metavar, recorded=recorded)
+    metadata = {"bound": bound, "help": help, "group": group, "metavar": metavar}
+    metadata["recorded"] = recorded and not isinstance(bound, File)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def switch(help: str, *, group: str, recorded: bool = True) -> Any:
@@ -133,12 +134,18 @@ def _add_flag(group: Any, field: dataclasses.Field[Any]) -> None:
         name,
         type=_reader(bound),
         default=field.default,
-        metavar=field.metadata["metavar"] or _METAVARS[type(bound)],
-        help=re.sub(r" \[[^\]]*\]$", "", text) + shown,
+        metavar=field.metadata["metavar"] or _metavar(bound),
+        help=text + shown,
     )
 
 
-_METAVARS = {File: "FILE", Whole: "N", Number: "R", OneOf: "NAME", Text: "TEXT"}
+def _metavar(bound: Bound) -> str:
+    if isinstance(bound, OneOf):
+        return "|".join(bound.names)
+    return _METAVARS[type(bound)]
+
+
+_METAVARS = {File: "FILE", Whole: "N", Number: "R", Text: "TEXT"}
 _KINDS: dict[type, Callable[[str], Any]] = {Whole: int, Number: float, OneOf: str}
 
 
