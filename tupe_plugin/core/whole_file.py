@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from .process_lock import lock
+
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Refuse to write in the place of a device, a pipe or a folder, or of a link to one.
@@ -54,18 +56,42 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Give a new folder to write into; it becomes `path` when all is written, and goes when not.
 
     Raises:
-        FileExistsError: there is something at `path`; it is left as it is.
+        FileExistsError: there is something at `path`, which is left as it is, or another process is
+            writing it.
         ValueError: `path` is `-`.
         OSError: as raised in the block.
     """
     _check_name(path)
+    _check_new(path)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    with _held(unfinished, path):
+        try:
+            for left in unfinished.iterdir():  # by a run that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield unfinished
+            _check_new(path)
+            os.replace(unfinished, path)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _check_new(path: Path) -> None:
     if os.path.lexists(path):
         raise FileExistsError(f"{path} exists already; give the name of a new folder")
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, path: Path) -> Iterator[None]:
+    """For this process alone, as long as it lives."""
     try:
-        yield unfinished
-        os.replace(unfinished, path)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # as of any folder on Windows
+        yield
+        return
+    try:
+        if not lock(descriptor):
+            raise FileExistsError(f"{path} is being written by another process, in {folder}")
+        yield
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        os.close(descriptor)
