@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 from ..errors import UnusableCheckpointError
-from ..settings import BEFORE_THERE_WERE_OPTIONS, TRAINING_ONLY
+from ..settings import BEFORE_THERE_WERE_OPTIONS
 from .config_values import like, one_of, real, whole
 from .key_table import KeyTable
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
@@ -90,6 +90,8 @@ class HuggingFaceFamily:
     """Of the masked-LM head, if it is not the encoder's."""
     tied: Mapping[str, str] = field(default_factory=dict)
     """Second names of parameters, which some files hold: name -> the first one."""
+    classifier_dropout: tuple[str, ...] = ("pooler_dropout",)
+    """Options of ours for their setting of this name."""
     head_is_pooler: bool = False
     """Whether the dense layer of a classifier is the pre-trained pooler."""
     auto_map: Mapping[str, str] = field(default_factory=dict)
@@ -140,14 +142,12 @@ class HuggingFaceFamily:
         known |= {other: ours for other, ours in _OTHER_NAMES.items() if ours in self.activations}
         act = one_of(known, config.get("hidden_act", "gelu"), "hidden_act", path)
         dropout = real(config, "classifier_dropout", path, default=options["dropout"])
-        options |= {"activation_fn": act, "pooler_dropout": dropout}
+        options |= {"activation_fn": act, **dict.fromkeys(self.classifier_dropout, dropout)}
         for name, ours in self.more.items():
             options[ours] = like(BEFORE_THERE_WERE_OPTIONS[ours], config, name, path)
         for name, (ours, values) in self.names.items():
             back = {theirs: value for value, theirs in values.items()}
             options[ours] = one_of(back, config.get(name), name, path)
-        if "pooler_input_dropout" in self.fixed:
-            options["pooler_input_dropout"] = dropout
         return {**self.fixed, **options}
 
     def config(self, options: Mapping[str, Any], path: object) -> dict[str, Any]:
@@ -205,10 +205,10 @@ class HuggingFaceFamily:
                 )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """What no model of the family is like, if there is something."""
+        """Why no model of the family has these options; None: one may have them."""
         for name, only in self.fixed.items():
             value = options.get(name, only)
-            if value != only and name not in {*TRAINING_ONLY, *self._all_sizes.values()}:
+            if value != only and name not in self._all_sizes.values():
                 return f"{name} is {value!r}, and in {self.class_name}Model {only!r}"
         if _activation(options) not in self.activations:
             known = ", ".join(self.activations)

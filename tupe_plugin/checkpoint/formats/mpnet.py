@@ -46,7 +46,6 @@ MPNET = HuggingFaceFamily(
         "rel_pos_bins": 32,
         "max_rel_pos": 128,
         **POST_LN,
-        "pooler_input_dropout": 0.1,
     },
     constants={
         "relative_attention_num_buckets": 32,  # of any other number its model reads 32 too
@@ -54,5 +53,6 @@ MPNET = HuggingFaceFamily(
     },
     special_ids={"pad_token_id": "<pad>"},  # from which it counts positions
     lm_head_activation="gelu",
+    classifier_dropout=("pooler_dropout", "pooler_input_dropout"),
     separators=2,
 )

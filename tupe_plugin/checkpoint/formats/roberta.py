@@ -48,11 +48,11 @@ ROBERTA = HuggingFaceFamily(
         "position_offset": 2,
         "num_segments": 1,
         **POST_LN,
-        "pooler_input_dropout": 0.1,
     },
     # Its tokenizer gives both texts of a pair the type 0.
     constants={"type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
     special_ids={"pad_token_id": "<pad>"},  # from which it counts positions
     lm_head_activation="gelu",
+    classifier_dropout=("pooler_dropout", "pooler_input_dropout"),
     separators=2,
 )
