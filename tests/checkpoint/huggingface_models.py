@@ -18,6 +18,7 @@ SIZES = {
     "num_attention_heads": 3,
     "intermediate_size": 11,
     "initializer_range": 0.3,
+    "hidden_dropout_prob": 0.2,
 }
 WORDS = ["a", "##b", "c", "##d", "é", "ab", "東", ".", ",", "A"]
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the")]

@@ -14,7 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from tests.checkpoint.huggingface_models import CLASSES, POSITIONS, SPECIALS, Saved, save_model
+from tests.checkpoint.huggingface_models import (
+    CLASSES,
+    POSITIONS,
+    SIZES,
+    SPECIALS,
+    Saved,
+    save_model,
+)
 from tupe_plugin.checkpoint.read import read_checkpoint
 from tupe_plugin.commands import main as tupe
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
@@ -108,6 +115,12 @@ def test_an_imported_model_equals_the_one_of_transformers(name: str, tmp_path: P
         logits = theirs.get("prediction_logits", theirs.get("logits"))
         if "SequenceClassification" in name:
             close(model(tokens, classification_head_name=HEAD)[0], logits)
+            head = model.classification_heads[HEAD]
+            before_dense = 0 if saved.kind == "bert" else SIZES["hidden_dropout_prob"]
+            assert (head.input_dropout.p, head.dropout.p) == (
+                before_dense,
+                SIZES["hidden_dropout_prob"],
+            )
             names = (tmp_path / "ours" / "label" / "dict.txt").read_text().split("\n")
             assert names[:CLASSES] == [f"class_{place} 1" for place in range(CLASSES)]
         elif logits is not None:
