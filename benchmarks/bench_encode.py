@@ -94,10 +94,10 @@ def calls(args: argparse.Namespace, sentences: list[str]) -> Iterable[dict[str, 
         ),
     }
     features = (normalize(steps[name]().float().cpu()) for name in steps)
-    apart = float(torch.dist(*features, p=torch.inf))
-    if apart > TOLERANCE:
-        raise SystemExit(f"the embeddings differ by {apart:.1e}")
-    print(f"- normalised embeddings differ by {apart:.1e} at most\n")
+    difference = float(torch.dist(*features, p=torch.inf))
+    if difference > TOLERANCE:
+        raise SystemExit(f"the embeddings differ by {difference:.1e}")
+    print(f"- normalised embeddings differ by {difference:.1e} at most\n")
     return rounds(steps, args)
 
 

@@ -51,12 +51,12 @@ def main(arguments: list[str]) -> None:
     labels = [classes[place] for place in probabilities.argmax(1).tolist()]
     pairs = zip(labels, predicted, strict=True)
     same = sum(label == row["prediction"] for label, row in pairs)
-    apart = (probabilities - expected).abs().max().item()
+    difference = (probabilities - expected).abs().max().item()
     print(
         f"transformers alone: {same} of {len(labels)} labels are those of tupe predict, and the "
-        f"probabilities differ by {apart:.1e} at most"
+        f"probabilities differ by {difference:.1e} at most"
     )
-    if same < len(labels) or apart > TOLERANCE:
+    if same < len(labels) or difference > TOLERANCE:
         sys.exit("the round trip changed predictions")
 
 

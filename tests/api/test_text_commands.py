@@ -128,7 +128,7 @@ def test_fill_mask(models, tupe) -> None:
             ["encode", "{classifier}"],
             "a\n\udcff\n",
             1,
-            "line 2 of standard input: no text in UTF-8",
+            "line 2 of standard input: not UTF-8 text",
         ),
         (["encode", "{classifier}", "--pooling", "none"], "a\n", 1, "none needs --format jsonl"),
         (["encode", "nowhere"], "a\n", 1, "tupe encode: no such checkpoint: nowhere"),

@@ -255,10 +255,10 @@ def test_the_way_back_changes_no_bit(
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("position_scheme", "tupe-b", "position_scheme is 'tupe-b'; known are tupe-a"),
+        ("position_scheme", "tupe-b", "position_scheme is 'tupe-b'; supported: tupe-a"),
         ("position_scheme", "tupe-a", "relative.bias.weight, for which a model of its settings"),
         ("rel_pos_bins", -2, "rel_pos_bins should be a whole number from 0"),
-        ("embedding_normalize", 1, "embedding_normalize is 1; known are True, False"),
+        ("embedding_normalize", 1, "embedding_normalize is 1; supported: True, False"),
         ("eos_token_id", 5, "eos_token_id is 5, and in the vocabulary </s> has the id 2"),
     ],
 )

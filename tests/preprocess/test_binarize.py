@@ -129,7 +129,7 @@ def test_a_symbol_that_overwrites_another_still_does_when_written(tmp_path, fair
         (b"5\n", "given:1: expected 'symbol count', found '5'"),
         (b"a 1\na 2\n", "given:2: 'a' for the second time"),
         (b"<s> 2\n", "given:1: '<s>' for the second time"),
-        (b"caf\xe9 1\n", "given is no text in UTF-8"),
+        (b"caf\xe9 1\n", "given is not UTF-8 text"),
     ],
 )
 def test_a_damaged_dictionary_is_named_with_its_line(content, message, tmp_path):

@@ -223,6 +223,6 @@ def _shapes(checkpoint: EncoderCheckpoint) -> dict[str, torch.Size]:
             )
     except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UnusableCheckpointError(
-            f"{checkpoint.path}: its settings are of no model ({in_one_line(error)})"
+            f"{checkpoint.path}: no model has its settings ({in_one_line(error)})"
         ) from error
     return {name: tensor.shape for name, tensor in skeleton.state_dict().items()}

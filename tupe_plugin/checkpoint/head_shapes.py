@@ -34,8 +34,8 @@ def check_heads(weights: Mapping[str, Tensor], path: object) -> None:
             "out_proj.bias": (classes,),
         },
     }
-    so_it = {LM_HEAD: "is incomplete", HEAD: "is none of whole sentences"}
     what = {LM_HEAD: "the masked-LM head", HEAD: "the classifier"}
+    lack = {LM_HEAD: "is incomplete", HEAD: "does not classify whole sentences"}
     for head, parts in shapes.items():
         if not any(key.startswith(head) for key in weights):
             continue
@@ -43,7 +43,7 @@ def check_heads(weights: Mapping[str, Tensor], path: object) -> None:
             found = weights.get(head + name)
             if found is None:
                 raise UnusableCheckpointError(
-                    f"{path}: {what[head]} has no {name}, so it {so_it[head]}"
+                    f"{path}: {what[head]} has no {name}, so it {lack[head]}"
                 )
             if found.shape != shape:
                 raise UnusableCheckpointError(

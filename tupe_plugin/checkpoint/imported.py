@@ -67,7 +67,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in HUGGING_FACE:
         raise UnusableCheckpointError(
-            f"{folder / CONFIG}: model_type is {kind!r}; read are {', '.join(HUGGING_FACE)}"
+            f"{folder / CONFIG}: model_type is {kind!r}; supported: {', '.join(HUGGING_FACE)}"
         )
     family = HUGGING_FACE[kind]
     _check_kind(config, family, folder / CONFIG)
@@ -145,12 +145,12 @@ def _check_kind(config: Mapping[str, Any], family: HuggingFaceFamily, path: Path
     names = config.get("architectures") or []
     if not isinstance(names, list) or any(name not in read for name in names):
         raise UnusableCheckpointError(
-            f"{path}: architectures is {names!r}; read are {', '.join(read)}"
+            f"{path}: architectures is {names!r}; supported: {', '.join(read)}"
         )
     problem = config.get("problem_type")
     if problem is not None and problem not in _PROBLEMS:
         raise UnusableCheckpointError(
-            f"{path}: problem_type is {problem!r}; read are {', '.join(_PROBLEMS)}"
+            f"{path}: problem_type is {problem!r}; supported: {', '.join(_PROBLEMS)}"
         )
 
 

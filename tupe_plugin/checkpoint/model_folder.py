@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DamagedCheckpointError(f"{path} is no JSON file ({in_one_line(error)})") from error
+        raise DamagedCheckpointError(f"{path} is not a JSON file ({in_one_line(error)})") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -160,6 +160,6 @@ def _safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
             yield name, tensor
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise DamagedCheckpointError(
-            f"{path} ({path.stat().st_size:,} bytes) is no safetensors file, or an incomplete one "
+            f"{path} ({path.stat().st_size:,} bytes) is not a safetensors file, or is incomplete "
             f"({in_one_line(error)})"
         ) from error

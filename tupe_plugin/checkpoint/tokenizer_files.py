@@ -195,7 +195,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UnusableCheckpointError(f"{path} is no text in UTF-8") from error
+        raise UnusableCheckpointError(f"{path} is not UTF-8 text") from error
 
 
 def _in_order(vocabulary: Mapping[Any, Any], path: Path) -> list[str]:

@@ -48,7 +48,7 @@ def read_delta(path: Path) -> Delta:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        raise DeltaError(f"{path} is no safetensors file, or an incomplete one") from error
+        raise DeltaError(f"{path} is not a safetensors file, or is incomplete") from error
     if metadata.get("format") != FORMAT:
         raise DeltaError(f"{path} was not written by this version's `tupe delta save`")
     checksum = metadata.pop("sha256", None)  # the first ones had none

@@ -90,7 +90,7 @@ def read_rows(source: str) -> list[str | tuple[str, str]]:
     """Sentences and pairs of sentences, a line each; an empty line is an empty sentence.
 
     Raises:
-        ValueError: it is no text in UTF-8, there is none, or a line has more than one tab.
+        ValueError: it is not UTF-8 text, there is none, or a line has more than one tab.
         OSError: it cannot be read.
     """
     raw = sys.stdin.buffer.read() if source == STANDARD else Path(source).read_bytes()
@@ -99,7 +99,7 @@ def read_rows(source: str) -> list[str | tuple[str, str]]:
         try:
             sentences = line.removesuffix(b"\r").decode("utf-8").split("\t")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{_line(source, number)}: no text in UTF-8: {error}") from error
+            raise ValueError(f"{_line(source, number)}: not UTF-8 text: {error}") from error
         if len(sentences) > 2:
             raise ValueError(
                 f"{_line(source, number)}: {len(sentences)} columns; give a sentence, or two "

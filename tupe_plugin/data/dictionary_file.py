@@ -82,7 +82,7 @@ def read_dictionary(path: Path) -> Dictionary:
                     ) from error
                 seen.add(symbol)
     except UnicodeDecodeError as error:
-        raise BadDictionaryError(f"{path} is no text in UTF-8 ({error})") from error
+        raise BadDictionaryError(f"{path} is not UTF-8 text ({error})") from error
     return Dictionary(entries)
 
 

@@ -88,7 +88,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise TreatmentError(f"{path} is no text in UTF-8") from error
+        raise TreatmentError(f"{path} is not UTF-8 text") from error
 
 
 def _gpt2_units(folder: Path) -> dict[str, str]:

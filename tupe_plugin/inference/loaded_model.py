@@ -38,7 +38,7 @@ class LoadedModel:
     """What `load` found."""
 
     path: Path
-    """The checkpoint, or what of transformers was given."""
+    """The checkpoint; or the folder of transformers or its file of weights, as given."""
     data: Path
     """The folder that has the dictionary."""
     arch: str

@@ -27,10 +27,10 @@ POOLINGS: dict[str, Pooling] = {
 
 
 def check_pooling(pooling: str | None) -> None:
-    """Refuse what is neither in the table nor None, by token.
+    """Refuse what is neither in the table nor None, which is by token.
 
     Raises:
-        TextError: it is.
+        TextError: it is neither.
     """
     if pooling not in (*POOLINGS, None):
         raise TextError(f"pooling={pooling!r}: give {', '.join(POOLINGS)} or None")

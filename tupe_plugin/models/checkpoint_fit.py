@@ -33,7 +33,7 @@ _SIZED_BY_AN_OPTION = (
     (
         "positions.learned.weight",
         "positions",
-        f"{_MORE_POSITIONS}; so with --position-offset, if it had one",
+        f"{_MORE_POSITIONS}; likewise --position-offset, if it had one",
     ),
     (
         "segment_embeddings.weight",

@@ -16,7 +16,7 @@ def whole(
     """A whole number.
 
     Raises:
-        UnusableCheckpointError: it is none, or out of range.
+        UnusableCheckpointError: it is not one, or is out of range.
     """
     value = config.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= _LARGEST:
@@ -30,7 +30,7 @@ def real(config: Mapping[str, Any], name: str, path: object, *, default: float) 
     """A number from 0 to 1; the default where there is none.
 
     Raises:
-        UnusableCheckpointError: it is none, or out of range.
+        UnusableCheckpointError: it is not one, or is out of range.
     """
     value = config.get(name)
     value = default if value is None else value
@@ -64,5 +64,5 @@ def one_of(known: Mapping[Any, Any], value: Any, name: str, path: object) -> Any
         if type(value) is type(one) and value == one:
             return meaning
     raise UnusableCheckpointError(
-        f"{path}: {name} is {value!r}; known are {', '.join(map(str, known))}"
+        f"{path}: {name} is {value!r}; supported: {', '.join(map(str, known))}"
     )

@@ -130,7 +130,7 @@ class HuggingFaceFamily:
             value = config.get(name)
             if value is not None and value != only:
                 raise UnusableCheckpointError(
-                    f"{path}: {name} is {value!r}; models are read where it is {only!r}"
+                    f"{path}: {name} is {value!r}; only {only!r} is supported"
                 )
         options: dict[str, Any] = {
             ours: whole(config, name, path) for name, ours in self._all_sizes.items()
