@@ -127,3 +127,19 @@ def test_a_stock_model_equals_ours_for_raw_text(
         torch.testing.assert_close(found, expected.double(), rtol=1e-6, atol=1e-6)
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert f"{name}.from_pretrained" in card
+
+
+def test_names_of_classes_come_from_the_fine_tunings_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dictionary = write_data(tmp_path / "data", "wordpiece")
+    tupe_model("bert-a", tmp_path, tmp_path / "data", dictionary)
+    command = ["export", str(tmp_path / "checkpoint.pt"), "-o"]
+    labels = tmp_path / "data" / "label" / "dict.txt"
+    labels.write_text("no 1\nyes 1\nperhaps 1\n")
+    assert tupe([*command, str(tmp_path / "other")]) == 1
+    assert "has 2 outputs" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    labels.unlink()
+    assert tupe([*command, str(tmp_path / "nameless")]) == 0
+    assert "LABEL_0" in capsys.readouterr().out

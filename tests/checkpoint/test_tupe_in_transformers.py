@@ -99,6 +99,8 @@ def checkpoint_of(scheme: str, case: Case, folder: Path, dictionary: Dictionary)
         separator = SEP if case.separators == 2 else None
         settings |= {"_name": "sentence_prediction", "num_classes": case.outputs}
         settings |= {"init_token": 0, "separator_token": separator}
+    if case.outputs == 1:
+        (folder / "data" / "label" / "dict.txt").unlink()  # a regression has no names
     randomized(model, std=0.3)
     cfg = {"model": {"_name": "tupe_tiny", **options}, "task": settings}
     torch.save(at_the_beginning(model.state_dict(), cfg=cfg), folder / "checkpoint.pt")

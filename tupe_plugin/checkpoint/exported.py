@@ -62,6 +62,11 @@ class ExportedModel:
         return f"AutoModel{kind.removeprefix('Model')}"
 
     @property
+    def lacks_names(self) -> bool:
+        """Whether its classes are LABEL_0, LABEL_1 ..., because the data have no names of them."""
+        return len(self.config.get("id2label", ())) > 1 and self.data.classes is None
+
+    @property
     def max_length(self) -> int:
         """Of a sequence, in tokens."""
         unread = self.family.fixed.get("position_offset", 0)
@@ -99,8 +104,13 @@ def export_model(path: Path, *, data: Path | None) -> ExportedModel:
         config[SEPARATORS] = separators
     outputs = weights.get(f"{HEAD}out_proj.bias")
     if outputs is not None:
-        if classes is None or len(classes) != len(outputs):
+        if classes is None:
             classes = [f"LABEL_{place}" for place in range(len(outputs))]
+        elif len(classes) != len(outputs):
+            raise UnusableCheckpointError(
+                f"{path} has {len(outputs)} outputs, and {of_data.folder} has {len(classes)} "
+                "classes: give --data the data that it was trained on"
+            )
         config |= {
             "id2label": {str(place): name for place, name in enumerate(classes)},
             "label2id": {name: place for place, name in enumerate(classes)},

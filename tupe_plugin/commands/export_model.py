@@ -42,6 +42,11 @@ def run(args: argparse.Namespace) -> int:
     with whole_folder(args.output) as folder:
         write_exported(model, folder, title=args.output.name, checkpoint=args.checkpoint.name)
     print(f"wrote {args.output}: {model.class_name}")
+    if model.lacks_names:
+        print(
+            f"its classes are named LABEL_0, LABEL_1 ...: {model.data.folder} has no "
+            "label/dict.txt; give --data the data that it was fine-tuned on"
+        )
     problem = why_no_tokenizer(model.data)
     if problem is not None:
         print(f"without a tokenizer: {problem}")
