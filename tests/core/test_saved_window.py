@@ -42,6 +42,7 @@ def change(state: dict[str, Any], name: str, value: Any) -> None:
             for value in (-1, None, "x")
         ),
         *(("dtype", "int64"), ("gram", torch.zeros(2, 2)), ("num_skipped", 0.5)),
+        ("step_error", "x"),
     ],
     ids=str,
 )

@@ -180,6 +180,7 @@ class MFAC(torch.optim.Optimizer):
         joint = {
             **window.state_dict(with_rows=self.save_window),
             "num_skipped": self.num_skipped,
+            "step_error": self.step_error,
             "momentum_buffer": self._momentum_buffer,
         }
         return {**state, "fisher_window": joint}
@@ -203,6 +204,7 @@ class MFAC(torch.optim.Optimizer):
         window, flat = self._window_and_layout()
         window.load_state_dict(saved)
         self.num_skipped = saved["num_skipped"]
+        self.step_error = saved.get("step_error")
         if saved["momentum_buffer"] is not None:
             self._momentum_buffer = saved["momentum_buffer"].to(flat.device, flat.dtype, copy=True)
 

@@ -98,6 +98,8 @@ def check_saved_window(state: Any) -> None:
     damping = state.get("damping")
     if not isinstance(damping, float) or not 0 < damping < math.inf:
         raise _unusable("damping", f"is {damping!r}")
+    if not isinstance(state.get("step_error", 0.0), float | None):
+        raise _unusable("step_error", f"is {state['step_error']!r}")
     dim, num_grads = state["dim"], state["num_grads"]
     if state.get("momentum_buffer") is not None:
         _check_tensor("momentum_buffer", state["momentum_buffer"], (dim,))
