@@ -12,10 +12,11 @@ import torch
 import transformers
 from fairseq.data import Dictionary
 from fairseq.models.roberta import RobertaModel
-from fairseq.models.roberta.model import base_architecture
 from torch import Tensor, nn
 
+from tests.adapters.small_batches import HEAD
 from tests.checkpoint.huggingface_models import MERGES, TOKENS
+from tests.checkpoint.test_fairseq_roberta import SIZES, roberta
 from tests.core.random_parameters import randomized
 from tupe_plugin.checkpoint.tokenizer_files import gpt2_encoder
 from tupe_plugin.checkpoint.write import at_the_beginning
@@ -26,14 +27,6 @@ from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
 pytestmark = pytest.mark.slow
 
-HEAD = "sentence_classification_head"
-SIZES = {
-    "encoder_layers": 2,
-    "encoder_embed_dim": 12,
-    "encoder_ffn_embed_dim": 20,
-    "encoder_attention_heads": 3,
-    "max_positions": 13,
-}
 SENTENCES = [("ab c 東.", None), ("é A,", "Ab c"), ("", None), ("the c theatre", "the")]
 
 
@@ -76,12 +69,9 @@ def tupe_model(scheme: str, folder: Path, data: Path, dictionary: Dictionary) ->
 
 
 def roberta_model(folder: Path, data: Path, dictionary: Dictionary) -> RobertaModel:
-    args = Namespace(**SIZES, arch="roberta", tokens_per_sample=13)
-    base_architecture(args)
-    model = RobertaModel.build_model(args, Namespace(source_dictionary=dictionary))
-    model.register_classification_head(HEAD, num_classes=2)
-    save(randomized(model, std=0.3), folder, data, args)
-    return model.eval()
+    model, args = roberta(Namespace(source_dictionary=dictionary), classes=2)
+    save(model, folder, data, args)
+    return model
 
 
 def ids(folder: Path, dictionary: Dictionary, row: tuple[str, str | None], between: int) -> Tensor:

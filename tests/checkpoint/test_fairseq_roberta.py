@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,11 +29,12 @@ SIZES = {
 }
 
 
-def roberta() -> tuple[RobertaModel, Namespace]:
+def roberta(task: Any, *, classes: int) -> tuple[RobertaModel, Namespace]:
+    """With random parameters, and what `args` of its checkpoint says."""
     args = Namespace(**SIZES, arch="roberta", tokens_per_sample=13)
     base_architecture(args)
-    model = RobertaModel.build_model(args, small.task())
-    model.register_classification_head(small.HEAD, num_classes=3)
+    model = RobertaModel.build_model(args, task)
+    model.register_classification_head(small.HEAD, num_classes=classes)
     return randomized(model, std=0.3).eval(), args
 
 
@@ -59,7 +61,7 @@ def of_2019(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def test_a_setting_that_changes_no_size_is_compared() -> None:
     """That of a head only where the head is taken over."""
-    model, args = roberta()
+    model, args = roberta(small.task(), classes=3)
     theirs = {**vars(args), "pooler_activation_fn": "relu", "dropout": 0.3}
     assert model.why_not_fit(theirs, {}) is None
     told = model.why_not_fit(theirs, model.state_dict())
@@ -71,7 +73,7 @@ def test_a_setting_that_changes_no_size_is_compared() -> None:
 @pytest.mark.parametrize("age", ["today", "2019"])
 def test_it_is_read_as_what_it_is(age: str, tmp_path: Path) -> None:
     """Before, files of 2019 were taken for those of the TUPE authors."""
-    model, args = roberta()
+    model, args = roberta(small.task(), classes=3)
     state = model.state_dict()
     named = of_2019(state) if age == "2019" else state
     assert not tupe_2021.is_authors_format(named)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from tests.adapters.small_batches import HEAD
 from tests.checkpoint.huggingface_models import (
     CLASSES,
     POSITIONS,
@@ -29,7 +30,6 @@ from tupe_plugin.models.tupe import TupeConfig, TupeModel
 pytestmark = pytest.mark.slow
 
 PAD, SEP = 1, 2
-HEAD = "sentence_classification_head"
 NOT_KEPT = {"classifier_dropout", "id2label", "label2id"}
 """Said in full; and white space in a label becomes `_`."""
 CLASSES_OF_MODELS = [

@@ -14,8 +14,10 @@ import torch
 from fairseq.data import Dictionary
 from torch import Tensor, nn
 
+from tests.adapters.small_batches import HEAD
 from tests.api.trained_models import SENTENCES, write_units
-from tests.checkpoint.test_exported import HEAD, SIZES, ids, write_data
+from tests.checkpoint.test_exported import ids, write_data
+from tests.checkpoint.test_fairseq_roberta import SIZES
 from tests.core.random_parameters import randomized
 from tupe_plugin.checkpoint.errors import CheckpointError
 from tupe_plugin.checkpoint.imported import import_model
