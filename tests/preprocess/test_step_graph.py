@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tupe_plugin.data.run_lock import FolderInUseError, run_lock
 from tupe_plugin.data.step_graph import Job, Step, StepError
 
 
@@ -70,3 +71,14 @@ def test_a_folder_of_others_is_left_alone(three: Three) -> None:
     (three.folder / "work" / "first").mkdir(parents=True)
     with pytest.raises(StepError, match="exists and was not made here"):
         three.run()
+
+
+def test_a_second_run_is_kept_out_while_the_first_is_at_work(tmp_path: Path) -> None:
+    with run_lock(tmp_path / ".lock"):
+        with run_lock(tmp_path / ".lock-1-of-2"):  # shards run side by side
+            pass
+        with pytest.raises(FolderInUseError, match="another run is at work in"):
+            with run_lock(tmp_path / ".lock"):
+                pass
+    with run_lock(tmp_path / ".lock"):
+        pass
