@@ -535,6 +535,8 @@ def folder(tmp_path) -> Path:
         ("glue.sh none CoLA out --data-bin x", 1, "no such folder: "),
         ("glue.sh glue cola out --data-bin x", 1, "no GLUE task 'cola'"),
         ("glue.sh glue CoLA out --bpe-codes codes --dict text", 1, "no such file: "),
+        ("pretrain.sh text out --dict text", 1, "text:1: expected 'symbol count'"),
+        ("pretrain.sh text out --tokenizer wordpiece --vocab text", 1, "text:1: expected one unit"),
     ],
 )
 def test_mistakes_give_one_clear_line(folder, command, status, message):

@@ -77,8 +77,8 @@ def test_a_second_run_is_kept_out_while_the_first_is_at_work(tmp_path: Path) -> 
     with run_lock(tmp_path / ".lock"):
         with run_lock(tmp_path / ".lock-1-of-2"):  # shards run side by side
             pass
-        with pytest.raises(FolderInUseError, match="another run is at work in"):
-            with run_lock(tmp_path / ".lock"):
-                pass
+        second = run_lock(tmp_path / ".lock")
+        with pytest.raises(FolderInUseError, match="another run is at work in"), second:
+            pass
     with run_lock(tmp_path / ".lock"):
         pass

@@ -15,6 +15,7 @@ from .input_files import check_files, check_output, check_sources
 from .read.shard import Shard
 from .run_lock import run_lock
 from .step_graph import StepError
+from .unit_check import check_units
 from .worker_pool import WorkerPool, all_cores
 
 
@@ -33,6 +34,7 @@ def make_corpus(options: CorpusOptions, sources: list[Path], output: Path) -> No
         check_sources(sources)
         others = [paths for name, paths in job.files.items() if name != "sources"]
         check_files(path for paths in others for path in paths)
+        check_units(job.units)
         check_output(output)
         lock = f".lock-{options.shard.number}-of-{options.shard.of}" if options.shard else ".lock"
         with run_lock(output / lock):

@@ -103,7 +103,6 @@ def _clean(job: CorpusJob, folder: Path, sources: Sequence[Path], shard: Shard) 
         min_sentence_words=given.min_sentence_words,
         limits=limits_of(given),
     )
-    chain.build()  # says what is missing before any work is done
     reader = Reader(shard=shard, wrapped=is_wrapped(given), on_note=_note)
     paths = find_sources(sources, on_note=_note)
     counts = clean_documents(paths, folder / "text", chain, reader, job.pool)

@@ -24,6 +24,7 @@ from .step_graph import Job, Step
 from .task_options import ALL, TaskOptions, check_task, text_columns
 from .text.map_lines import map_file
 from .treatment import MANIFEST
+from .unit_check import check_units
 from .unit_options import Units, UsageError, files_of_units, units_of
 from .worker_pool import WorkerPool, all_cores
 from .write.binarize import Binarized
@@ -96,6 +97,7 @@ def make_task(options: TaskOptions, glue_dir: Path, task: str, output: Path) -> 
                 continue
             job = TaskJob(options, units, pool, glue_dir=glue_dir, task=name, output=output)
             check_files(path for paths in job.files.values() for path in paths)
+            check_units(units)
             check_output(job.work)
             with run_lock(job.work / ".lock"):
                 job.run()
@@ -129,7 +131,6 @@ def _encode(job: TaskJob, folder: Path) -> None:
         vocab=files.vocab,
         cased=files.cased,
     )
-    chain.build()  # says what is missing before any work is done
     for text in sorted(job.rows().glob("*.input?")):
         map_file(text, folder / text.name, chain, job.pool)
 
