@@ -97,7 +97,11 @@ def weight(name: str, value: torch.Tensor) -> Callable[[Path], None]:
 
 
 def classifier(
-    outputs: int, *, without: str = " ", problem_type: str | None = None
+    outputs: int,
+    *,
+    without: str = " ",
+    problem_type: str | None = None,
+    names: list[str] | None = None,
 ) -> Callable[[Path], None]:
     """In the place of the heads of pre-training."""
 
@@ -108,6 +112,7 @@ def classifier(
         kept = {key: value for key, value in weights.items() if not key.startswith(without)}
         save_file(kept, folder / "model.safetensors")
         setting("problem_type", problem_type)(folder)
+        setting("id2label", dict(enumerate(names or [])))(folder)
 
     return change
 
@@ -159,6 +164,10 @@ WRONG = [
     (setting("problem_type", "multi_label_classification"), "supported: single_label_classificat"),
     (classifier(3, problem_type="regression"), "the classifier's outputs are 3: one output is a"),
     (classifier(1, problem_type="single_label_classification"), "outputs are 1: one output is a"),
+    (classifier(2, names=["a b", "a_b"]), "id2label calls class 1 'a_b'; give each class a name"),
+    (classifier(2, names=["a", " "]), "id2label calls class 1 ' '; give each class a name"),
+    (classifier(2, names=["</s>", "a"]), "id2label calls class 0 '</s>'; give each class a name"),
+    (classifier(2, names=["<mask>", "a"]), "id2label calls class 0 '<mask>'; give each class a n"),
     (classifier(3, without="bert.pooler"), "the classifier has no dense.weight, so it does not"),
     (classifier(3, without="classifier.bias"), "the classifier has no out_proj.bias"),
     (setting("hidden_size", "x"), "hidden_size should be a whole number from 1 to 1,000,000"),
@@ -166,7 +175,9 @@ WRONG = [
     (setting("intermediate_size", 12), "intermediate_size is 12, and its weights are of 11"),
     (setting("num_hidden_layers", 10**6), "say 1000000 layers, and there are weights of 2"),
     (setting("layer_norm_eps", None), None),
-    (setting("layer_norm_eps", "tiny"), "layer_norm_eps should be a number from 0 to 1"),
+    (setting("layer_norm_eps", 0), "layer_norm_eps should be a number from 1e-30 to 1, and is 0"),
+    (setting("hidden_dropout_prob", "x"), "hidden_dropout_prob should be a number from 0 to below"),
+    (setting("max_position_embeddings", 2), "max_position_embeddings should be a whole number fro"),
     (setting("hidden_act", "swish"), "hidden_act is 'swish'; supported: gelu"),
     (setting("position_embedding_type", "relative_key"), "only 'absolute' is supported"),
     (setting("is_decoder", True), "is_decoder is True; only False is supported"),

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core.bounds import Number
+from ..core.class_labels import classes_among
+from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS
 from ..data.label_scale import LABEL_SCALE
 from .contents import check_finite
 from .encoder_checkpoint import check_encoder
@@ -97,7 +99,7 @@ def import_model(source: Path, *, data: Path = Path()) -> ImportedModel:
     if problem_of_head is not None:
         raise UnusableCheckpointError(f"{folder / CONFIG}: {problem_of_head}")
     head = weights.get(f"{HEAD}out_proj.bias")
-    classes = None if head is None else _classes(config, len(head))
+    classes = None if head is None else _classes(config, len(head), folder / CONFIG)
     problem = config.get("problem_type")
     if classes and problem and (problem == "regression") != (len(classes) == 1):
         raise UnusableCheckpointError(
@@ -187,7 +189,18 @@ def _of_fine_tuning(
     }
 
 
-def _classes(config: Mapping[str, Any], number: int) -> list[str]:
+def _classes(config: Mapping[str, Any], number: int, path: Path) -> list[str]:
+    """What `label/dict.txt` lists."""
     names = config.get("id2label")
     names = names if isinstance(names, dict) else {}
-    return [str(names.get(str(place), f"LABEL_{place}")) for place in range(number)]
+    classes: list[str] = []
+    for place in range(number):
+        name = names.get(str(place), f"LABEL_{place}")
+        symbol = "_".join(str(name).split())
+        if symbol in {"", *FAIRSEQ_SYMBOLS, *classes} or not classes_among([symbol]):
+            raise UnusableCheckpointError(
+                f"{path}: id2label calls class {place} {name!r}; give each class a name of its own "
+                "(white space becomes _) which is no special symbol of fairseq"
+            )
+        classes.append(symbol)
+    return classes

@@ -36,8 +36,7 @@ def write_imported(model: ImportedModel, folder: Path) -> None:
     _write_vocabulary(model, folder)
     if model.classes is not None:
         (folder / "label").mkdir()
-        names = ["_".join(name.split()) for name in model.classes]
-        _write_lines(folder / "label" / NAME, [f"{name} 1" for name in names])
+        _write_lines(folder / "label" / NAME, [f"{name} 1" for name in model.classes])
         (folder / "input0").mkdir()  # where the data of a fine-tuned model have it
         shutil.copyfile(folder / NAME, folder / "input0" / NAME)
 

@@ -14,6 +14,7 @@ The ids are fairseq's: its four special symbols, then the units in the model's o
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 
@@ -39,14 +40,15 @@ def run(args: argparse.Namespace) -> int:
     with whole_folder(args.output) as folder:
         model = import_model(args.source, data=args.output.absolute())
         write_imported(model, folder)
+    output = shlex.quote(str(args.output))
     options, added = model.options, {*FAIRSEQ_SYMBOLS, MASK}
     print(
         f"wrote {args.output}: {model.family.model_type}, {options['encoder_layers']} layers x "
         f"{options['encoder_embed_dim']}, {len(model.symbols) + len(added):,} symbols\n"
-        f"data:  tupe data task --data-bin {args.output} GLUE_DIR TASK DATA\n"
+        f"data:  tupe data task --data-bin {output} GLUE_DIR TASK DATA\n"
         f"train: fairseq-train DATA/TASK-bin --user-dir tupe_plugin "
-        f"--restore-file {args.output}/{CHECKPOINT} --reset-optimizer --reset-dataloader "
+        f"--restore-file {output}/{CHECKPOINT} --reset-optimizer --reset-dataloader "
         f"--reset-meters --reset-lr-scheduler --task sentence_prediction "
-        f"$(cat {args.output}/{MODEL_ARGS} {args.output}/{SENTENCES_ARGS}) ..."
+        f"$(cat {output}/{MODEL_ARGS} {output}/{SENTENCES_ARGS}) ..."
     )
     return 0

@@ -146,6 +146,9 @@ LEARNING_RATE = Number(0, 1e9)
 BATCH_SIZE = Whole(1, 100_000)  # sentences
 COUNT = Whole(1, 10**9)
 COUNT_OR_NONE = Whole(0, 10**9)
+LAYER_NORM_EPS = Number(1e-30, 1)
+DROPOUT = Number(0, 1, open_above=True)
+MAX_POSITIONS = Whole(3, 1_000_000)  # <s>, a word, </s>
 WORKERS = Whole(0, 4_096)  # processes on one machine; 0 is one for each core
 
 

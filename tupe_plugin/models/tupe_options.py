@@ -8,11 +8,9 @@ from typing import Any, Optional
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
-from ..core.bounds import Number, Whole, check_options, option
+from ..core.bounds import DROPOUT, LAYER_NORM_EPS, MAX_POSITIONS, Whole, check_options, option
 from ..core.position_scheme import POSITION_SCHEMES, scheme_of
 from .bitfit_terms import BITFIT_TERMS
-
-_DROPOUT = Number(0, 1, open_above=True)
 
 
 @dataclass
@@ -56,7 +54,7 @@ class TupeConfig(FairseqDataclass):
     )
     max_positions: int = option(
         512,
-        Whole(3, 1_000_000),  # <s>, a word, </s>
+        MAX_POSITIONS,
         "longest sequence in tokens; fine-tuning needs the value of the pre-training",
     )
     position_offset: int = option(
@@ -78,20 +76,20 @@ class TupeConfig(FairseqDataclass):
         default=False, metadata={"help": "LayerNorm before each block (pre-LN) and after the last"}
     )
     layer_norm_eps: float = option(
-        1e-5, Number(1e-30, 1), "added to the variance in every LayerNorm (BERT: 1e-12)"
+        1e-5, LAYER_NORM_EPS, "added to the variance in every LayerNorm (BERT: 1e-12)"
     )
     activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]
         default="gelu", metadata={"help": "activation of feed-forward blocks and masked-LM head"}
     )
-    dropout: float = option(0.1, _DROPOUT, "dropout after embedding, attention and feed-forward")
-    attention_dropout: float = option(0.1, _DROPOUT, "dropout on the attention weights")
-    activation_dropout: float = option(0.0, _DROPOUT, "dropout after the feed-forward activation")
+    dropout: float = option(0.1, DROPOUT, "dropout after embedding, attention and feed-forward")
+    attention_dropout: float = option(0.1, DROPOUT, "dropout on the attention weights")
+    activation_dropout: float = option(0.0, DROPOUT, "dropout after the feed-forward activation")
     pooler_dropout: float = option(
-        0.1, _DROPOUT, "dropout before the classification head's output layer"
+        0.1, DROPOUT, "dropout before the classification head's output layer"
     )
     pooler_input_dropout: float = option(
         0.0,
-        _DROPOUT,
+        DROPOUT,
         "dropout before the classification head's dense layer (RoBERTa: as --pooler-dropout)",
     )
     pooler_activation_fn: ChoiceEnum(utils.get_available_activation_fns()) = field(  # type: ignore[valid-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...core.bounds import DROPOUT, Number
 from ..errors import UnusableCheckpointError
 
 _LARGEST = 1_000_000
@@ -26,18 +27,23 @@ def whole(
     return value
 
 
-def real(config: Mapping[str, Any], name: str, path: object, *, default: float) -> float:
-    """A number from 0 to 1; the default where there is none.
+def real(
+    config: Mapping[str, Any],
+    name: str,
+    path: object,
+    *,
+    default: float,
+    bound: Number = DROPOUT,
+) -> float:
+    """A number; the default where there is none.
 
     Raises:
         UnusableCheckpointError: it is not one, or is out of range.
     """
     value = config.get(name)
     value = default if value is None else value
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise UnusableCheckpointError(
-            f"{path}: {name} should be a number from 0 to 1, and is {value!r}"
-        )
+    if bound.problem(value) is not None:
+        raise UnusableCheckpointError(f"{path}: {name} should be {bound}, and is {value!r}")
     return float(value)
 
 

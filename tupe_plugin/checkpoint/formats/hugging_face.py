@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.bounds import DROPOUT, LAYER_NORM_EPS, MAX_POSITIONS
 from ...core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
 from ..errors import UnusableCheckpointError
 from ..settings import BEFORE_THERE_WERE_OPTIONS
@@ -54,9 +55,9 @@ _SIZES = {
     "num_attention_heads": "encoder_attention_heads",
 }
 _REALS = {
-    "layer_norm_eps": ("layer_norm_eps", 1e-12),
-    "hidden_dropout_prob": ("dropout", 0.1),
-    "attention_probs_dropout_prob": ("attention_dropout", 0.1),
+    "layer_norm_eps": ("layer_norm_eps", 1e-12, LAYER_NORM_EPS),
+    "hidden_dropout_prob": ("dropout", 0.1, DROPOUT),
+    "attention_probs_dropout_prob": ("attention_dropout", 0.1, DROPOUT),
 }
 
 
@@ -132,12 +133,15 @@ class HuggingFaceFamily:
                 raise UnusableCheckpointError(
                     f"{path}: {name} is {value!r}; only {only!r} is supported"
                 )
+        unread = self.fixed.get("position_offset", 0)
+        lowest = {"max_positions": MAX_POSITIONS.low + unread}
         options: dict[str, Any] = {
-            ours: whole(config, name, path) for name, ours in self._all_sizes.items()
+            ours: whole(config, name, path, low=lowest.get(ours, 1))
+            for name, ours in self._all_sizes.items()
         }
-        options["max_positions"] -= self.fixed.get("position_offset", 0)
-        for name, (ours, default) in _REALS.items():
-            options[ours] = real(config, name, path, default=default)
+        options["max_positions"] -= unread
+        for name, (ours, default, bound) in _REALS.items():
+            options[ours] = real(config, name, path, default=default, bound=bound)
         known = {theirs: ours for ours, theirs in self.activations.items()}
         known |= {other: ours for other, ours in _OTHER_NAMES.items() if ours in self.activations}
         act = one_of(known, config.get("hidden_act", "gelu"), "hidden_act", path)
@@ -165,8 +169,8 @@ class HuggingFaceFamily:
             "model_type": self.model_type,
             **config,
             **{
-                name: real(options, ours, path, default=default)
-                for name, (ours, default) in _REALS.items()
+                name: real(options, ours, path, default=default, bound=bound)
+                for name, (ours, default, bound) in _REALS.items()
             },
             "hidden_act": self.activations[_activation(options)],
             "classifier_dropout": real(options, "pooler_dropout", path, default=0.1),
