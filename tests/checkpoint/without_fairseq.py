@@ -46,9 +46,12 @@ def results_of(case: dict[str, Any]) -> dict[str, Any]:
         ]
         if config.model_type == "tupe":  # tells padding by itself
             assert torch.equal(model(tokens, return_dict=False)[0], logits)
+            assert "padding comes before a text" in _refusal(model, tokens.flip(1))
     assert torch.equal(features.last_hidden_state, features.hidden_states[-1])
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **TRUST)
     ids = [tokenizer(*row)["input_ids"] for row in case["texts"]]
+    if not tokenizer.is_fast:  # ids of no token, as labels have them: to be read and not to fail
+        assert tokenizer.decode([-100, len(tokenizer)]) == "<unk> <unk>"
     found = {
         "hidden_states": features.hidden_states,
         "logits": logits,
@@ -74,6 +77,14 @@ def results_of(case: dict[str, Any]) -> dict[str, Any]:
         assert half(tokens).logits.isfinite().all()
     _check_training(auto.from_pretrained(folder, **TRUST), tokens)
     return found
+
+
+def _refusal(model: Any, tokens: Any) -> str:
+    try:
+        model(tokens)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _check_training(model: Any, tokens: Any) -> None:

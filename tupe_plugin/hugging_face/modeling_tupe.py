@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -110,6 +111,7 @@ class TupeModel(TupePreTrainedModel):
                     f"input_ids, {tuple(input_ids.shape)}, with 0 for padding"
                 )
             input_ids = input_ids.masked_fill(attention_mask == 0, self.encoder.padding_idx)
+        _check_padding(input_ids.eq(self.encoder.padding_idx))
         states = self.encoder(input_ids)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
@@ -196,6 +198,19 @@ class TupeForSequenceClassification(TupePreTrainedModel):
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states
+        )
+
+
+def _check_padding(padding: Tensor) -> None:
+    """Refuse padding `(batch, seq)` in front: positions count from it, and features are read there.
+
+    A graph that is traced cannot look at what is in a batch.
+    """
+    if torch.compiler.is_compiling():
+        return
+    if (padding[:, 0] & ~padding.all(1)).any():
+        raise ValueError(
+            "padding comes before a text: pad behind it (padding_side='right' of the tokenizer)"
         )
 
 

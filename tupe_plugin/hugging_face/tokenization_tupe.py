@@ -98,7 +98,7 @@ class TupeTokenizer(PreTrainedTokenizer):
         return self._ids.get(token, self._ids[str(self.unk_token)])
 
     def _convert_id_to_token(self, index: int) -> str:
-        return self._symbols[index]
+        return self._symbols[index] if 0 <= index < len(self._symbols) else str(self.unk_token)
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return " ".join(tokens).replace(f"{CONTINUED} ", "")
