@@ -28,6 +28,7 @@ from .encoder_checkpoint import EncoderCheckpoint, read_encoder_checkpoint
 from .errors import UnusableCheckpointError
 from .exported_data import DataOfModel, read_data_of_model
 from .formats import HUGGING_FACE, TUPE_IN_TRANSFORMERS, HuggingFaceFamily, fairseq_roberta
+from .formats.config_values import default_label
 from .formats.hugging_face import SEPARATORS
 from .formats.our_names import ENCODER, HEAD, HEAD_NAME, HEADS
 from .formats.vocabulary_rows import symbols_and_rows
@@ -87,7 +88,7 @@ def export_model(path: Path, *, data: Path | None) -> ExportedModel:
     checkpoint = read_encoder_checkpoint(path)
     named = checkpoint.config.get("task", {}).get("data")
     of_data = read_data_of_model(data or Path(str(named or path.parent)))
-    vocabulary, classes = of_data.vocabulary, of_data.classes
+    vocabulary = of_data.vocabulary
     family, weights, options = _in_a_family(*_of_tupe(checkpoint))
     if vocabulary is not None:
         family = family.for_vocabulary(vocabulary.kind)
@@ -104,22 +105,29 @@ def export_model(path: Path, *, data: Path | None) -> ExportedModel:
         config[SEPARATORS] = separators
     outputs = weights.get(f"{HEAD}out_proj.bias")
     if outputs is not None:
-        if classes is None:
-            classes = [f"LABEL_{place}" for place in range(len(outputs))]
-        elif len(classes) != len(outputs):
-            raise UnusableCheckpointError(
-                f"{path} has {len(outputs)} outputs, and {of_data.folder} has {len(classes)} "
-                "classes: give --data the data that it was trained on"
-            )
-        config |= {
-            "id2label": {str(place): name for place, name in enumerate(classes)},
-            "label2id": {name: place for place, name in enumerate(classes)},
-        }
-        if len(outputs) == 1:
-            config["problem_type"] = "regression"
-            scale = label_scale(task_of_data(of_data.folder), of_data.folder)
-            config |= {} if scale == 1 else {LABEL_SCALE: scale}
+        config |= _label_settings(len(outputs), of_data, path)
     return ExportedModel(family, class_name, config, theirs, tokens, separators, of_data)
+
+
+def _label_settings(outputs: int, data: DataOfModel, path: Path) -> dict[str, Any]:
+    """What the configuration says of a classifier's outputs, or of a regression's one."""
+    classes = data.classes
+    if classes is None:
+        classes = [default_label(place) for place in range(outputs)]
+    if len(classes) != outputs:
+        raise UnusableCheckpointError(
+            f"{path} has {outputs} outputs, and {data.folder} has {len(classes)} "
+            "classes: give --data the data that it was trained on"
+        )
+    settings: dict[str, Any] = {
+        "id2label": {str(place): name for place, name in enumerate(classes)},
+        "label2id": {name: place for place, name in enumerate(classes)},
+    }
+    if outputs == 1:
+        settings["problem_type"] = "regression"
+        scale = label_scale(task_of_data(data.folder), data.folder)
+        settings |= {} if scale == 1 else {LABEL_SCALE: scale}
+    return settings
 
 
 def _of_tupe(checkpoint: EncoderCheckpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -18,6 +18,7 @@ from .contents import check_finite
 from .encoder_checkpoint import check_encoder
 from .errors import UnusableCheckpointError, in_one_line
 from .formats import HUGGING_FACE, HuggingFaceFamily
+from .formats.config_values import default_label
 from .formats.our_names import HEAD, HEAD_NAME
 from .formats.vocabulary_rows import symbols_and_rows
 from .head_shapes import check_heads
@@ -195,7 +196,7 @@ def _classes(config: Mapping[str, Any], number: int, path: Path) -> list[str]:
     names = names if isinstance(names, dict) else {}
     classes: list[str] = []
     for place in range(number):
-        name = names.get(str(place), f"LABEL_{place}")
+        name = names.get(str(place), default_label(place))
         symbol = "_".join(str(name).split())
         if symbol in {"", *FAIRSEQ_SYMBOLS, *classes} or not classes_among([symbol]):
             raise UnusableCheckpointError(

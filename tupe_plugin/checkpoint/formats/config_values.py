@@ -72,3 +72,8 @@ def one_of(known: Mapping[Any, Any], value: Any, name: str, path: object) -> Any
     raise UnusableCheckpointError(
         f"{path}: {name} is {value!r}; supported: {', '.join(map(str, known))}"
     )
+
+
+def default_label(place: int) -> str:
+    """What transformers calls a class without a name."""
+    return f"LABEL_{place}"
