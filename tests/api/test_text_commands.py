@@ -131,6 +131,13 @@ def test_fill_mask(models, tupe) -> None:
             "line 2 of standard input: not UTF-8 text",
         ),
         (["encode", "{classifier}", "--pooling", "none"], "a\n", 1, "none needs --format jsonl"),
+        (["encode", "{masked_lm}", "-o", "{masked_lm}"], "a\n", 1, "which is read: give another"),
+        (
+            ["predict", "{classifier}", "--text", "{masked_lm}", "-o", "{masked_lm}"],
+            "",
+            1,
+            "would replace",
+        ),
         (["encode", "nowhere"], "a\n", 1, "tupe encode: no such checkpoint: nowhere"),
         (["fill-mask", "{masked_lm}"], "a\n", 1, "line 1 of standard input: give one sentence"),
         (["fill-mask", "{classifier}"], "<mask>\n", 1, "fills no <mask>"),

@@ -12,6 +12,7 @@ from ..inference.pooling import POOLINGS
 from .text_files import (
     JSON_LINES,
     add_text_arguments,
+    check_output,
     json_lines,
     model_of,
     read_rows,
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     by_token = args.pooling == BY_TOKEN
     if by_token and args.format != JSON_LINES:
         raise ValueError(f"--pooling {BY_TOKEN} needs --format {JSON_LINES}")
+    check_output(args.output, inputs=(args.text, args.model))
     rows = read_rows(args.text)
     with model_of(args.model, args) as model:
         pooling = None if by_token else args.pooling

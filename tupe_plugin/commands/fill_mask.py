@@ -9,7 +9,15 @@ from __future__ import annotations
 import argparse
 
 from ..core.bounds import COUNT
-from .text_files import JSON_LINES, add_text_arguments, json_lines, model_of, read_rows, write_lines
+from .text_files import (
+    JSON_LINES,
+    add_text_arguments,
+    check_output,
+    json_lines,
+    model_of,
+    read_rows,
+    write_lines,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_output(args.output, inputs=(args.text, args.model))
     rows = read_rows(args.text)
     with model_of(args.model, args) as model:
         fillings = model.fill_mask(rows, top=args.top, batch_size=args.batch_size)

@@ -12,7 +12,7 @@ from typing import Any
 from ..inference.predictor import Scores
 from .predict_runs import split_name
 from .prediction_table import predictions_of, table_lines
-from .text_files import JSON_LINES, json_lines, model_of, read_rows, write_lines
+from .text_files import JSON_LINES, check_output, json_lines, model_of, read_rows, write_lines
 
 
 def predict_text(args: argparse.Namespace) -> None:
@@ -20,6 +20,7 @@ def predict_text(args: argparse.Namespace) -> None:
     task, path = split_name(args.runs[0])
     if task is not None:
         raise ValueError(f"{task}= names the files of -o DIR: give {path} alone with --text")
+    check_output(args.output, inputs=(args.text, path))
     rows = read_rows(args.text)
     with model_of(path, args) as model:
         scores, labels = Scores(model.scores(rows, batch_size=args.batch_size), None), model.labels

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.bounds import BATCH_SIZE
-from ..core.whole_file import whole_file
+from ..core.whole_file import check_replaceable, whole_file
 from ..inference import ROWS_A_BATCH
 
 if TYPE_CHECKING:
@@ -84,6 +84,20 @@ def model_of(path: Path, args: argparse.Namespace) -> Iterator[TupeModel]:
         raise ValueError(f"{_line(args.text, error.number)}: {error.problem}") from error
     except torch.cuda.OutOfMemoryError as error:
         raise TextError(f"the GPU's memory is full: lower --batch-size; {error}") from error
+
+
+def check_output(output: Path | None, *, inputs: Iterable[str | Path]) -> None:
+    """Refuse a place that cannot be written to, or that one of the inputs is in.
+
+    Raises:
+        ValueError, OSError: it is such a place.
+    """
+    if output is None or str(output) == STANDARD:
+        return
+    check_replaceable(output)
+    for path in map(Path, inputs):
+        if output.exists() and path.exists() and output.samefile(path):
+            raise ValueError(f"-o {output} would replace {path}, which is read: give another name")
 
 
 def read_rows(source: str) -> list[str | tuple[str, str]]:
