@@ -10,6 +10,10 @@ import torch
 
 from tests.checkpoint.damaged_files import complaints, make_files, try_damaged_files
 
+READ_SETTINGS = (  # commands that read more of them than the model's
+    *("fairseq-train", "fairseq-validate", "predict", "average", "average --evaluate", "export"),
+    "delta save, tuned",
+)
 SETTINGS = (  # of the part of a job, and a value; None removes it
     ("task", "init_token", -5),
     ("task", "separator_token", 10**6),
@@ -39,7 +43,8 @@ def test_damaged_files_end_in_one_line(tmp_path, monkeypatch) -> None:
             state = torch.load(files.tuned, weights_only=True)
             state["cfg"][part] = None if name is None else {**state["cfg"][part], name: value}
             torch.save(state, tmp_path / "damaged.pt")
-            assert list(complaints(files, tmp_path / "damaged.pt")) == [], (part, name)
+            found = complaints(files, tmp_path / "damaged.pt", only=READ_SETTINGS)
+            assert list(found) == [], (part, name)
         assert list(try_damaged_files(files, number=15, seed=0)) == []
     finally:
         logging.disable(logging.NOTSET)

@@ -3,7 +3,8 @@
     OUT/checkpoint.pt        for --restore-file or --finetune-from-model
     OUT/model.args           the options of --arch tupe_* that it needs
     OUT/sentences.args       those of --task sentence_prediction
-    OUT/dict.txt, vocab.txt or encoder.json, vocab.bpe, vocab.json, cleaning.txt, manifest.json
+    OUT/dict.txt, cleaning.txt, manifest.json, and vocab.txt, or encoder.json, vocab.bpe and
+        vocab.json, or bpe.codes
                              for `--data-bin OUT` of `tupe data task` and `tupe data corpus`
     OUT/label/dict.txt       names of the classes, if it is a classifier, which `tupe predict OUT
                              --text FILE` runs as it is
