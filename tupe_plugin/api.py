@@ -248,18 +248,7 @@ class TupeModel:
         listed = [unit for unit, is_filler in enumerate(fillers) if not is_filler]
         top = whole_number("top", top, Whole(1, len(listed)))
         whole_number("batch_size", batch_size, BATCH_SIZE)
-        checked = checked_rows(sentences)
-        for number, row in enumerate(checked, start=1):
-            if len(row) != 1 or row[0].count(MASK) != 1:
-                given = row[0] if len(row) == 1 else row
-                raise RowError(number, f"give one sentence with one {MASK}, not {given!r:.80}")
-        ids, mask = self._encoder.masked([row[0] for row in checked]), dictionary.index(MASK)
-        for number, one in enumerate(ids, start=1):
-            if mask not in one:
-                raise RowError(
-                    number,
-                    f"its {MASK} comes after the {self.max_positions} tokens that the model reads",
-                )
+        ids, mask = self._encoder.masked(checked_rows(sentences)), dictionary.index(MASK)
         found: list[list[Filling]] = [[] for _ in ids]
         for places, tokens in self._batches(ids, batch_size):
             logits, _ = self.module(src_tokens=tokens, masked_tokens=tokens.eq(mask))

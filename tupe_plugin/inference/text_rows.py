@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.dictionary_symbols import MASK
 from ..data.treatment import TextTreatment
 from .text_errors import RowError, TextError
 
@@ -93,12 +94,26 @@ class RowEncoder:
             )
         return [ids[: self._max_positions] for ids in joined]
 
-    def masked(self, sentences: Sequence[str]) -> list[Tensor]:
-        """The same of sentences in which each `<mask>` is one token."""
-        joined = [
-            self._joined([self._numbers(self._treatment.around_masks(one))]) for one in sentences
-        ]
-        return [ids[: self._max_positions] for ids in joined]
+    def masked(self, rows: Sequence[tuple[str, ...]]) -> list[Tensor]:
+        """The same of single sentences with one `<mask>`, which becomes one token.
+
+        Raises:
+            RowError: a row is a pair, or has no `<mask>`, several, or one that would be cut off.
+        """
+        for number, row in enumerate(rows, start=1):
+            if len(row) != 1 or row[0].count(MASK) != 1:
+                given = row[0] if len(row) == 1 else row
+                raise RowError(number, f"give one sentence with one {MASK}, not {given!r:.80}")
+        lines = [self._treatment.around_masks(sentence) for (sentence,) in rows]
+        ids = [self._joined([self._numbers(line)])[: self._max_positions] for line in lines]
+        mask = self.dictionary.index(MASK)
+        for number, one in enumerate(ids, start=1):
+            if mask not in one:
+                raise RowError(
+                    number,
+                    f"its {MASK} comes after the {self._max_positions} tokens that the model reads",
+                )
+        return ids
 
     def _numbers(self, line: str) -> list[int]:
         unknown = self.dictionary.unk()
