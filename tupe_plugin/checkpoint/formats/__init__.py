@@ -10,6 +10,7 @@ reads the tables:
 
     hugging_face.py     a family of transformers, both ways
     key_table.py        names of parameters; our_names.py: how ours begin
+    older_names.py      names of parameters in older files
     config_values.py    values of config.json
     vocabulary_rows.py  rows of the embedding
 """

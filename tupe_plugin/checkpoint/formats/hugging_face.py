@@ -23,6 +23,7 @@ from ..errors import UnusableCheckpointError
 from ..settings import BEFORE_THERE_WERE_OPTIONS
 from .config_values import like, one_of, real, whole
 from .key_table import KeyTable
+from .older_names import give_todays_names
 from .our_names import CARRIED, ENCODER, HEAD, LM_HEAD, POOLER
 from .vocabulary_rows import take_rows
 
@@ -248,7 +249,7 @@ class HuggingFaceFamily:
         Raises:
             UnusableCheckpointError: there are others than those of the family.
         """
-        _give_todays_names(state, f"{self.model_type}.")
+        give_todays_names(state, f"{self.model_type}.")
         for second, first in self.tied.items():
             value = state.pop(second, None)
             if value is not None and not torch.equal(value, state.setdefault(first, value)):
@@ -292,19 +293,6 @@ class HuggingFaceFamily:
 def _activation(options: Mapping[str, Any]) -> str:
     name = str(options.get("activation_fn", "gelu"))
     return "gelu_accurate" if name == "gelu_fast" else name  # fairseq's older name
-
-
-def _give_todays_names(state: dict[str, Tensor], prefix: str) -> None:
-    """Names of BERT's first files, of bare models, and of buffers that are no parameters."""
-    bare = not any(key.startswith(prefix) for key in state)
-    for key in list(state):
-        name = key.replace("LayerNorm.gamma", "LayerNorm.weight")
-        name = name.replace("LayerNorm.beta", "LayerNorm.bias")
-        if bare and name.startswith(("embeddings.", "encoder.", "pooler.")):
-            name = prefix + name
-        value = state.pop(key)
-        if not name.endswith("embeddings.position_ids"):
-            state[name] = value
 
 
 def _rename(state: dict[str, Tensor], start: str, other: str) -> None:
