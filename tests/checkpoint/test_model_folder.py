@@ -174,7 +174,6 @@ WRONG = [
     (setting("hidden_size", 12), "is (19, 15), and by its settings (..., 12)"),
     (setting("intermediate_size", 12), "intermediate_size is 12, and its weights are of 11"),
     (setting("num_hidden_layers", 10**6), "say 1000000 layers, and there are weights of 2"),
-    (setting("layer_norm_eps", None), None),
     (setting("layer_norm_eps", 0), "layer_norm_eps should be a number from 1e-30 to 1, and is 0"),
     (setting("hidden_dropout_prob", "x"), "hidden_dropout_prob should be a number from 0 to below"),
     (setting("max_position_embeddings", 2), "max_position_embeddings should be a whole number fro"),
@@ -219,20 +218,15 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"), WRONG, ids=[str(message)[:30] for _, message in WRONG]
-)
+@pytest.mark.parametrize(("damage", "message"), WRONG, ids=[message[:30] for _, message in WRONG])
 def test_what_is_wrong_is_said_in_one_line(
     damage: Callable[[Path], None],
-    message: str | None,
+    message: str,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
     damage(folder)
-    if message is None:  # its default
-        assert import_model(folder).options["layer_norm_eps"] == 1e-12
-        return
     with pytest.raises(CheckpointError) as refusal:
         import_model(folder)
     assert message in str(refusal.value)
@@ -319,7 +313,17 @@ def test_what_their_model_does_whatever_its_files_say(
     assert message in str(refusal.value)
 
 
-def test_a_bare_roberta_may_have_any_activation(tmp_path: Path) -> None:
-    save_model(tmp_path, "RobertaModel")
-    setting("hidden_act", "relu")(tmp_path)
-    assert import_model(tmp_path).options["activation_fn"] == "relu"
+@pytest.mark.parametrize(
+    ("model", "name", "value", "option", "expected"),
+    [
+        ("BertModel", "layer_norm_eps", None, "layer_norm_eps", 1e-12),
+        ("BertModel", "hidden_act", "gelu_pytorch_tanh", "activation_fn", "gelu_accurate"),
+        ("RobertaModel", "hidden_act", "relu", "activation_fn", "relu"),  # it has no head of gelu
+    ],
+)
+def test_a_setting_becomes_an_option(
+    model: str, name: str, value: Any, option: str, expected: Any, tmp_path: Path
+) -> None:
+    save_model(tmp_path, model)
+    setting(name, value)(tmp_path)
+    assert import_model(tmp_path).options[option] == expected
