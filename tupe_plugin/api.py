@@ -71,7 +71,12 @@ class TupeModel:
         limits = (loaded.task.max_positions(), loaded.module.max_positions())
         self.max_positions: int = min(int(limit) for limit in limits if limit is not None)
         """Tokens; what is longer is cut at its end."""
-        self._encoder = RowEncoder(loaded.task, loaded.treatment, max_positions=self.max_positions)
+        self._encoder = RowEncoder(
+            loaded.task,
+            loaded.treatment,
+            max_positions=self.max_positions,
+            separators=loaded.separators,
+        )
         self._padding: int = loaded.task.source_dictionary.pad()
 
     @classmethod

@@ -39,7 +39,8 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         assert (model.path, model.data) == (saved.folder, saved.folder)
         assert tupe(["import", str(saved.folder), "-o", str(tmp_path / "ours")]) == 0
         ours = TupeModel.from_pretrained(tmp_path / "ours", device="cpu")
-        assert torch.equal(model.encode(ROWS), ours.encode(ROWS))
+        rows = [*ROWS, ("ab", "c")]
+        assert torch.equal(model.encode(rows), ours.encode(rows))
         return model, saved
 
     return load
@@ -63,6 +64,8 @@ def test_features_and_masks(name: str, tmp_path: Path, loaded: Callable) -> None
     model, saved = loaded(name)
     ids = model.token_ids(ROWS)
     assert 3 not in ids[0]  # its units are known
+    (pair,) = model.token_ids([("ab", "c")])
+    assert pair.tolist().count(2) == (2 if saved.kind == "bert" else 3)  # </s>
     inputs = inputs_of(saved, ids, tmp_path)
     theirs: Any = saved.model(**inputs, output_hidden_states=True)
     for features, states, row in zip(

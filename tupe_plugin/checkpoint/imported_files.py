@@ -19,6 +19,7 @@ from ..data.treatment import (
     STEPS,
     VOCABULARY,
 )
+from .formats.hugging_face import SEPARATORS
 from .imported import ARCH, ImportedModel
 from .model_folder import write_json
 from .tokenizer_files import gpt2_encoder
@@ -73,6 +74,7 @@ def _write_vocabulary(model: ImportedModel, folder: Path) -> None:
     _write_lines(folder / STEPS, [steps])
     cased = "" if vocabulary.lowercase and vocabulary.merges is None else "yes"
     options: dict[str, object] = {"cased": cased, "tokenizer": tokenizer}
+    options[SEPARATORS] = model.separators
     if model.classes is not None:
         options[LABEL_SCALE] = model.label_scale  # whatever the folder's name
     write_json(folder / MANIFEST, {"options": options})

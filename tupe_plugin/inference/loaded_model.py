@@ -15,12 +15,13 @@ from typing import Any
 import torch
 
 from ..checkpoint.file_kind import refuse_what_is_no_file
+from ..checkpoint.formats.hugging_face import SEPARATORS
 from ..checkpoint.imported import import_model
 from ..checkpoint.imported_files import CHECKPOINT, write_imported
 from ..checkpoint.model_folder import is_model
 from ..checkpoint.upgraded import read_upgraded
 from ..data.dictionary_file import NAME, OF_SENTENCES, dictionary_in, symbols_in
-from ..data.treatment import RECORD, TextTreatment, read_treatment
+from ..data.treatment import RECORD, TextTreatment, manifest_options, read_treatment
 from .model_on_data import build_model, set_up_task
 from .predictor import CHECKPOINTS, FineTuned, Predictor, is_fine_tuned
 
@@ -48,6 +49,8 @@ class LoadedModel:
     task: Any
     """fairseq's."""
     treatment: TextTreatment
+    separators: int
+    """Between the texts of a pair, where the task does not say."""
     predictor: Predictor | None
     """Of a model that was fine-tuned for sentence prediction."""
     has_lm_head: bool
@@ -127,6 +130,7 @@ def _load_checkpoint(
         module=model,
         task=task,
         treatment=treatment,
+        separators=2 if manifest_options(folder).get(SEPARATORS) == 2 else 1,
         predictor=predictor,
         has_lm_head=has_lm_head,
     )

@@ -2,6 +2,7 @@
 
 --task sentence_prediction   [--init-token] A </s> [[--separator-token] B </s>]
 --task masked_lm             <s> A </s> [B </s>]
+an imported RoBERTa, MPNet   <s> A </s> [</s> B </s>]
 """
 
 from __future__ import annotations
@@ -54,15 +55,19 @@ class RowEncoder:
         task: fairseq's, of the model.
         treatment: what the text of its data went through.
         max_positions: tokens.
+        separators: between the texts of a pair, where the task does not say.
     """
 
-    def __init__(self, task: Any, treatment: TextTreatment, *, max_positions: int) -> None:
+    def __init__(
+        self, task: Any, treatment: TextTreatment, *, max_positions: int, separators: int
+    ) -> None:
         self.dictionary = task.source_dictionary
         self._treatment = treatment
         self._max_positions = max_positions
         of_sentences = hasattr(task.cfg, "init_token")
         self._first = task.cfg.init_token if of_sentences else self.dictionary.bos()
-        self._separator = task.cfg.separator_token if of_sentences else None
+        own = self.dictionary.eos() if separators == 2 else None
+        self._separator = task.cfg.separator_token if of_sentences else own
 
     def units(self, sentence: str) -> list[str]:
         """What a sentence is cut into, whether the dictionary has it or not."""
