@@ -249,7 +249,7 @@ def test_files_that_are_no_delta(make, tmp_path: Path, capsys) -> None:
     base, file = make("base.pt"), tmp_path / "d.safetensors"
     file.write_bytes(b"\x00" * 20)
     assert call("info", file) == 1
-    assert "no safetensors file" in capsys.readouterr().err
+    assert "not a safetensors file" in capsys.readouterr().err
     save_file({"a": torch.zeros(2)}, file, metadata={"about": json.dumps("something else")})
     assert call("apply", base, file, "-o", tmp_path / "again.pt") == 1
     assert "not written by this version's `tupe delta save`" in capsys.readouterr().err
