@@ -211,17 +211,13 @@ def one_weight(model: Any) -> None:
     [
         ({}, "not fine-tuned with --bitfit-terms"),
         ({"bitfit_terms": "all", "seed": 4}, "frozen tensors of tuned.pt differ from base.pt"),
-        (
-            {"bitfit_terms": "all", "change": one_weight},
-            "tupe delta: 1 of ",
-        ),
+        ({"bitfit_terms": "all", "change": one_weight}, "tupe delta: 1 of "),
         ({"bitfit_terms": "all", "words": 6}, "of other sizes: vocabulary"),
         (
             {"bitfit_terms": "all", "embedding_normalize": False},
             "embedding_layer_norm.weight is (15,) in the former, absent in the latter",
         ),
     ],
-    ids=str,
 )
 def test_what_does_not_come_from_the_base_is_refused(
     make, tmp_path: Path, capsys, tuned, message
