@@ -158,8 +158,10 @@ def test_removing_the_marks_gives_the_text_back(merges):
         ("#version: 0.2\na b\nab c</w>\n", [("a", "b"), ("ab", "c</w>")]),
         ("a b 17\nab c</w> 5\n", [("a", "b"), ("ab", "c</w>")]),  # fastBPE
         ("a b\r\nab c</w>\r\n", [("a", "b"), ("ab", "c</w>")]),
+        ("\ufeff#version: 0.2\r\na b\r\nab c</w>\r\n", [("a", "b"), ("ab", "c</w>")]),
+        ("\ufeffa b 17\nab c</w> 5\n", [("a", "b"), ("ab", "c</w>")]),
     ],
-    ids=["subword-nmt", "fastBPE", "crlf"],
+    ids=["subword-nmt", "fastBPE", "crlf", "bom", "bom-fastBPE"],
 )
 def test_codes_formats(tmp_path, text, merges):
     path = tmp_path / "codes"

@@ -43,6 +43,9 @@ def test_equals_fairseqs_own_encoder(folder: Path) -> None:
 
 
 def test_a_mask_takes_the_space_before_it(folder: Path) -> None:
+    for name in ("encoder.json", "vocab.bpe", "cleaning.txt"):  # a byte order mark is no part
+        file = folder / name
+        file.write_text("\ufeff" + file.read_text("utf-8"), "utf-8")
     treatment = read_treatment(folder)
     assert treatment is not None
     the, space_the = (treatment([text])[0] for text in ("the", " the"))

@@ -101,6 +101,6 @@ def test_bad_vocabularies_name_file_and_line(tmp_path, text, message):
         read_vocabulary(tmp_path / "vocab.txt")
 
 
-def test_crlf(tmp_path):
-    (tmp_path / "vocab.txt").write_bytes(b"[UNK]\r\na\r\n")
+def test_a_file_of_windows(tmp_path):
+    (tmp_path / "vocab.txt").write_bytes(b"\xef\xbb\xbf[UNK]\r\na\r\n")
     assert read_vocabulary(tmp_path / "vocab.txt") == ["[UNK]", "a"]

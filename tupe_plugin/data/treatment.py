@@ -86,7 +86,7 @@ def unit_files_in(folder: Path) -> UnitFiles:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise TreatmentError(f"{path} is not UTF-8 text") from error
 

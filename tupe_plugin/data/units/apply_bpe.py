@@ -27,13 +27,14 @@ def read_codes(path: Path) -> list[tuple[str, str]]:
     """The merges, first learned first.
 
     Lines are `left right` (subword-nmt, after `#version: 0.2`) or `left right count` (fastBPE).
+    A byte order mark, as editors of Windows put it in front, is no part of the first.
 
     Raises:
         BadCodesError: a malformed line; no merge at all; or the format of subword-nmt 0.1, which
             has `</w>` as a unit of its own.
     """
     merges = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
         fields = line.rstrip("\r").split(" ")
         if line.startswith("#version") or fields == [""]:
             continue

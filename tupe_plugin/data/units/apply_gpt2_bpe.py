@@ -21,8 +21,8 @@ class GPT2Encoder:
 
     def __init__(self, encoder: Path, merges: Path) -> None:
         try:
-            vocabulary = json.loads(encoder.read_text(encoding="utf-8"))
-            lines = merges.read_text(encoding="utf-8").split("\n")
+            vocabulary = json.loads(encoder.read_text(encoding="utf-8-sig"))
+            lines = merges.read_text(encoding="utf-8-sig").split("\n")
             rules = [line for line in lines if line and not line.startswith("#version")]
             pairs = [(left, right) for left, right in (rule.split(" ") for rule in rules)]
             self._tokenizer = Tokenizer(models.BPE(vocabulary, pairs))

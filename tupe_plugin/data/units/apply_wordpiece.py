@@ -37,7 +37,7 @@ def read_vocabulary(path: Path) -> list[str]:
     Raises:
         BadVocabularyError: a unit twice, an empty one, one with a space, or no `[UNK]`.
     """
-    units = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    units = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     seen: set[str] = set()
     for number, unit in enumerate(units, start=1):
         unit = unit.removesuffix("\r")
