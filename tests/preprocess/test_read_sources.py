@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,38 @@ def test_a_wrapped_file_is_one_document_and_that_is_said(tmp_path):
     assert notes == ["book.txt: the lines are wrapped; joined, the file is a document"]
     assert reader.counts == {"files": 1, "files with wrapped lines": 1, "documents": 1}
     assert len(list(Reader(wrapped=False).read([tmp_path / "book.txt"]))) == 2
+
+
+LONG = ["It was the best of times, it was the worst of times, it was the age of wisdom. " * 3] * 3
+NOVEL = [*LONG, "", *LONG, ""] * 100  # a paragraph a line; 200 documents
+BOOK = [*["word " * 11 + "wor"] * 7, "end.", ""] * 100  # wrapped; 100 paragraphs, one document
+VERSE = ["a short line of verse,", "and then another."] * 75 + [""]  # nobody's mark
+ALL, NONE, PART = "the lines are wrapped", "", "% of the lines are wrapped"
+
+
+@pytest.mark.parametrize(
+    ("parts", "said", "documents", "paragraphs"),
+    [
+        ((NOVEL,), NONE, 200, 600),
+        ((BOOK, BOOK), ALL, 1, 200),
+        ((NOVEL, BOOK), f"52.9{PART}", 201, 700),
+        ((BOOK, NOVEL), f"52.9{PART}", 201, 700),
+        ((NOVEL * 9, BOOK * 9, NOVEL, BOOK), f"52.9{PART}", 2002, 7000),
+        ((BOOK, VERSE, BOOK), ALL, 1, 201),  # too short for a part
+        ((NOVEL, VERSE, NOVEL), NONE, 401, 1350),
+        ((NOVEL, BOOK[:90], NOVEL), NONE, 410, 1280),
+    ],
+    ids=[*("novel", "books", "novel-book", "book-novel", "many", "verse", "verse-in-novel", "few")],
+)
+def test_each_part_of_a_file_is_judged(tmp_path, parts, said, documents, paragraphs):
+    (tmp_path / "a.txt").write_text("\n".join(chain.from_iterable(parts)) + "\n", "utf-8")
+    notes: list[str] = []
+    reader = Reader(on_note=notes.append)
+    found = sum(len(passage.lines) for passage in reader.read([tmp_path / "a.txt"]))
+    assert [note.removeprefix("a.txt: ").split(";")[0] for note in notes] == (
+        [said] if said else []
+    )
+    assert (reader.counts["documents"], found) == (documents, paragraphs)
 
 
 def test_invalid_utf8_is_counted(tmp_path):

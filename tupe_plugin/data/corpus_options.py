@@ -27,8 +27,8 @@ class CleaningOptions(UnitOptions):
     wrapped: str = flag_option(
         "auto",
         OneOf(("auto", "yes", "no")),
-        "are the lines of text files wrapped at a fixed width? auto: each file is judged by "
-        "itself, and what was found is said",
+        "are the lines of text files wrapped at a fixed width? auto: each part of a file is "
+        "judged by itself, and what was found is said",
         group=_TEXT,
     )
     min_letters: int = flag_option(
@@ -140,7 +140,7 @@ def limits_of(options: CleaningOptions) -> Limits:
 
 
 def is_wrapped(options: CleaningOptions) -> bool | None:
-    """Whether the lines of text files are wrapped; None: each file is judged by itself."""
+    """Whether the lines of text files are wrapped; None: each part of a file is judged."""
     return {"auto": None, "yes": True, "no": False}[options.wrapped]
 
 

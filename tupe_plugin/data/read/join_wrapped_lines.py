@@ -1,7 +1,7 @@
 """Join lines that were broken at a fixed width (Project Gutenberg, e-mail) into paragraphs.
 
 In such a text an empty line ends a paragraph; elsewhere it ends a document. So a
-wrapped file is one document.
+wrapped file, or the wrapped part of one, is one document.
 """
 
 from __future__ import annotations
@@ -10,34 +10,43 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-_WIDEST = 120  # characters; nobody wraps at more
+WIDEST = 120  # characters; nobody wraps at more
 _FEWEST_PAIRS = 20  # of lines, to judge by
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*$")
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
 
 
 def is_wrapped(lines: list[str]) -> bool:
-    """Whether the lines, the first few hundred of a file, look broken at a fixed width.
+    """Whether the lines, a few hundred, look broken at a fixed width."""
+    return judge_lines(lines) is True
+
+
+def judge_lines(lines: list[str]) -> bool | None:
+    """Whether the lines look broken at a fixed width; None: they may be part of either text.
 
     The marks of a wrapped text: the next line's first word would not have fitted on this line, and
     few lines end where a sentence ends. A sentence a line, all of a length, lacks the second.
     """
     lengths = sorted(len(line) for line in lines if line)
     if not lengths:
-        return False
+        return None
     width = lengths[int(len(lengths) * 0.98)]  # a few lines may be longer: headings, tables
+    if width > WIDEST:
+        return False
     pairs = [
         (line.rstrip(), following)
         for line, following in pairwise(lines)
         if line.strip() and following.strip()
     ]
-    if width > _WIDEST or len(pairs) < _FEWEST_PAIRS:
-        return False
+    if len(pairs) < _FEWEST_PAIRS:
+        return None
     broken = sum(
         len(line) + 1 + len(following.split(maxsplit=1)[0]) > width - 2 for line, following in pairs
     )
     ended = sum(_SENTENCE_END.search(line) is not None for line, _ in pairs)
-    return broken >= 0.7 * len(pairs) and ended <= 0.4 * len(pairs)
+    if ended > 0.4 * len(pairs):
+        return False
+    return True if broken >= 0.7 * len(pairs) else None
 
 
 def join_wrapped_lines(lines: Iterable[str]) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Read a corpus as passages: MediaWiki dumps, text files, folders of them, plain or compressed.
 
 A document is a page of a dump; in a text file what stands between empty lines, or, where its lines
-are wrapped at a fixed width, the whole file. A passage is a document or, of a long one, a piece
-of it, cut by its own length alone: so the passages of a document are the same in any corpus, in any
-shard and with any number of workers.
+are wrapped at a fixed width, the whole file or the part of it where they are. A passage is a
+document or, of a long one, a piece of it, cut by its own length alone: so the passages of a
+document are the same in any corpus, in any shard and with any number of workers.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-from .join_wrapped_lines import is_wrapped, join_wrapped_lines
+from .join_wrapped_lines import join_wrapped_lines
 from .open_text import COMPRESSED_SUFFIXES, read_lines
 from .read_wiki_dump import read_articles
 from .shard import Shard
+from .wrapped_regions import wrapped_regions
 
 PASSAGE_CHARACTERS = 50_000
-_LINES_TO_JUDGE_BY = 1000
 _SUFFIXES_IN_FOLDERS = (".txt", ".xml")
 
 
@@ -37,7 +38,8 @@ class Passage:
 class Reader:
     """Reads the passages of one shard; `counts` are those of the whole corpus.
 
-    `wrapped`: whether the text files' lines are wrapped; None: each file is judged by itself.
+    `wrapped`: whether the text files' lines are wrapped; None: each region of a file is judged
+    by itself.
     """
 
     shard: Shard = field(default_factory=Shard)
@@ -64,15 +66,18 @@ class Reader:
 
     def _read_text(self, path: Path) -> Iterator[Passage]:
         lines = read_lines(path, on_progress=self.on_progress, on_invalid=self._count_invalid)
-        wrapped = self.wrapped
-        if wrapped is None:
-            first = list(islice(lines, _LINES_TO_JUDGE_BY))
-            wrapped = is_wrapped(first)
-            lines = chain(first, lines)
-            if wrapped:
-                self.on_note(f"{path.name}: the lines are wrapped; joined, the file is a document")
+        given = self.wrapped
+        regions = wrapped_regions(lines) if given is None else ((given, [line]) for line in lines)
+        found = Counter[bool]()  # lines, by whether they are wrapped
+        for wrapped, pieces in groupby(regions, key=itemgetter(0)):
+            if wrapped and not found[True]:
+                self.counts["files with wrapped lines"] += 1
+            yield from self._read_region(_lines_of(pieces, found), wrapped=wrapped)
+        if given is None and found[True]:
+            self.on_note(f"{path.name}: {_share_said(found)}")
+
+    def _read_region(self, lines: Iterable[str], *, wrapped: bool) -> Iterator[Passage]:
         if wrapped:
-            self.counts["files with wrapped lines"] += 1
             lines = join_wrapped_lines(lines)
         for passage in passages_of(lines, characters=PASSAGE_CHARACTERS):
             if self.shard.has(self.counts["documents"]):
@@ -82,6 +87,19 @@ class Reader:
     def _count_invalid(self, dropped_bytes: int) -> None:
         self.counts["lines with invalid UTF-8"] += 1
         self.counts["bytes of invalid UTF-8 dropped"] += dropped_bytes
+
+
+def _lines_of(pieces: Iterable[tuple[bool, list[str]]], found: Counter[bool]) -> Iterator[str]:
+    for wrapped, piece in pieces:
+        found[wrapped] += len(piece)
+        yield from piece
+
+
+def _share_said(found: Counter[bool]) -> str:
+    if not found[False]:
+        return "the lines are wrapped; joined, the file is a document"
+    share = found[True] / found.total()
+    return f"{share:.1%} of the lines are wrapped; joined, each such part is a document"
 
 
 def passages_of(lines: Iterable[str], *, characters: int) -> Iterator[Passage]:
