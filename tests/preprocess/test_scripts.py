@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tupe_plugin.commands import main as tupe
 from tupe_plugin.data.corpus_options import CorpusOptions
 from tupe_plugin.data.glue_tasks import load_task
 from tupe_plugin.data.label_scale import label_scale
@@ -488,63 +489,76 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("command", "status", "message"),
     [
-        ("pretrain.sh", 2, "give at least one SOURCE and OUT_DIR"),
-        ("pretrain.sh text", 2, "give at least one SOURCE and OUT_DIR"),
-        ("pretrain.sh text text", 2, "OUT_DIR must be a folder"),
-        ("pretrain.sh --bpe-merge 5 text out", 2, "unknown option --bpe-merge"),
-        ("pretrain.sh text out --bpe-merges", 2, "--bpe-merges needs a value"),
-        ("pretrain.sh text out --bpe-merges x", 2, "from 1 to 1,000,000,000, not 'x'"),
-        ("pretrain.sh text out --bpe-merges 0", 2, "from 1 to 1,000,000,000, not '0'"),
-        ("pretrain.sh text out --workers 9999", 2, "from 0 to 4,096, not '9999'"),
-        ("pretrain.sh text out --valid-ratio 2", 2, "from 0 to below 1, not '2'"),
-        ("pretrain.sh text out --language xx", 2, "a language of ISO 639-1, not 'xx'"),
-        ("pretrain.sh -- -text out", 1, "no such file: -text"),
-        ("pretrain.sh missing out", 1, "no such file: "),
-        ("pretrain.sh empty out", 1, "the file is empty: "),
-        ("pretrain.sh glue out", 1, "no file in the folder: "),
-        ("pretrain.sh text out --shard 4/3", 2, "I/N with I from 1 to N, not '4/3'"),
-        ("pretrain.sh text out --shard 1/2 --merge 2", 2, "not both"),
-        ("pretrain.sh text out --merge 2", 1, "with --shard 1/2 instead of --merge"),
-        ("pretrain.sh text out --skip tokenize_words", 2, "cannot be left out"),
-        ("pretrain.sh text out --skip nothing", 2, "'nothing' cannot be left out"),
-        ("pretrain.sh text out --dedup words", 2, "documents, lines or none"),
-        ("pretrain.sh text out --wrapped y", 2, "must be auto, yes or no"),
-        ("pretrain.sh text out --min-letter-share 2", 2, "from 0 to 1, not '2'"),
-        ("pretrain.sh text out --tokenizer mosses", 2, "wordpiece or gpt2, not 'mosses'"),
-        ("pretrain.sh text out --tokenizer wordpiece", 2, "needs --vocab FILE"),
-        ("pretrain.sh text out --vocab text", 2, "are for --tokenizer wordpiece"),
-        ("pretrain.sh text out --dict no", 1, "no such file: "),
-        ("pretrain.sh text o --dict text --authors-dict text", 2, "not both"),
-        ("glue.sh glue CoLA", 2, "give GLUE_DIR, TASK and OUT_DIR"),
-        ("glue.sh glue CoLA o --tokenizer wordpiece --dict x", 2, "--vocab"),
-        ("glue.sh glue CoLA o --vocab x", 2, "are for --tokenizer wordpiece"),
-        ("glue.sh glue CoLA o --data-bin x --cased", 2, "is that of --data-bin"),
-        ("glue.sh glue CoLA o --tokenizer no --vocab x", 2, "not 'no'"),
-        ("glue.sh --check glue", 2, "give --check GLUE_DIR TASK"),
-        ("glue.sh --check none CoLA", 1, "no such folder: none"),
-        ("glue.sh glue X o --data-bin x --format csv", 2, "not 'csv'"),
-        ("glue.sh glue CoLA o --data-bin x --format tsv", 2, "--format tsv needs --text-columns"),
-        ("glue.sh glue CoLA o --data-bin x --regression", 2, "are for --format"),
+        ("corpus", 2, "give at least one SOURCE and OUT_DIR"),
+        ("corpus text", 2, "give at least one SOURCE and OUT_DIR"),
+        ("corpus text text", 2, "OUT_DIR must be a folder"),
+        ("corpus --bpe-merge 5 text out", 2, "unknown option --bpe-merge"),
+        ("corpus text out --bpe-merges", 2, "--bpe-merges needs a value"),
+        ("corpus text out --bpe-merges x", 2, "from 1 to 1,000,000,000, not 'x'"),
+        ("corpus text out --bpe-merges 0", 2, "from 1 to 1,000,000,000, not '0'"),
+        ("corpus text out --workers 9999", 2, "from 0 to 4,096, not '9999'"),
+        ("corpus text out --valid-ratio 2", 2, "from 0 to below 1, not '2'"),
+        ("corpus text out --language xx", 2, "a language of ISO 639-1, not 'xx'"),
+        ("corpus -- -text out", 1, "no such file: -text"),
+        ("corpus missing out", 1, "no such file: "),
+        ("corpus empty out", 1, "the file is empty: "),
+        ("corpus glue out", 1, "no file in the folder: "),
+        ("corpus text out --shard 4/3", 2, "I/N with I from 1 to N, not '4/3'"),
+        ("corpus text out --shard 1/2 --merge 2", 2, "not both"),
+        ("corpus text out --merge 2", 1, "with --shard 1/2 instead of --merge"),
+        ("corpus text out --skip tokenize_words", 2, "cannot be left out"),
+        ("corpus text out --skip nothing", 2, "'nothing' cannot be left out"),
+        ("corpus text out --dedup words", 2, "documents, lines or none"),
+        ("corpus text out --wrapped y", 2, "must be auto, yes or no"),
+        ("corpus text out --min-letter-share 2", 2, "from 0 to 1, not '2'"),
+        ("corpus text out --tokenizer mosses", 2, "wordpiece or gpt2, not 'mosses'"),
+        ("corpus text out --tokenizer wordpiece", 2, "needs --vocab FILE"),
+        ("corpus text out --vocab text", 2, "are for --tokenizer wordpiece"),
+        ("corpus text out --dict no", 1, "no such file: "),
+        ("corpus text o --dict text --authors-dict text", 2, "not both"),
+        ("task glue CoLA", 2, "give GLUE_DIR, TASK and OUT_DIR"),
+        ("task glue CoLA o --tokenizer wordpiece --dict x", 2, "--vocab"),
+        ("task glue CoLA o --vocab x", 2, "are for --tokenizer wordpiece"),
+        ("task glue CoLA o --data-bin x --cased", 2, "is that of --data-bin"),
+        ("task glue CoLA o --tokenizer no --vocab x", 2, "not 'no'"),
+        ("task --check glue", 2, "give --check GLUE_DIR TASK"),
+        ("task --check none CoLA", 1, "no such folder: none"),
+        ("task glue X o --data-bin x --format csv", 2, "not 'csv'"),
+        ("task glue CoLA o --data-bin x --format tsv", 2, "--format tsv needs --text-columns"),
+        ("task glue CoLA o --data-bin x --regression", 2, "are for --format"),
         (
-            "glue.sh glue CoLA out --data-bin x --format squad2",
+            "task glue CoLA out --data-bin x --format squad2",
             1,
             "no train-v2.0.json for the train set",
         ),
-        ("glue.sh glue CoLA out", 2, "give --data-bin, or --bpe-codes and --dict"),
-        ("glue.sh glue CoLA out --data-bin x", 1, "no such file: "),
-        ("glue.sh none CoLA out --data-bin x", 1, "no such folder: "),
-        ("glue.sh glue cola out --data-bin x", 1, "no GLUE task 'cola'"),
-        ("glue.sh glue CoLA out --bpe-codes codes --dict text", 1, "no such file: "),
-        ("pretrain.sh text out --dict text", 1, "text:1: expected 'symbol count'"),
-        ("pretrain.sh text out --tokenizer wordpiece --vocab text", 1, "text:1: expected one unit"),
+        ("task glue CoLA out", 2, "give --data-bin, or --bpe-codes and --dict"),
+        ("task glue CoLA out --data-bin x", 1, "no such file: "),
+        ("task none CoLA out --data-bin x", 1, "no such folder: "),
+        ("task glue cola out --data-bin x", 1, "no GLUE task 'cola'"),
+        ("task glue CoLA out --bpe-codes codes --dict text", 1, "no such file: "),
+        ("corpus text out --dict text", 1, "text:1: expected 'symbol count'"),
+        ("corpus text out --tokenizer wordpiece --vocab text", 1, "text:1: expected one unit"),
     ],
 )
-def test_mistakes_give_one_clear_line(folder, command, status, message):
-    result = run(*command.split(), cwd=folder)
-    assert result.returncode == status
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+def test_mistakes_give_one_clear_line(folder, monkeypatch, capfd, command, status, message):
+    monkeypatch.chdir(folder)
+    try:
+        ended = tupe(["data", *command.split()])
+    except SystemExit as error:  # as argparse refuses
+        ended = error.code
+    assert ended == status
+    told = capfd.readouterr().err
+    assert message in told
+    assert len(told.splitlines()) == 1
     assert not list(folder.glob("out/*-bin"))
+
+
+@pytest.mark.parametrize(("script", "named"), [("pretrain.sh", "SOURCE"), ("glue.sh", "GLUE_DIR")])
+def test_a_mistake_in_a_script_is_that_of_its_program(script, named):
+    result = run(script)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert named in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
