@@ -1,16 +1,18 @@
 """Wikitext in, the paragraphs that a reader sees out.
 
 `mwparserfromhell` parses; what is kept is the running text: link texts, list items, emphasised
-words. What is not: templates, references, tables, formulas, files, categories, comments, headings,
-and the sections that hold no prose (References, External links ...).
+words, and the templates of `wiki_templates.py`. What is not: other templates, references, tables,
+formulas, files, categories, comments, headings, and the sections that hold no prose (References,
+External links ...).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 
 import mwparserfromhell
+from mwparserfromhell.definitions import INVISIBLE_TAGS
 from mwparserfromhell.nodes import (
     ExternalLink,
     Heading,
@@ -22,32 +24,20 @@ from mwparserfromhell.nodes import (
 )
 from mwparserfromhell.wikicode import Wikicode
 
+from .wiki_templates import Arguments, text_of_template
+
 _OWN_LINE_TAGS = frozenset(
     ["blockquote", "br", "center", "dd", "div", "dl", "dt", "li", "ol", "p", "poem", "ul"]
 )
-_INLINE_TAGS = frozenset(
+# Tags whose content is no running text; that of any other is read.
+_HIDDEN_TAGS = frozenset(
     [
-        *("abbr", "b", "bdi", "big", "cite", "del", "em", "font", "i", "ins", "kbd", "nowiki"),
-        *("onlyinclude", "q", "s", "samp", "section", "small", "span", "strong", "sub", "sup"),
-        *("tt", "u", "var"),
+        *INVISIBLE_TAGS,
+        *("ref", "references", "table", "caption", "tr", "th", "td", "ce", "chem", "hiero"),
+        *("includeonly", "pre", "source", "syntaxhighlight", "mapframe", "maplink", "indicator"),
+        *("templatestyles", "rp", "rt", "script", "style"),
     ]
 )
-
-# Templates whose arguments are read as part of the sentence. Of thousands, those that are frequent.
-_VISIBLE_TEMPLATES: dict[str, Callable[[list[str]], str]] = {
-    "lang": lambda values: values[-1] if len(values) > 1 else "",
-    "transl": lambda values: values[-1] if len(values) > 1 else "",
-    "nowrap": lambda values: "".join(values[:1]),
-    "convert": lambda values: " ".join(values[:2]),
-    "cvt": lambda values: " ".join(values[:2]),
-    "circa": lambda values: "c. " + "".join(values[:1]),
-    "nbsp": lambda values: " ",
-    "ndash": lambda values: "–",
-    "spaced ndash": lambda values: " – ",
-    "mdash": lambda values: "—",
-    "'": lambda values: "'",
-    "'s": lambda values: "'s",
-}
 
 _SECTIONS_WITHOUT_PROSE = frozenset(
     [
@@ -57,17 +47,24 @@ _SECTIONS_WITHOUT_PROSE = frozenset(
     ]
 )
 
-# [[File:...]], [[Category:...]], [[fr:...]]; but [[Portal 2]] and [[:Category:...]] are read.
-_LINK_PREFIX = re.compile(r"\s*(file|image|category|media|[a-z]{2,3}|simple|zh-[a-z-]+)\s*:", re.I)
+_HIDDEN_NAMESPACE = re.compile(r"\s*(file|image|category|media)\s*:", re.I)
+# [[fr:Jeu]], [[be-x-old:Jeu]]; but [[CSI: Miami]] is a title, and [[fr:Jeu|a game]] has a text.
+_OTHER_LANGUAGE = re.compile(r"\s*([a-z]{2,3}(-[a-z-]+)?|simple):(?=\S)")
+_MOST_ARGUMENTS = 100
 
 _MAGIC_WORD = re.compile(r"__[A-Z]{3,}__")
 # What the parser leaves as text where an author forgot to close it.
-_UNCLOSED_BLOCK = re.compile(r"^(\{\||\||\[\[\s*(file|image)\s*:)", re.I)
+_QUOTED_LINE = re.compile(r"^.*'''.*$", re.M)
+_POSSESSIVE = re.compile(r"s\b")
+_UNCLOSED_QUOTES = re.compile(r"''+(?:('s)\b)?")
+_QUOTE_MARKS = re.compile(r"''+")
+_UNCLOSED_BLOCK = re.compile(r"^(\||\[\[\s*(file|image)\s*:)", re.I)
 _UNCLOSED_REF = re.compile(r"<ref[^<]*(</ref>|$)", re.I)
 _UNCLOSED_MARK = re.compile(r"</?[a-z][^<>]*>|\[\[([^|\]]*\|)?|\]\]|\{\{[^{}]*|\}\}", re.I)
-_UNCLOSED_QUOTES = re.compile(r"''+(?:('s)\b)?")
+_LITERAL_TAG = re.compile(r"<(/?)(?:nowiki|pre|source|syntaxhighlight)\b[^<>]*(?<!/)>", re.I)
 _EMPTIED_BRACKETS = re.compile(r"\s*\(\s*(?:[,;:–-]\s*)*\)")
 _SPACE_AFTER_OPENING = re.compile(r"\(\s*(?:[,;]\s*)+|\(\s+")
+_MARK_BEFORE_CLOSING = re.compile(r"(?<![\s,;])(?:\s*[,;])+\s*\)")
 _SPACE_BEFORE_CLOSING = re.compile(r"\s+([,;.)])(?=\s|$)")
 
 
@@ -75,6 +72,7 @@ def strip_wikitext(wikitext: str) -> list[str]:
     """The page's paragraphs and list items, one line each, none of them empty."""
     parts: list[str] = []
     skipped_level = 0  # of the heading of a section without prose; 0: the section is read
+    wikitext = _QUOTED_LINE.sub(_with_written_apostrophe, _without_unclosed_comment(wikitext))
     for node in mwparserfromhell.parse(wikitext).nodes:
         if isinstance(node, Heading):
             parts.append("\n")
@@ -83,8 +81,61 @@ def strip_wikitext(wikitext: str) -> list[str]:
                 skipped_level = node.level if title in _SECTIONS_WITHOUT_PROSE else 0
         elif not skipped_level:
             parts.append(_text_of_node(node))
-    paragraphs = (_tidy(line) for line in "".join(parts).split("\n"))
+    paragraphs = map(_tidy, _outside_of_open_tables("".join(parts).split("\n")))
     return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def _without_unclosed_comment(wikitext: str) -> str:
+    """MediaWiki hides all that follows; the parser would take it for text."""
+    start = wikitext.find("<!--", wikitext.rfind("-->") + 1)
+    if start < 0:
+        return wikitext
+    tags = _LITERAL_TAG.findall(wikitext, 0, start)
+    is_literal = bool(tags) and tags[-1] == ""  # inside of <nowiki>
+    return wikitext if is_literal else wikitext[:start]
+
+
+def _with_written_apostrophe(line: re.Match[str]) -> str:
+    """MediaWiki's rule for ''Iliad'''s: where bold and italics are both odd, one ''' is ' and ''.
+
+    It is the first after a word of one letter, else after a longer word, else after a space.
+    Deviation: one before a possessive s goes first; MediaWiki would break a bold word before it.
+    """
+    text = line[0]
+    marks = list(_QUOTE_MARKS.finditer(text))
+    lengths = [len(mark[0]) for mark in marks]
+    bold = sum(length >= 3 for length in lengths)
+    italic = sum(length == 2 or length >= 5 for length in lengths)
+    if bold % 2 == 0 or italic % 2 == 0:
+        return text
+    # Four marks are an apostrophe and a bold mark.
+    starts = [mark.end() - 3 for mark in marks if 3 <= len(mark[0]) <= 4]
+    if not starts:
+        return text
+    place = min(starts, key=lambda start: _order_of_apostrophe(text, start))
+    return f"{text[:place]}&#39;{text[place + 1 :]}"
+
+
+def _order_of_apostrophe(text: str, start: int) -> int:
+    before = text[max(0, start - 2) : start]
+    if _POSSESSIVE.match(text, start + 3) and before[-1:].isalnum():
+        return 0
+    if before[-1:] == " ":
+        return 3
+    return 1 if before[-2:-1] == " " else 2
+
+
+def _outside_of_open_tables(lines: Iterable[str]) -> Iterator[str]:
+    """Leaves out the rows of tables that the parser left as text: a part of them is not closed."""
+    depth = 0
+    for line in lines:
+        mark = line.strip(" :*")[:2]
+        if mark == "{|":
+            depth += 1
+        elif mark == "|}":
+            depth = max(0, depth - 1)
+        elif not (depth and mark[:1] in ("|", "!")):
+            yield line
 
 
 def _text_of(code: Wikicode | None) -> str:
@@ -112,15 +163,17 @@ def _text_of_node(node: object) -> str:
 
 def _text_of_link(link: Wikilink) -> str:
     title = str(link.title)
-    if _LINK_PREFIX.match(title):
+    if _HIDDEN_NAMESPACE.match(title):
         return ""
-    return _text_of(link.text) if link.text is not None else title.lstrip(":").strip()
+    if link.text is not None:
+        return _text_of(link.text)
+    return "" if _OTHER_LANGUAGE.match(title) else _text_of(link.title).lstrip(":").strip()
 
 
 def _text_of_tag(tag: Tag) -> str:
     name = str(tag.tag).strip().lower()
     line = "\n" if name in _OWN_LINE_TAGS else ""
-    if name not in _OWN_LINE_TAGS and name not in _INLINE_TAGS:
+    if name in _HIDDEN_TAGS:
         return ""
     if tag.wiki_markup and name in ("li", "dd", "dt"):
         return ""  # the mark only: its text follows, on the line that it begins
@@ -128,10 +181,14 @@ def _text_of_tag(tag: Tag) -> str:
 
 
 def _text_of_template(template: Template) -> str:
-    visible = _VISIBLE_TEMPLATES.get(str(template.name).strip().lower())
-    if visible is None:
-        return ""
-    return visible([_text_of(p.value).strip() for p in template.params if not p.showkey])
+    return text_of_template(_text_of(template.name), lambda: _arguments_of(template))
+
+
+def _arguments_of(template: Template) -> Arguments:
+    by_name = {str(p.name).strip(): _text_of(p.value).strip() for p in template.params}
+    places = [int(name) for name in by_name if name.isdecimal() and int(name) <= _MOST_ARGUMENTS]
+    by_place = [by_name.get(str(place), "") for place in range(1, max(places, default=0) + 1)]
+    return Arguments(by_place, by_name)
 
 
 def _tidy(line: str) -> str:
@@ -142,5 +199,6 @@ def _tidy(line: str) -> str:
     line = _UNCLOSED_QUOTES.sub(r"\1", line)
     line = _EMPTIED_BRACKETS.sub("", line)
     line = _SPACE_AFTER_OPENING.sub("(", line)
+    line = _MARK_BEFORE_CLOSING.sub(")", line)
     line = _SPACE_BEFORE_CLOSING.sub(r"\1", line)
     return " ".join(line.split())
