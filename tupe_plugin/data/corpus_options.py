@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ..core.bounds import COUNT, COUNT_OR_NONE, WORKERS, Number, OneOf, Text
 from .language_codes import language_code
+from .line_steps import LINE_STEPS
 from .option_flags import File, flag_option, switch
 from .read.shard import Shard, parse_shard
 from .text.filter_paragraphs import Limits
 from .unit_options import UnitOptions, Units, UsageError, is_word_step
 
-DOCUMENT_STEPS = ("filter_paragraphs", "segment_sentences", "merge_short_sentences")
 _LIMITS = Limits()
 _TEXT, _VALID, _UNITS = "text", "validation text", "units and dictionary"
 _MACHINES, _OTHER = "several machines", "other"
@@ -188,4 +188,4 @@ def document_steps(options: CorpusOptions, units: Units) -> tuple[str, ...]:
 
 def line_steps_of(steps: Iterable[str]) -> tuple[str, ...]:
     """What another sentence must go through to look the same."""
-    return tuple(step for step in steps if step not in DOCUMENT_STEPS)
+    return tuple(step for step in steps if step in LINE_STEPS)

@@ -15,7 +15,7 @@ from mwparserfromhell.parser import ParserError
 from ..chain_blocks import BLOCK_CHARACTERS, blocks_of, map_blocks, progress_in_bytes
 from ..read.read_sources import Passage, Reader
 from ..read.strip_wikitext import strip_wikitext
-from ..step_chain import Chain, Step
+from ..step_chain import DOCUMENT_STEPS, Chain, Step
 from ..worker_pool import WorkerPool
 
 
@@ -34,7 +34,7 @@ def clean_block(steps: dict[str, Step], block: list[Passage], counts: Counter[st
     for name, step in steps.items():
         before, texts = texts, step(texts, counts)
         counts[f"{name}: lines"] += sum(map(len, texts))
-        if name not in ("filter_paragraphs", "segment_sentences", "merge_short_sentences"):
+        if name not in DOCUMENT_STEPS:
             counts[f"{name}: lines changed"] += sum(
                 old != new
                 for lines, mapped in zip(before, texts, strict=True)
