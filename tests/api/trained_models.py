@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from tupe_plugin.checkpoint.write import at_the_beginning, write_checkpoint
+from tupe_plugin.data.line_steps import UnitFiles
 from tupe_plugin.data.step_chain import Chain
 from tupe_plugin.data.text.map_lines import map_block
 
@@ -44,12 +45,12 @@ def write_units(folder: Path, kind: str) -> Chain:
     if kind == "bpe":
         (folder / "bpe.codes").write_text("#version: 0.2\nt h\nth e</w>\nm a\nma n</w>\no m\n")
         (folder / "cleaning.txt").write_text(f"{MOSES}\n")
-        return Chain((*MOSES.split(","), "apply_bpe"), bpe_codes=folder / "bpe.codes")
+        return Chain((*MOSES.split(","), "apply_bpe"), UnitFiles(folder / "bpe.codes"))
     units = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_WORDPIECES, "Home"]
     (folder / "vocab.txt").write_text("".join(f"{unit}\n" for unit in units))
     (folder / "cleaning.txt").write_text("apply_wordpiece\n")
     (folder / "manifest.json").write_text('{"options": {"cased": "yes"}}')
-    return Chain(("apply_wordpiece",), vocab=folder / "vocab.txt", cased=True)
+    return Chain(("apply_wordpiece",), UnitFiles(vocab=folder / "vocab.txt", cased=True))
 
 
 def write_task(folder: Path, *, kind: str, pairs: bool) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from tupe_plugin.data.line_steps import UnitFiles
 from tupe_plugin.data.read.open_text import UnreadableTextError, read_lines
 from tupe_plugin.data.step_chain import Chain
 from tupe_plugin.data.text.map_lines import blocks_of_lines, map_file, map_lines
@@ -129,7 +130,7 @@ def test_a_chain_says_what_is_wrong_with_it(tmp_path, steps, files, message):
     (tmp_path / "text").write_text("oneword\n", encoding="utf-8")
     paths = {option: tmp_path / name for option, name in files.items()}
     with pytest.raises(ValueError, match=message):
-        Chain(steps=tuple(steps.split(",")), **paths).build()
+        Chain(tuple(steps.split(",")), UnitFiles(**paths)).build()
 
 
 def test_a_full_disk_is_an_error(tmp_path):

@@ -19,6 +19,7 @@ from .corpus_options import (
 )
 from .dictionary_file import NAME as DICTIONARY
 from .input_files import files_in
+from .line_steps import UnitFiles
 from .option_flags import names_recorded, recorded_options
 from .read.read_sources import Reader, find_sources
 from .read.shard import Shard
@@ -74,10 +75,11 @@ class CorpusJob(Job):
             return self.folder("split") / split
         return self.folder("text" if split == "train" else "text-valid") / "text"
 
-    def codes(self) -> Path | None:
-        """The merges of the BPE, learned or given."""
-        learned = self.folder("codes") / "bpe.codes"
-        return learned if self.wants("codes") else self.units.files.bpe_codes
+    def unit_files(self) -> UnitFiles:
+        """What words are cut into units by; the merges of the BPE are learned or given."""
+        if not self.wants("codes"):
+            return self.units.files
+        return replace(self.units.files, bpe_codes=self.folder("codes") / "bpe.codes")
 
     def shard(self, shard: Shard) -> Step:
         """The step that cleans one shard alone."""
@@ -96,9 +98,7 @@ def _clean(job: CorpusJob, folder: Path, sources: Sequence[Path], shard: Shard) 
     given = job.given
     chain = Chain(
         steps=job.cleaning,
-        bpe_codes=job.units.files.bpe_codes,
-        vocab=job.units.files.vocab,
-        cased=job.units.files.cased,
+        files=job.units.files,
         language=given.language,
         min_sentence_words=given.min_sentence_words,
         limits=limits_of(given),
@@ -154,7 +154,7 @@ def _learn(job: CorpusJob, folder: Path) -> None:
 def _encode(job: CorpusJob, folder: Path, split: str) -> None:
     chain = Chain(
         steps=(*job.units.unit_steps, "split_long_lines"),
-        bpe_codes=job.codes(),
+        files=job.unit_files(),
         max_line_tokens=job.given.max_line_tokens,
     )
     counts = map_file(job.text(split), folder / split, chain, job.pool)
@@ -178,8 +178,7 @@ def _make_data_bin(job: CorpusJob, folder: Path) -> None:
     if job.wants("dict"):
         dictionary = job.folder("dict") / DICTIONARY
     texts = {split: job.folder(f"bpe-{split}") / split for split in _SPLITS}
-    files = replace(job.units.files, bpe_codes=job.codes())
-    record_treatment(folder, line_steps_of(job.cleaning), files)
+    record_treatment(folder, line_steps_of(job.cleaning), job.unit_files())
     found = binarize_texts(
         texts,
         folder,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .line_steps import LINE_STEPS as SHARED_LINE_STEPS
 from .line_steps import LineStep, UnitFiles
@@ -27,9 +26,7 @@ class Chain:
     """Which steps run, in which order; picklable, so that every worker builds its own."""
 
     steps: tuple[str, ...]
-    bpe_codes: Path | None = None
-    vocab: Path | None = None
-    cased: bool = False
+    files: UnitFiles = field(default_factory=UnitFiles)
     max_line_tokens: int | None = None
     language: str = "en"
     min_sentence_words: int = 5
@@ -107,9 +104,7 @@ def _split_long_lines(chain: Chain) -> Step:
 
 def _shared(name: str) -> Callable[[Chain], Step]:
     """A step of the package, which a raw sentence goes through as well."""
-    return lambda chain: of_lines(
-        SHARED_LINE_STEPS[name](UnitFiles(chain.bpe_codes, chain.vocab, chain.cased))
-    )
+    return lambda chain: of_lines(SHARED_LINE_STEPS[name](chain.files))
 
 
 LINE_STEPS: dict[str, Callable[[Chain], Step]] = {

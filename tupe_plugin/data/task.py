@@ -124,13 +124,7 @@ def _read_rows(job: TaskJob, folder: Path) -> None:
 
 
 def _encode(job: TaskJob, folder: Path) -> None:
-    files = job.units.files
-    chain = Chain(
-        steps=(*job.units.line_steps, *job.units.unit_steps),
-        bpe_codes=files.bpe_codes,
-        vocab=files.vocab,
-        cased=files.cased,
-    )
+    chain = Chain((*job.units.line_steps, *job.units.unit_steps), job.units.files)
     for text in sorted(job.rows().glob("*.input?")):
         map_file(text, folder / text.name, chain, job.pool)
 

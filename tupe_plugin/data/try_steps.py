@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .corpus_options import CleaningOptions, is_wrapped, limits_of
 from .input_files import check_sources
+from .line_steps import UnitFiles
 from .read.read_sources import Reader, find_sources
 from .step_chain import Chain
 from .text.clean_documents import clean_block
@@ -24,9 +25,7 @@ def try_steps(options: CleaningOptions, steps: Sequence[str], sources: Sequence[
     check_sources(sources)
     chain = Chain(
         steps=tuple(steps),
-        bpe_codes=options.bpe_codes,
-        vocab=options.vocab,
-        cased=options.cased,
+        files=UnitFiles(options.bpe_codes, options.vocab, options.cased),
         language=options.language,
         min_sentence_words=options.min_sentence_words,
         limits=limits_of(options),
