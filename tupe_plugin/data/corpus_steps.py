@@ -17,23 +17,22 @@ from .corpus_options import (
     limits_of,
     line_steps_of,
 )
-from .dictionary_file import NAME as DICTIONARY
 from .input_files import files_in
 from .line_steps import UnitFiles
 from .option_flags import names_recorded, recorded_options
 from .read.read_sources import Reader, find_sources
 from .read.shard import Shard
 from .step_chain import Chain
-from .step_graph import Job, Step
+from .step_graph import Step
 from .text.clean_documents import clean_documents
 from .text.drop_duplicates import drop_duplicates
 from .text.map_lines import map_file
 from .text.split_documents import split_documents
 from .unit_options import files_of_units, units_of
 from .units.learn_bpe import write_codes
+from .units_job import DICTIONARY_STEP, UNIT_FILES, UnitsJob, values_of
 from .worker_pool import WorkerPool
 from .write.binarize_texts import binarize_texts
-from .write.foreign_dictionary import write_foreign_dictionary
 from .write.make_manifest import manifest
 from .write.record_treatment import record_treatment
 from .write.unknown_units import unknown_units
@@ -42,7 +41,7 @@ from .write.write_counts import write_counts
 _SPLITS = ("train", "valid")
 
 
-class CorpusJob(Job):
+class CorpusJob(UnitsJob):
     """The steps of a corpus, with what they share."""
 
     def __init__(
@@ -55,14 +54,8 @@ class CorpusJob(Job):
         files = {"sources": sources, **files_of_units(self.units)}
         if options.valid is not None:
             files["valid"] = [options.valid]
-        values = {
-            **vars(options),
-            "steps": self.cleaning,
-            "tokenizer": self.units.tokenizer,
-            "cased": self.units.files.cased,
-        }
         super().__init__(
-            options=values,
+            options={**values_of(options, self.units), "steps": self.cleaning},
             steps=STEPS,
             files=files,
             work=output / "work",
@@ -169,21 +162,14 @@ def _encode_valid(job: CorpusJob, folder: Path) -> None:
     _encode(job, folder, "valid")
 
 
-def _write_dictionary(job: CorpusJob, folder: Path) -> None:
-    write_foreign_dictionary(job.units, folder / DICTIONARY)
-
-
 def _make_data_bin(job: CorpusJob, folder: Path) -> None:
-    dictionary = job.units.dictionary
-    if job.wants("dict"):
-        dictionary = job.folder("dict") / DICTIONARY
     texts = {split: job.folder(f"bpe-{split}") / split for split in _SPLITS}
     record_treatment(folder, line_steps_of(job.cleaning), job.unit_files())
     found = binarize_texts(
         texts,
         folder,
         job.pool,
-        dictionary=dictionary,
+        dictionary=job.dictionary(),
         size=job.given.vocab_size,
         threshold=job.given.threshold,
     )
@@ -226,12 +212,7 @@ def _learns_bpe(job: CorpusJob) -> bool:
     return job.units.learns_bpe
 
 
-def _makes_dictionary(job: CorpusJob) -> bool:
-    return job.units.makes_dictionary
-
-
-_UNIT_FILES = ("vocab", "bpe_codes", "gpt2_merges")
-_INPUTS = ("sources", "valid", *_UNIT_FILES, "dict", "authors_dict")
+_INPUTS = ("sources", "valid", *UNIT_FILES, "dict", "authors_dict")
 _OF_CLEANING = (
     *("steps", "wrapped", "language", "min_letters", "min_letter_share", "any_alphabet"),
     *("min_sentence_words", "cased"),
@@ -254,7 +235,7 @@ STEPS = (  # the folder; what it reads, where that is there; what changes it; wh
     Step("codes", ("text", "split"), ("bpe_merges",), _learn, _learns_bpe),
     Step("bpe-train", ("text", "split", *_CODES), ("max_line_tokens",), _encode_train),
     Step("bpe-valid", ("text-valid", "split", *_CODES), ("max_line_tokens",), _encode_valid),
-    Step("dict", ("authors_dict", "vocab"), (), _write_dictionary, _makes_dictionary),
+    DICTIONARY_STEP,
     Step(
         "data-bin",
         (*_INPUTS, "codes", "bpe-train", "bpe-valid", "dict"),

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .dictionary_file import NAME as DICTIONARY
 from .glue_tasks import data_of_task, load_task, load_tasks
 from .input_files import check_files, check_output
 from .label_scale import LABEL_SCALE
@@ -20,16 +19,16 @@ from .read.read_examples import Columns, find_files
 from .read.read_glue import list_files
 from .run_lock import run_lock
 from .step_chain import Chain
-from .step_graph import Job, Step
+from .step_graph import Step
 from .task_options import ALL, TaskOptions, check_task, text_columns
 from .text.map_lines import map_file
 from .treatment import MANIFEST
 from .unit_check import check_units
 from .unit_options import Units, UsageError, files_of_units, units_of
+from .units_job import DICTIONARY_STEP, UNIT_FILES, UnitsJob, values_of
 from .worker_pool import WorkerPool, all_cores
 from .write.binarize import Binarized
 from .write.binarize_texts import binarize_texts
-from .write.foreign_dictionary import write_foreign_dictionary
 from .write.record_treatment import record_treatment
 from .write.unknown_units import unknown_units
 from .write.write_examples import LABEL_DICTIONARY
@@ -37,7 +36,7 @@ from .write.write_glue import write_glue
 from .write.write_own_task import write_own_task
 
 
-class TaskJob(Job):
+class TaskJob(UnitsJob):
     """The steps of one task, with what they share."""
 
     def __init__(
@@ -57,13 +56,7 @@ class TaskJob(Job):
         else:
             tables = list(find_files(glue_dir / task, options.format).values())
         super().__init__(
-            options={
-                **vars(options),
-                "task": task,
-                "steps": units.line_steps,
-                "tokenizer": units.tokenizer,
-                "cased": units.files.cased,
-            },
+            options={**values_of(options, units), "task": task, "steps": units.line_steps},
             steps=STEPS,
             files={"tables": tables, **files_of_units(units)},
             work=output / "work" / task,
@@ -129,17 +122,14 @@ def _encode(job: TaskJob, folder: Path) -> None:
         map_file(text, folder / text.name, chain, job.pool)
 
 
-def _write_dictionary(job: TaskJob, folder: Path) -> None:
-    write_foreign_dictionary(job.units, folder / DICTIONARY)
-
-
 def _make_bin(job: TaskJob, folder: Path) -> None:
-    given = job.folder("dict") / DICTIONARY if job.wants("dict") else job.units.dictionary
     found: dict[str, Binarized] = {}
     for column in ("input0", "input1"):
         texts = _splits(job.folder("bpe"), column)
         if texts:
-            binarized = binarize_texts(texts, folder / column, job.pool, dictionary=given)
+            binarized = binarize_texts(
+                texts, folder / column, job.pool, dictionary=job.dictionary()
+            )
             found |= {f"{split}.{column}": one for split, one in binarized.items()}
     labels, classes = _splits(job.rows(), "label"), job.rows() / LABEL_DICTIONARY
     recorded: dict[str, object] = {"cased": "yes"} if job.units.files.cased else {}
@@ -168,19 +158,14 @@ def _copy(files: Iterable[Path], folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)
 
 
-def _makes_dictionary(job: TaskJob) -> bool:
-    return job.units.makes_dictionary
-
-
 _ROWS = (
     *("task", "format", "text_columns", "label_column", "index_column", "regression"),
     "skip_malformed",
 )
-_UNIT_FILES = ("vocab", "bpe_codes", "gpt2_merges")
 
 STEPS = (  # the folder; what it reads, where that is there; what changes it; what makes it; when
     Step("rows", ("tables",), _ROWS, _read_rows),
-    Step("bpe", ("rows", *_UNIT_FILES), ("steps", "tokenizer", "cased"), _encode),
-    Step("dict", ("authors_dict", "vocab"), (), _write_dictionary, _makes_dictionary),
-    Step("bin", ("rows", "bpe", *_UNIT_FILES, "dict", "authors_dict"), ("cased",), _make_bin),
+    Step("bpe", ("rows", *UNIT_FILES), ("steps", "tokenizer", "cased"), _encode),
+    DICTIONARY_STEP,
+    Step("bin", ("rows", "bpe", *UNIT_FILES, "dict", "authors_dict"), ("cased",), _make_bin),
 )
