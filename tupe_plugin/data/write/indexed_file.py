@@ -18,8 +18,20 @@ from numpy.typing import NDArray
 
 from ...core.whole_file import whole_file
 
-_HEADER = struct.Struct("<9sQBQ")
-_CODES: dict[Any, int] = {np.uint16: 8, np.uint32: 9, np.int64: 5}
+MAGIC = b"MMIDIDX\0\0"
+HEADER = struct.Struct(f"<{len(MAGIC)}sQBQ")
+NUMBER_TYPES: dict[int, type[np.generic]] = {
+    1: np.uint8,
+    2: np.int8,
+    3: np.int16,
+    4: np.int32,
+    5: np.int64,
+    8: np.uint16,
+    9: np.uint32,
+    10: np.uint64,
+}
+"""By their codes in an index."""
+_CODES = {dtype: code for code, dtype in NUMBER_TYPES.items()}
 _STEP = 1 << 20  # lengths that are held in memory
 
 
@@ -52,7 +64,7 @@ class IndexedFile:
         """Write what can only be known at the end."""
         place = 0
         for first in range(0, self._sentences, _STEP):
-            self._index.seek(_HEADER.size + 4 * first)
+            self._index.seek(HEADER.size + 4 * first)
             content = self._index.read(4 * min(_STEP, self._sentences - first))
             ends = place + self._dtype.itemsize * np.cumsum(
                 np.frombuffer(content, np.int32), dtype=np.int64
@@ -64,7 +76,7 @@ class IndexedFile:
         self._write_header()
 
     def _write_header(self) -> None:
-        self._index.write(_HEADER.pack(b"MMIDIDX\0\0", 1, self._code, self._sentences))
+        self._index.write(HEADER.pack(MAGIC, 1, self._code, self._sentences))
 
 
 @contextmanager

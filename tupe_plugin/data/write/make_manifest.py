@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,13 @@ import numpy as np
 
 from ..input_files import sha256_of
 from ..libraries import versions_of
+from .indexed_file import HEADER, MAGIC, NUMBER_TYPES
 
 _LIBRARIES = (
     *("fairseq", "mwparserfromhell", "numpy", "regex", "sacremoses", "sentencex", "tokenizers"),
     *("torch", "zstandard"),
 )
 _CHUNK = 1 << 20
-# Bytes of a token by the number that the index gives: fairseq.data.indexed_dataset.
-_DTYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8}
 
 
 class UnfinishedDataError(ValueError):
@@ -44,18 +42,17 @@ def read_index(path: Path) -> tuple[int, int, int]:
     Raises:
         UnfinishedDataError: the file is not an index or ends too early.
     """
-    header = struct.calcsize("<9sQBQ")
     size = path.stat().st_size
     with open(path, "rb") as stream:
-        raw = stream.read(header)
-    if len(raw) < header or not raw.startswith(b"MMIDIDX\x00\x00"):
+        raw = stream.read(HEADER.size)
+    if len(raw) < HEADER.size or not raw.startswith(MAGIC):
         raise UnfinishedDataError(f"{path}: not an index of fairseq's mmap format")
-    _, _, code, sentences = struct.unpack("<9sQBQ", raw)
-    if code not in _DTYPE_BYTES or size != header + sentences * (4 + 8):
+    _, _, code, sentences = HEADER.unpack(raw)
+    if code not in NUMBER_TYPES or size != HEADER.size + sentences * (4 + 8):
         raise UnfinishedDataError(f"{path}: {size} bytes do not hold {sentences} sentences")
-    sizes = np.memmap(path, "<i4", "r", offset=header, shape=(sentences,)) if sentences else ()
+    sizes = np.memmap(path, "<i4", "r", offset=HEADER.size, shape=(sentences,)) if sentences else ()
     tokens = int(np.sum(sizes, dtype=np.int64))
-    return sentences, tokens, tokens * _DTYPE_BYTES[code]
+    return sentences, tokens, tokens * np.dtype(NUMBER_TYPES[code]).itemsize
 
 
 def check_split(prefix: Path, text: Path) -> dict[str, int]:
