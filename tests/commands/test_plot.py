@@ -10,9 +10,9 @@ import torch
 
 from tests.checkpoint.written import write_checkpoint
 from tupe_plugin.commands import main
-from tupe_plugin.commands.fairseq_log import UnreadableLogError
 from tupe_plugin.commands.plot_learning_curve import draw_learning_curve, read_runs
 from tupe_plugin.commands.plot_positions import NoPositionsError, draw_positions, read_positions
+from tupe_plugin.sweep.fairseq_log import UnreadableLogError
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib (the extra `plot`)")
 

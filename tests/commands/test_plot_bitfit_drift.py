@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tupe_plugin.commands.fairseq_log import UnreadableLogError
 from tupe_plugin.commands.plot_bitfit_drift import compare_checkpoints, draw_drift, read_drift
+from tupe_plugin.sweep.fairseq_log import UnreadableLogError
 
 from .test_delta import make  # noqa: F401  a fixture
 from .test_plot import call, has_colour, pixels

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tupe_plugin import commands
-from tupe_plugin.commands.fairseq_log import UnreadableLogError
 from tupe_plugin.commands.report import format_table, read_run
+from tupe_plugin.sweep.fairseq_log import UnreadableLogError
 
 STAMP = "2026-01-01 00:00:00 | INFO | "
 

@@ -14,7 +14,7 @@ from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint
 from ..checkpoint.errors import UnusableCheckpointError
 from ..core.bitfit import drift_of_metric, mean_drift
 from ..core.encoder_family import ROLES
-from .fairseq_log import UnreadableLogError, read_log, refuse_what_is_no_log
+from ..sweep.fairseq_log import UnreadableLogError, read_log, refuse_what_is_no_log
 
 Drift = dict[tuple[str, str], float]
 """(place, role) -> mean |b_0 - b_F|."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .fairseq_log import Curve, TrainingLog, UnreadableLogError, read_log
+from ..sweep.fairseq_log import Curve, TrainingLog, UnreadableLogError, read_log
 
 METRICS = {  # in order of preference: what a log is about -> label of its axis
     "accuracy": "accuracy (%)",

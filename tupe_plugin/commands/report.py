@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..compat.metric_direction import Metric
-from .fairseq_log import UnreadableLogError, read_log
+from ..sweep.fairseq_log import UnreadableLogError, read_log
 
 LOG_NAME = "train.log"
 MEMORY_NAME = "peak_memory.txt"  # beside the log: bytes, if somebody has measured them

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tupe_plugin.commands.fairseq_log import UnreadableLogError, read_log
 from tupe_plugin.commands.plot_bitfit_drift import read_drift
+from tupe_plugin.sweep.fairseq_log import UnreadableLogError, read_log
 
 FORMAT = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
 
