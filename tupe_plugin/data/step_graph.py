@@ -14,7 +14,6 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from typing import Any
 
 from .input_files import content_of, sha256_of
 from .libraries import NEEDED, versions_of
+from .worker_pool import WorkerKilledError
 
 STAMP = "stamp.txt"
 _CODE = (".py", ".toml", ".txt")
@@ -166,7 +166,7 @@ class Job:
 def _named(step: str) -> Iterator[None]:
     try:
         yield
-    except BrokenProcessPool as error:
+    except WorkerKilledError as error:
         raise StepError(
             f"the step '{step}' failed: a worker process was killed; out of memory? run the same "
             "command again to go on, perhaps with --workers 1"
