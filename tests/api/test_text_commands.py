@@ -149,3 +149,11 @@ def test_mistakes_give_one_clear_line(models, tupe, arguments, text, status, mes
     assert (found, lines) == (status, [])
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_an_unknown_argument_is_said_with_the_usage_of_its_command(tupe, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tupe("encode", "model", "text")
+    err = capsys.readouterr().err
+    assert err.startswith("usage: tupe encode ")
+    assert "tupe encode: error: unrecognized arguments: text" in err

@@ -11,6 +11,7 @@
     upgraded.py         a checkpoint as fairseq itself sees it
     encoder_checkpoint.py  the parameters and settings of a model with an encoder of a known family
     head_shapes.py      shapes of its heads
+    run_folder.py       the checkpoint that the folder of a run stands for
 
 Models of Hugging Face's transformers, in and out:
 

@@ -22,15 +22,16 @@ from ..data.treatment import (
 from .formats.hugging_face import SEPARATORS
 from .imported import ARCH, ImportedModel
 from .model_folder import write_json
+from .run_folder import OF_IMPORT
 from .tokenizer_files import gpt2_encoder
 from .write import write_checkpoint
 
-CHECKPOINT, MODEL_ARGS, SENTENCES_ARGS = "checkpoint.pt", "model.args", "sentences.args"
+MODEL_ARGS, SENTENCES_ARGS = "model.args", "sentences.args"
 
 
 def write_imported(model: ImportedModel, folder: Path) -> None:
     """Write all the files."""
-    write_checkpoint(folder / CHECKPOINT, model.state)
+    write_checkpoint(folder / OF_IMPORT, model.state)
     _write_lines(folder / MODEL_ARGS, _model_options(model))
     separator = ["--separator-token 2"] if model.separators == 2 else []
     _write_lines(folder / SENTENCES_ARGS, ["--init-token 0", *separator])

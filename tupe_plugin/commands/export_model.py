@@ -19,7 +19,12 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="of fairseq-train")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="of fairseq-train, or the folder of a run: its checkpoint_best.pt",
+    )
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
     )
@@ -36,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
     from ..checkpoint.exported import export_model
     from ..checkpoint.exported_files import write_exported
     from ..checkpoint.exported_tokenizer import why_no_tokenizer
+    from ..checkpoint.run_folder import checkpoint_in
     from ..core.whole_file import whole_folder
 
-    model = export_model(args.checkpoint, data=args.data)
+    checkpoint = checkpoint_in(args.checkpoint) or args.checkpoint
+    model = export_model(checkpoint, data=args.data)
     with whole_folder(args.output) as folder:
-        write_exported(model, folder, title=args.output.name, checkpoint=args.checkpoint.name)
+        write_exported(model, folder, title=args.output.name, checkpoint=checkpoint.name)
     print(f"wrote {args.output}: {model.class_name}")
     if model.lacks_names:
         print(

@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..checkpoint.imported import import_model
-    from ..checkpoint.imported_files import CHECKPOINT, MODEL_ARGS, SENTENCES_ARGS, write_imported
+    from ..checkpoint.imported_files import MODEL_ARGS, SENTENCES_ARGS, write_imported
+    from ..checkpoint.run_folder import OF_IMPORT
     from ..core.dictionary_symbols import FAIRSEQ_SYMBOLS, MASK
     from ..core.whole_file import whole_folder
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         f"{options['encoder_embed_dim']}, {len(model.symbols) + len(added):,} symbols\n"
         f"data:  tupe data task --data-bin {output} GLUE_DIR TASK DATA\n"
         f"train: fairseq-train DATA/TASK-bin --user-dir tupe_plugin "
-        f"--restore-file {output}/{CHECKPOINT} --reset-optimizer --reset-dataloader "
+        f"--restore-file {output}/{OF_IMPORT} --reset-optimizer --reset-dataloader "
         f"--reset-meters --reset-lr-scheduler --task sentence_prediction "
         f"$(cat {output}/{MODEL_ARGS} {output}/{SENTENCES_ARGS}) ..."
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.model_folder import is_model_folder
+from ..checkpoint.run_folder import OF_RUN
 from ..compat.metric_direction import Metric
 from ..data.glue_tasks import data_of_task
 from ..inference.predictor import (
-    CHECKPOINTS,
     FineTuned,
     OtherTaskError,
     PredictionError,
@@ -70,14 +70,14 @@ def split_name(argument: str) -> tuple[str | None, Path]:
 def _checkpoints_at(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    for name in CHECKPOINTS:
+    for name in OF_RUN:
         if (path / name).is_file():
             return [path / name]
-    folders = sorted({found.parent for name in CHECKPOINTS for found in path.rglob(name)})
+    folders = sorted({found.parent for name in OF_RUN for found in path.rglob(name)})
     if not folders:
         if is_model_folder(path):
             refuse_what_is_no_file(path)  # it names `tupe import`
-        raise PredictionError(f"{path}: no {' or '.join(CHECKPOINTS)} in it or below it")
+        raise PredictionError(f"{path}: no {' or '.join(OF_RUN)} in it or below it")
     return [checkpoint for folder in folders for checkpoint in _checkpoints_at(folder)]
 
 

@@ -17,16 +17,16 @@ import torch
 from ..checkpoint.file_kind import refuse_what_is_no_file
 from ..checkpoint.formats.hugging_face import SEPARATORS
 from ..checkpoint.imported import import_model
-from ..checkpoint.imported_files import CHECKPOINT, write_imported
+from ..checkpoint.imported_files import write_imported
 from ..checkpoint.model_folder import is_model
+from ..checkpoint.run_folder import OF_IMPORT, checkpoint_in
 from ..checkpoint.upgraded import read_upgraded
 from ..data.dictionary_file import NAME, OF_SENTENCES, dictionary_in, symbols_in
 from ..data.treatment import RECORD, TextTreatment, manifest_options, read_treatment
 from .model_on_data import build_model, set_up_task
-from .predictor import CHECKPOINTS, FineTuned, Predictor, is_fine_tuned
+from .predictor import FineTuned, Predictor, is_fine_tuned
 
 _LM_HEAD = "lm_head."  # whatever stands before it: older checkpoints have other names
-_OTHER_NAMES = (CHECKPOINT, "model.pt")  # of a folder of `tupe import`, and of fairseq's releases
 _GIVE_DATA = "(in Python data=, on the command line --data)"
 
 
@@ -73,7 +73,7 @@ def load(path: Path, *, data: Path | None, device: torch.device, half: bool) -> 
         LoadError: the dictionary or the record is nowhere, or of another model.
         DataError, PredictionError: model and data do not belong together.
     """
-    checkpoint = _checkpoint_in(path)
+    checkpoint = checkpoint_in(path)
     if checkpoint is None and is_model(path):
         return _load_imported(path, data=data, device=device, half=half)
     return _load_checkpoint(checkpoint or path, data=data, device=device, half=half)
@@ -88,7 +88,7 @@ def _load_imported(
     with tempfile.TemporaryDirectory(prefix="tupe-import-") as made:
         folder = Path(made)
         write_imported(import_model(path), folder)
-        loaded = _load_checkpoint(folder / CHECKPOINT, data=None, device=device, half=half)
+        loaded = _load_checkpoint(folder / OF_IMPORT, data=None, device=device, half=half)
     return replace(loaded, path=path, data=path)
 
 
@@ -134,11 +134,6 @@ def _load_checkpoint(
         predictor=predictor,
         has_lm_head=has_lm_head,
     )
-
-
-def _checkpoint_in(folder: Path) -> Path | None:
-    names = (*CHECKPOINTS, *_OTHER_NAMES)
-    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _folder_of_dictionary(places: Sequence[Path], checkpoint: Path, *, fine_tuned: bool) -> Path:

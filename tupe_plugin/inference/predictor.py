@@ -18,8 +18,6 @@ from ..data.glue_tasks import load_tasks, task_of_data
 from ..data.label_scale import label_scale
 from .model_on_data import batches, build_model, load_split, set_up_task
 
-CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt")  # the first that a folder has
-
 
 class PredictionError(ValueError):
     """A checkpoint or its data cannot be used; the message names it and says why."""
