@@ -214,13 +214,9 @@ OF_EVERY_JOB = {
 }
 
 
+@pytest.mark.slow  # each parses a job
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        pytest.param(name, value, marks=pytest.mark.slow if place else ())  # each parses a job
-        for name, values in OF_EVERY_JOB.items()
-        for place, value in enumerate(values)
-    ],
+    ("name", "value"), [(name, value) for name, values in OF_EVERY_JOB.items() for value in values]
 )
 def test_options_of_every_job_have_bounds(name: str, value: str, capsys) -> None:
     fixed = ["--optimizer", "adam", "--lr-scheduler", "fixed", "--criterion", "sentence_prediction"]
