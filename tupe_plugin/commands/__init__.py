@@ -12,6 +12,7 @@ from ..data.libraries import NEEDED, MissingLibraryError
 
 COMMANDS = {  # name -> (module of this package, one line of help)
     "data": ("data", "make fairseq data of a corpus, of GLUE, or of a task of your own"),
+    "recipe": ("recipe", "print the fairseq-train command of one fine-tuning"),
     "report": (
         "report",
         "one table for many fine-tuning runs, following the TUPE paper's protocol",

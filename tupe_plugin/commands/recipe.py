@@ -1,0 +1,59 @@
+"""`tupe recipe TASK DATA_BIN CHECKPOINT SAVE_DIR`: one fine-tuning as a `fairseq-train` command.
+
+It is printed for a shell, on one line; `examples/finetune/glue.sh` runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from ..data.glue_tasks import load_task
+from ..sweep.model_options import checkpoint_of, model_options
+from ..sweep.option_words import options_of
+from ..sweep.recipe import ADAM, command, fine_tuning, from_scratch
+
+NO_CHECKPOINT = "none"
+
+# Of the further options, those that decide what the recipe gives.
+_CHOICES = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_CHOICES.add_argument("--arch", "-a")
+_CHOICES.add_argument("--optimizer", default=ADAM)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="OPTION", help="leave out, as rel-pos"
+    )
+    parser.add_argument("task", help="one of GLUE's")
+    parser.add_argument("data", type=Path, metavar="DATA_BIN", help="of `tupe data task`")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        help="the pre-trained model, a file or a folder; 'none' trains from scratch",
+    )
+    parser.add_argument("save_dir", type=Path, metavar="SAVE_DIR", help="for --save-dir")
+    parser.add_argument(
+        "more",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="further options of fairseq-train, which count; with --arch, the architecture is not "
+        "looked up in the checkpoint",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    task = load_task(args.task)
+    checkpoint = None if str(args.checkpoint) == NO_CHECKPOINT else checkpoint_of(args.checkpoint)
+    given, _ = _CHOICES.parse_known_args(args.more)
+    if checkpoint is None or given.arch is not None:
+        model = from_scratch()
+    else:
+        model = model_options(checkpoint)
+    options = fine_tuning(
+        task.name, options_of(task.training_flags), model, {"optimizer": given.optimizer}
+    )
+    left = {name: value for name, value in options.items() if name not in args.without}
+    print(shlex.join([*command(args.data, checkpoint, args.save_dir, left), *args.more]))
+    return 0
