@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import logging
-import sys
 from pathlib import Path
 
 from ..core.bounds import Whole
+from .picture_libraries import check_picture_libraries
 from .plot_learning_curve import draw_learning_curve, read_runs
 
 
@@ -68,10 +66,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if importlib.util.find_spec("matplotlib") is None:
-        print("tupe plot needs matplotlib: pip install 'tupe-plugin[plot]'", file=sys.stderr)
-        return 1
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq turns INFO on for all
+    check_picture_libraries("it", "matplotlib")
     args.draw(args)
     print(f"wrote {args.output}")
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint
 from ..checkpoint.errors import UnusableCheckpointError
@@ -23,6 +24,12 @@ _DPI = 150
 _BEFORE_LAYERS, _AFTER_LAYERS = "embedding", "final"
 
 
+def drift_of_scores(scores: Mapping[str, float]) -> Drift:
+    """The drift among the scores of a validation; empty where it has none."""
+    cells = {drift_of_metric(name): value for name, value in scores.items()}
+    return {cell: value for cell, value in cells.items() if cell is not None}
+
+
 def read_drift(log: Path) -> tuple[Drift, int]:
     """The drift at the last validation of a log that has one, and the number of updates by then.
 
@@ -32,9 +39,7 @@ def read_drift(log: Path) -> tuple[Drift, int]:
     refuse_what_is_no_log(log, "give two checkpoints, BASE TUNED, or a log of fairseq-train")
     for curve in read_log(log).valid.values():
         for update, validation in sorted(curve.items(), reverse=True):
-            cells = {drift_of_metric(name): value for name, value in validation.items()}
-            drift = {cell: value for cell, value in cells.items() if cell is not None}
-            if drift:
+            if drift := drift_of_scores(validation):
                 return drift, update
     raise UnreadableLogError(
         f"{log}: no validation in it tells the drift of bias terms: train with --criterion bitfit "
@@ -56,7 +61,7 @@ def compare_checkpoints(base: Path, tuned: Path) -> Drift:
 
 
 def draw_drift(drift: Mapping[tuple[str, str], float], output: Path, *, title: str) -> None:
-    """Write the picture: a row for each role, a column for each place; no cell, no such term.
+    """Write the picture.
 
     Raises:
         OSError: the file cannot be written.
@@ -65,22 +70,42 @@ def draw_drift(drift: Mapping[tuple[str, str], float], output: Path, *, title: s
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    places = sorted({place for place, _ in drift}, key=_order)
-    roles = [role for role in ROLES if any(role == other for _, other in drift)]
-    values = [[drift.get((place, role), float("nan")) for place in places] for role in roles]
-    width, height = 2.6 + 0.55 * len(places), 1.7 + 0.4 * len(roles)
-    figure = Figure(figsize=(max(width, 5.0), height), layout="constrained")
+    figure = Figure(figsize=size_of_drift(drift), layout="constrained")
     FigureCanvasAgg(figure)
+    put_drift(figure, drift).set_title(title, fontsize="medium")
+    figure.savefig(output, dpi=_DPI)
+
+
+def size_of_drift(drift: Mapping[tuple[str, str], float]) -> tuple[float, float]:
+    """Width and height in inches of a figure for it."""
+    places, roles = _places(drift), _roles(drift)
+    return max(2.6 + 0.55 * len(places), 5.0), 1.7 + 0.4 * len(roles)
+
+
+def put_drift(figure: Any, drift: Mapping[tuple[str, str], float]) -> Any:
+    """Put a row for each role and a column for each place on a figure; no cell, no such term."""
+    places, roles = _places(drift), _roles(drift)
+    values = [[drift.get((place, role), float("nan")) for place in places] for role in roles]
     axes = figure.subplots()
-    axes.set_title(title, fontsize="medium")
+    axes.grid(False)
     image = axes.imshow(values, cmap="Blues", vmin=0.0, aspect="auto", interpolation="nearest")
     axes.set_facecolor("0.92")  # what is not there
     axes.set_xticks(range(len(places)), [_label(place) for place in places], fontsize="small")
     axes.set_yticks(range(len(roles)), [role.replace("_", " ") for role in roles])
     axes.set_xlabel("layer")
     axes.tick_params(length=0)
-    figure.colorbar(image, ax=axes).set_label(r"mean $|b_0 - b_F|$")
-    figure.savefig(output, dpi=_DPI)
+    bar = figure.colorbar(image, ax=axes)
+    bar.set_label(r"mean $|b_0 - b_F|$")
+    bar.ax.yaxis.label.set_parse_math(True)  # whatever the surroundings say of names
+    return axes
+
+
+def _places(drift: Mapping[tuple[str, str], float]) -> list[str]:
+    return sorted({place for place, _ in drift}, key=_order)
+
+
+def _roles(drift: Mapping[tuple[str, str], float]) -> list[str]:
+    return [role for role in ROLES if any(role == other for _, other in drift)]
 
 
 def _order(place: str) -> tuple[int, int]:

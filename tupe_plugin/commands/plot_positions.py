@@ -85,10 +85,7 @@ def read_positions(checkpoint: Path, *, length: int | None = None) -> LearnedPos
 
 
 def draw_positions(attn_bias: Tensor, output: Path, *, title: str) -> None:
-    """Write the picture of `(heads, query, key)`; all heads share one scale of colours.
-
-    The scale spans the cells between words. [CLS] can lie far outside, so where it is untied its
-    two values stand above each panel.
+    """Write the picture of `(heads, query, key)`.
 
     Raises:
         OSError: the file cannot be written.
@@ -97,12 +94,32 @@ def draw_positions(attn_bias: Tensor, output: Path, *, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    heads, length, _ = attn_bias.shape
-    columns = min(heads, _COLUMNS)
-    rows = math.ceil(heads / columns)
-    figure = Figure(figsize=(3.1 * columns + 1.2, 3.2 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=size_of_positions(attn_bias), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
+    put_positions(figure, attn_bias)
+    figure.savefig(output, dpi=_DPI)
+
+
+def size_of_positions(attn_bias: Tensor) -> tuple[float, float]:
+    """Width and height in inches of a figure for `(heads, query, key)`."""
+    columns, rows = _grid(len(attn_bias))
+    return 3.1 * columns + 1.2, 3.2 * rows + 0.6
+
+
+def _grid(heads: int) -> tuple[int, int]:
+    columns = min(heads, _COLUMNS)
+    return columns, math.ceil(heads / columns)
+
+
+def put_positions(figure: Any, attn_bias: Tensor) -> None:
+    """Put a panel for each head of `(heads, query, key)` on a figure; all share one scale.
+
+    The scale spans the cells between words. [CLS] can lie far outside, so where it is untied its
+    two values stand above each panel.
+    """
+    heads, length, _ = attn_bias.shape
+    columns, rows = _grid(heads)
     values = attn_bias.detach().float().cpu().numpy()
     words = values[:, 1:, 1:]
     ticks = _ticks(length)
@@ -111,6 +128,7 @@ def draw_positions(attn_bias: Tensor, output: Path, *, title: str) -> None:
         if head >= heads:
             axes.set_visible(False)
             continue
+        axes.grid(False)
         image = axes.imshow(
             values[head],
             cmap="viridis",
@@ -132,7 +150,6 @@ def draw_positions(attn_bias: Tensor, output: Path, *, title: str) -> None:
     )
     bar = figure.colorbar(image, ax=panels, shrink=0.85, extend=extend)
     bar.set_label("added to the attention logit")
-    figure.savefig(output, dpi=_DPI)
 
 
 def _cls_values(bias: Any) -> str:
