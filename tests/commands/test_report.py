@@ -1,35 +1,43 @@
-"""`tupe report`: the table against figures worked out by hand."""
+"""`tupe report`: what it finds in folders, old ones too, and what it writes."""
 
 from __future__ import annotations
 
+import base64
 import json
-import statistics
+import re
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from tests.sweep.some_runs import a_run
 from tupe_plugin import commands
-from tupe_plugin.commands.report import format_table, read_run
 from tupe_plugin.sweep.fairseq_log import UnreadableLogError
+from tupe_plugin.sweep.old_runs import read_old_run
 
 STAMP = "2026-01-01 00:00:00 | INFO | "
+EVIL = "<script>alert(1)</script>"
 
 
-def write_log(
-    folder: Path, *, seed: int, values: list[float], metric: str = "mcc", maximize: bool = True
-) -> Path:
+def write_log(folder: Path, *, seed: int, values: list[float], lr: float = 3e-4) -> Path:
+    """A `train.log` of before there was run.json."""
     folder.mkdir(parents=True)
     settings = {
         "common": {"seed": seed},
+        "optimization": {"lr": [lr]},
         "checkpoint": {
-            "best_checkpoint_metric": metric,
-            "maximize_best_checkpoint_metric": maximize,
+            "best_checkpoint_metric": "mcc",
+            "maximize_best_checkpoint_metric": True,
         },
+        "model": {"_name": "tupe_tiny"},
+        "task": {"data": "glue/CoLA-bin"},
     }
     lines = [f"{STAMP}fairseq_cli.train | {settings}"]
     for number, value in enumerate(values, start=1):
-        scores = {f"valid_{metric}": repr(value), "valid_f1": repr(value / 2)}
-        scores["valid_num_updates"] = str(10 * number)
+        inner = {"loss": "0.5", "num_updates": f"{10 * number}", "wall": f"{3 * number}"}
+        scores = {"valid_mcc": repr(value), "valid_num_updates": str(10 * number)}
+        lines.append(f"{STAMP}train_inner | {json.dumps({'epoch': number, **inner})}")
         lines.append(f"{STAMP}valid | {json.dumps({'epoch': number, **scores})}")
     lines.append(f"{STAMP}fairseq_cli.train | done training in {seed}.5 seconds")
     log = folder / "train.log"
@@ -37,114 +45,124 @@ def write_log(
     return log
 
 
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def write_run(folder: Path, *scores: float, **changes: object) -> None:
+    folder.mkdir(parents=True)
+    a_run(*scores, **changes).write(folder)
 
 
-def test_row_is_median_of_best_and_mean_of_last(tmp_path: Path) -> None:
-    best = {1: 0.5, 2: 0.7, 5: 0.3}
-    last = {1: 0.4, 2: 0.1, 5: 0.3}
-    runs = [
-        read_run(
-            write_log(
-                tmp_path / "lr1e-4" / f"seed{seed}", seed=seed, values=[0.0, best[seed], last[seed]]
-            )
-        )
-        for seed in best
-    ]
-    _, _, row = format_table(runs)
-    assert cells(row) == [
-        str(tmp_path / "lr1e-4"),
-        "mcc",
-        "3",
-        "0.5",
-        f"0.5 ± {statistics.stdev(best.values()):.2g}",
-        f"{statistics.mean(last.values()):.4g} ± {statistics.stdev(last.values()):.2g}",
-        "3",  # (1.5 + 2.5 + 5.5) / 3 seconds
-    ]
+def rows(table: str) -> list[list[str]]:
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def test_metric_to_be_minimised(tmp_path: Path) -> None:
-    log = write_log(
-        tmp_path / "lr" / "seed1", seed=1, values=[3.0, 1.0, 2.0], metric="loss", maximize=False
+def test_old_logs_become_records(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "rdrop" / "CoLA" / "lr3e-4" / "seed2", seed=2, values=[0.25, 0.75])
+    log.with_name("peak_memory.txt").write_text("7000000\n")
+    run = read_old_run(log, below=tmp_path)
+    assert (run.task, run.model, run.strategy, run.lr, run.seed) == (
+        *("CoLA", "tupe_tiny", "rdrop", 3e-4, 2),
     )
-    assert read_run(log).best["loss"] == 1.0
+    assert (run.state, run.seconds, run.peak_memory, run.updates) == ("finished", 2.5, 7000000, 20)
+    assert [(v.update, v.epoch, v.seconds) for v in run.validations] == [(10, 1, 3.0), (20, 2, 6.0)]
+    assert run.best_scores["mcc"] == 0.75
+    assert [point.loss for point in run.train] == [0.5, 0.5]
 
-
-def test_further_metric_is_taken_where_the_runs_own_was_best(tmp_path: Path) -> None:
-    log = write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.2, 0.8, 0.6])
-    *_, row = format_table([read_run(log, also=["f1"])], also=["f1"])
-    assert cells(row)[6] == "0.4"
-
-
-def test_each_metric_of_a_folder_has_a_row(tmp_path: Path) -> None:
-    for seed, metric in ((1, "mcc"), (2, "loss"), (3, "mcc")):
-        write_log(tmp_path / "lr" / f"seed{seed}", seed=seed, values=[seed / 4], metric=metric)
-    runs = [read_run(log) for log in tmp_path.rglob("train.log")]
-    rows = [cells(row)[1:4] for row in format_table(runs)[2:]]
-    assert rows == [["loss", "1", "0.5"], ["mcc", "2", "0.5"]]
-
-
-@pytest.mark.parametrize("maximize", [True, False])
-def test_of_equal_validations_the_last_counts(tmp_path: Path, maximize: bool) -> None:
-    """fairseq overwrites checkpoint_best.pt by an equal one."""
-    values = [0.5, 0.5, 0.2 if maximize else 0.8]
-    run = read_run(write_log(tmp_path / "lr" / "1", seed=1, values=values, maximize=maximize))
-    assert run.best is run.validations[1]
-
-
-def test_a_seed_counts_once(tmp_path: Path, capsys) -> None:
-    for name, seed, value in (("a", 1, 0.25), ("b", 1, 0.75), ("c", 2, 0.25)):
-        write_log(tmp_path / "lr" / name, seed=seed, values=[value])
-    assert commands.main(["report", str(tmp_path), str(tmp_path / "lr")]) == 1
-    out, err = capsys.readouterr()
-    assert cells(out.splitlines()[-1])[2:4] == ["2", "0.25"]
-    (line,) = err.splitlines()
-    assert f"{tmp_path}/lr/b/train.log has seed 1 and mcc, as {tmp_path}/lr/a/train.log" in line
-
-
-def test_unfinished_run_is_left_out_and_named(tmp_path: Path, capsys) -> None:
-    write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.25])
-    cut = write_log(tmp_path / "lr" / "seed2", seed=2, values=[0.75])
-    cut.write_text(cut.read_text(encoding="utf-8").replace("done training", ""), encoding="utf-8")
-    assert commands.main(["report", str(tmp_path)]) == 1
-    out, err = capsys.readouterr()
-    assert cells(out.splitlines()[-1])[2:4] == ["1", "0.25"]
-    assert str(cut) in err
-    assert "finished" in err
-
-
-def test_unknown_metric_is_named(tmp_path: Path) -> None:
-    log = write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.2])
-    with pytest.raises(UnreadableLogError, match="no pearson"):
-        read_run(log, also=["pearson"])
-
-
-def test_what_holds_no_run_is_named(tmp_path: Path, capsys) -> None:
-    log = write_log(tmp_path / "lr" / "seed1", seed=1, values=[0.5])
-    (tmp_path / "empty").mkdir()
-    for path, line in (
-        (
-            tmp_path / "empty",
-            f"no train.log under {tmp_path / 'empty'}: train with --log-format json "
-            "--log-file RUN/train.log",
-        ),
-        (tmp_path / "other", f"no such folder: {tmp_path / 'other'}"),
-        (log, f"{log} is a file: give a folder of runs, such as {log.parent}"),
-    ):
-        assert commands.main(["report", str(tmp_path / "lr"), str(path)]) == 1
-        assert capsys.readouterr().err == f"tupe report: {line}\n"
-
-
-def test_peak_memory_is_the_largest_of_the_seeds(tmp_path: Path) -> None:
-    logs = [
-        write_log(tmp_path / "lr1" / f"seed{seed}", seed=seed, values=[0.1]) for seed in (1, 2, 3)
-    ]
-    assert "peak" not in format_table([read_run(log) for log in logs])[0]
-    logs[0].with_name("peak_memory.txt").write_text("7000000\n")
-    logs[1].with_name("peak_memory.txt").write_text("5000000\n")
-    titles, _, row = format_table([read_run(log) for log in logs])
-    assert dict(zip(cells(titles), cells(row), strict=True))["peak MB"] == "7"
-    logs[2].with_name("peak_memory.txt").write_text("much\n")
+    log.with_name("peak_memory.txt").write_text("much\n")
     with pytest.raises(UnreadableLogError, match="a number of bytes, not 'much'"):
-        read_run(logs[2])
+        read_old_run(log, below=tmp_path)
+    log.with_name("peak_memory.txt").unlink()
+    log.write_text(log.read_text().replace("done training", ""))
+    unfinished = read_old_run(log, below=tmp_path)
+    assert (unfinished.state, unfinished.seconds) == ("interrupted", 6.0)
+    log.write_text(log.read_text().replace("valid_mcc", "valid_f1"))
+    with pytest.raises(UnreadableLogError, match="no mcc of the dev set"):
+        read_old_run(log, below=tmp_path)
+
+
+def test_old_and_new_runs_stand_in_one_table_and_each_seed_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run.json beside a train.log is the one that is read."""
+    write_log(tmp_path / "old" / "lr3e-4" / "a", seed=1, values=[0.25])
+    write_log(tmp_path / "old" / "lr3e-4" / "b", seed=1, values=[0.75])
+    write_log(tmp_path / "new" / "1", seed=1, values=[0.25])
+    a_run(0.5).write(tmp_path / "new" / "1")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{}")
+    assert commands.main(["report", str(tmp_path), str(tmp_path / "new")]) == 1
+    out, err = capsys.readouterr()
+    assert [(row[2], row[5], row[6]) for row in rows(out)] == [
+        ("plain", "1", "0.5"),
+        ("old", "1", "0.25"),
+    ]
+    damaged, repeated = err.splitlines()
+    assert "bad/run.json: format is None" in damaged
+    assert f"{tmp_path}/old/lr3e-4/b/train.log has seed 1 and mcc, as {tmp_path}/old" in repeated
+    assert damaged.removeprefix("tupe report: ") in out
+
+
+def test_what_holds_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "runs" / "1", 0.5)
+    (tmp_path / "empty").mkdir()
+    file = tmp_path / "runs" / "1" / "run.json"
+    for path, line in (
+        (tmp_path / "empty", f"no run.json under {tmp_path / 'empty'}, and no train.log"),
+        (tmp_path / "other", f"no such folder: {tmp_path / 'other'}"),
+        (file, f"{file} is a file: give a folder of runs, such as {file.parent}"),
+    ):
+        assert commands.main(["report", str(tmp_path / "runs"), str(path)]) == 1
+        assert capsys.readouterr().err.startswith(f"tupe report: {line}")
+
+
+class Page(HTMLParser):
+    """The tags of a page, and what is in its cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data.strip())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_page_is_whole_in_itself_and_runs_nothing(tmp_path: Path) -> None:
+    for strategy, lr in (("plain", 2e-5), ("plain", 3e-5), (EVIL, 2e-5), ('$x" onload="y', 2e-5)):
+        for seed in (1, 2):
+            folder = tmp_path / "runs" / f"{abs(hash(strategy))}{lr}{seed}"
+            write_run(folder, 0.3, 0.5 + seed / 10, strategy=strategy, lr=lr, seed=seed)
+    write_run(tmp_path / "runs" / "failed", seed=9, state="failed", reason=EVIL, strategy=EVIL)
+    outputs = {name: tmp_path / f"report.{name}" for name in ("html", "markdown", "csv")}
+    options = [word for name, path in outputs.items() for word in (f"--{name}", str(path))]
+    assert commands.main(["report", str(tmp_path / "runs"), *options]) == 0
+    text = outputs["html"].read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.all("script")
+    assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
+    assert EVIL in page.text
+    assert f"Not counted: CoLA small {EVIL}, lr 2e-5, seed 9, failed: {EVIL}" in page.text
+    assert not re.search(r"(?:src|href)=\"(?!data:)|https?://", text)
+    assert {a["scope"] for a in page.all("th")} == {"col", "row"}
+    assert len(page.all("caption")) == 1
+    pictures = page.all("img")
+    assert len(pictures) == 3  # learning curves, spread, rates
+    for picture in pictures:
+        assert EVIL in str(picture["alt"])
+        svg = base64.b64decode(str(picture["src"]).partition("base64,")[2])
+        assert not list(ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}script"))
+    assert outputs["markdown"].read_text().count("\\<script>") > 1
+
+
+def test_page_needs_its_libraries_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jinja2" else name)
+    assert commands.main(["report", str(tmp_path / "none"), "--html", str(tmp_path / "x")]) == 1
+    assert "--html needs jinja2: pip install 'tupe-plugin[plot]'" in capsys.readouterr().err

@@ -32,6 +32,7 @@ MADE = {  # document -> what its commands leave behind
         "bitfit.pt",
         "out/CoLA/metrics.json",
         "glue.zip",
+        "report.html",
     ),
     "docs/huggingface.md": (
         "minilm/dict.txt",

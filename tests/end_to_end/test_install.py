@@ -119,7 +119,10 @@ def test_setup_py_builds_the_same_files(checkout: Path, wheel: Path) -> None:
 
     assert files(other) == files(wheel)
     assert {"_tupe_plugin_startup.pth", "_tupe_plugin_startup.py"} < files(wheel)
-    for read in ("data/glue_tasks.toml", "data/text/protected_words.txt"):
+    for read in (
+        *("data/glue_tasks.toml", "data/text/protected_words.txt"),
+        *("sweep/published.toml", "sweep/report_page.html.j2"),
+    ):
         assert f"tupe_plugin/{read}" in files(wheel)
 
 

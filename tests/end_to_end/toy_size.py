@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tests.api.trained_models import fine_tuned, pre_trained, write_corpus, write_task
 from tests.checkpoint.huggingface_models import save_model
+from tests.sweep.some_runs import a_run
 from tupe_plugin.data.glue_tasks import load_tasks
 
 REPLACED = {  # (program, option) -> the value in place of the documented one
@@ -130,6 +132,12 @@ def _runs(folder: Path) -> None:
     pre_trained(folder / "books" / "checkpoint_best.pt", write_corpus(folder, data))
 
 
+def _sweep(folder: Path) -> None:
+    for number, (strategy, seed) in enumerate(itertools.product(("plain", "rdrop"), (1, 2))):
+        (folder / str(number)).mkdir(parents=True)
+        a_run(0.25, 0.5, strategy=strategy, seed=seed).write(folder / str(number))
+
+
 GIVEN: dict[str, Callable[[Path], None]] = {  # name in the documents -> writes it
     "books.txt": _text,
     "some.txt": _text,
@@ -143,5 +151,6 @@ GIVEN: dict[str, Callable[[Path], None]] = {  # name in the documents -> writes 
     "bert-base-chinese": _bert,
     "all-MiniLM-L6-v2": _minilm,
     "trained": _runs,
+    "sweeps": _sweep,
 }
 GIVEN_TO_PYTHON = {"runs": _runs}  # where no command before has made them
