@@ -45,6 +45,16 @@ def test_dataclasses_of_fairseq_have_a_hash_and_others_do_not() -> None:
         hash(config("fairseq_like.configs")())
 
 
+def test_huffman_codes_are_read_back() -> None:
+    from fairseq.data.huffman import HuffmanCodeBuilder
+
+    builder = HuffmanCodeBuilder()
+    words = ["to", "be", "or", "not", "to", "be"]
+    builder.add_symbols(*words)
+    coder = builder.build_code()
+    assert [node.symbol for node in coder.decode(coder.encode(words))] == words
+
+
 @pytest.mark.parametrize(
     ("flags", "tpu"), [(["--bf16"], False), (["--memory-efficient-bf16"], False)]
 )

@@ -10,7 +10,7 @@ that it mends has just been imported, so that it does not matter who imports fai
 A `tupe_plugin` that a program has imported before fairseq is registered at the same time.
 
 What fairseq has compiled and a pure build of it lacks (`READTHEDOCS=1 pip install ...`) stands here
-in numpy, in `data_utils_fast.py` and `token_block_utils_fast.py`; a compiled module comes first.
+in Python and numpy: see `compiled_extensions.py`. A compiled module comes first.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .command_line import (
     refuse_impossible_options_before_the_job,
     show_options_of_chosen_parts,
 )
-from .compiled_extensions import StandInFinder
+from .compiled_extensions import StandInFinder, load_a_library_in_python
 from .cpu_training import (
     autocast_on_the_device_in_use,
     flatten_fp16_parameters_on_cpu,
@@ -48,6 +48,13 @@ from .cpu_training import (
     wrap_cpu_models_without_device_ids,
 )
 from .early_stopping import keep_counting_patience
+from .encoder_fast_path import (
+    keep_columns_of_padding_alone,
+    keep_the_fast_path_to_batch_first_encoders,
+    open_the_fast_path_of_batch_first_encoders,
+    read_the_version_of_every_torch,
+    say_what_kind_of_mask_it_is,
+)
 from .finished_job import make_no_update_after_the_last
 from .float32_weights import keep_float32_weights
 from .hub_archives import (
@@ -55,6 +62,7 @@ from .hub_archives import (
     refuse_units_that_are_not_those_of_the_dictionary,
     unpack_archives_in_their_place,
 )
+from .huffman_bits import restore_the_last_index_of_bits
 from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
@@ -123,6 +131,7 @@ PATCHES = (
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
     ("fairseq.data.dictionary", name_a_damaged_dictionary),
     ("fairseq.data.dictionary", name_the_folder_that_has_the_dictionary),
+    ("fairseq.data.huffman.huffman_coder", restore_the_last_index_of_bits),
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.data.iterators", go_on_with_the_sentences_not_seen),
     ("fairseq.data.iterators", group_all_batches_of_a_resumed_epoch),
@@ -143,6 +152,12 @@ PATCHES = (
     ("fairseq.logging.progress_bar", open_log_file_once),
     ("fairseq.models.distributed_fairseq_model", wrap_cpu_models_without_device_ids),
     ("fairseq.models.roberta.hub_interface", refuse_units_that_are_not_those_of_the_dictionary),
+    ("fairseq.models.transformer.transformer_encoder", open_the_fast_path_of_batch_first_encoders),
+    ("fairseq.models.transformer.transformer_encoder", keep_columns_of_padding_alone),
+    ("fairseq.models.transformer.transformer_encoder", read_the_version_of_every_torch),
+    ("fairseq.modules.transformer_layer", say_what_kind_of_mask_it_is),
+    ("fairseq.modules.transformer_layer", keep_the_fast_path_to_batch_first_encoders),
+    ("fairseq.modules.transformer_layer", read_the_version_of_every_torch),
     ("fairseq.optim.amp_optimizer", scale_gradients_on_the_device_in_use),
     ("fairseq.optim.amp_optimizer", unscale_amp_gradients_once),
     ("fairseq.optim.amp_optimizer", keep_amp_loss_scale),
@@ -154,6 +169,7 @@ PATCHES = (
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.options", take_the_criterion_of_the_task),
+    ("fairseq.scoring.bleu", load_a_library_in_python),
     ("fairseq.tasks.fairseq_task", remember_how_batches_are_made),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
     ("fairseq.tasks.fairseq_task", say_what_to_do_with_long_sentences),

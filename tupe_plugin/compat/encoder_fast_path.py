@@ -1,0 +1,148 @@
+"""fairseq's transformer encoder has a fast path for inference, written for torch 1.12.
+
+It hands a whole layer to one function of torch, with batch-first tensors, which
+`TransformerEncoderBase` makes and nobody else.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .module_view import ModuleView
+
+
+def say_what_kind_of_mask_it_is(transformer_layer: Any) -> None:
+    """`RuntimeError: Mask Type should be defined`.
+
+    Where: fairseq/modules/transformer_layer.py:319 hands over a mask of padding.
+    When: torch >= 1.13; every translation model in `fairseq-generate`, because sources are padded
+    on the left.
+    Fix: torch is told.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/4899
+    """
+    transformer_layer.torch = ModuleView(
+        transformer_layer.torch, _transformer_encoder_layer_fwd=_layer_with_mask
+    )
+
+
+def keep_the_fast_path_to_batch_first_encoders(transformer_layer: Any) -> None:
+    """No message: wrong encodings, in which sentences of a batch attend to each other.
+
+    Where: fairseq/modules/transformer_layer.py:309 takes its input for batch-first.
+    When: a model calls the layers itself, length first: text-to-speech, encoders of other plug-ins.
+    It has loaded a checkpoint, normalises after each block, and nothing is padded.
+    Fix: such layers compute as in training.
+    Upstream: their use was removed later: https://github.com/facebookresearch/fairseq/pull/4670
+    """
+    layer_class = transformer_layer.TransformerEncoderLayerBase
+    original = layer_class.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, *rest: Any, **named: Any) -> None:
+        original(self, *rest, **named)
+        self.fast_path_of_batch_first_input = self.can_use_fastpath
+        self.can_use_fastpath = False
+
+    layer_class.__init__ = __init__
+
+
+def open_the_fast_path_of_batch_first_encoders(transformer_encoder: Any) -> None:
+    """The other half: the encoder that makes its tensors batch-first says so to its layers."""
+    encoder_class = transformer_encoder.TransformerEncoderBase
+    layer_class = transformer_encoder.transformer_layer.TransformerEncoderLayerBase
+    original, forward = encoder_class.__init__, encoder_class.forward_scriptable
+
+    @functools.wraps(original)
+    def __init__(self: Any, *rest: Any, **named: Any) -> None:
+        original(self, *rest, **named)
+        if type(self).forward_scriptable is forward:
+            for layer in self.modules():
+                if isinstance(layer, layer_class):
+                    layer.can_use_fastpath = layer.fast_path_of_batch_first_input
+
+    encoder_class.__init__ = __init__
+
+
+def keep_columns_of_padding_alone(transformer_encoder: Any) -> None:
+    """`IndexError: The shape of the mask ... does not match`, or another size that does not fit.
+
+    Where: fairseq/models/transformer/transformer_encoder.py:308 pads to the longest sentence again.
+    When: the batch was wider than that, by `--required-seq-len-multiple` for instance.
+    Fix: such a batch takes the fast path with a mask, and stays as wide as it was.
+    """
+    transformer_encoder.torch = ModuleView(
+        transformer_encoder.torch, _nested_tensor_from_mask_left_aligned=_is_padded_on_the_right
+    )
+
+
+def read_the_version_of_every_torch(module: Any) -> None:
+    """`ValueError: invalid literal for int() with base 10: '0a0'`.
+
+    Where: fairseq/modules/transformer_layer.py:128, models/transformer/transformer_encoder.py:243.
+    When: torch calls itself `2.6.0a0+ecf3bae40a`, as in NVIDIA's containers.
+    Fix: these modules see the release that it will be, `2.6.0`.
+    Upstream: https://github.com/facebookresearch/fairseq/issues/4532
+    """
+    version = re.match(r"\d+\.\d+\.\d+(?=(a|b|rc)\d)", torch.__version__)
+    if version:
+        module.torch = ModuleView(module.torch, __version__=version.group())
+
+
+def _is_padded_on_the_right(x: Tensor, is_word: Tensor) -> bool:
+    """torch's function of this name, and whether a word of ``(batch, key)`` is in the last column.
+
+    TorchScript reads it, as it does the next one.
+    """
+    left_aligned: bool = torch._nested_tensor_from_mask_left_aligned(x, is_word)
+    return left_aligned and bool(is_word[:, -1].any())
+
+
+def _layer_with_mask(
+    src: Tensor,
+    embed_dim: int,
+    num_heads: int,
+    qkv_weight: Tensor,
+    qkv_bias: Tensor,
+    proj_weight: Tensor,
+    proj_bias: Tensor,
+    use_gelu: bool,
+    norm_first: bool,
+    eps: float,
+    norm_weight_1: Tensor,
+    norm_bias_1: Tensor,
+    norm_weight_2: Tensor,
+    norm_bias_2: Tensor,
+    ffn_weight_1: Tensor,
+    ffn_bias_1: Tensor,
+    ffn_weight_2: Tensor,
+    ffn_bias_2: Tensor,
+    mask: Tensor | None,
+) -> Tensor:
+    """torch's function of this name, with the kind of the mask (batch, key)."""
+    return torch._transformer_encoder_layer_fwd(
+        src,
+        embed_dim,
+        num_heads,
+        qkv_weight,
+        qkv_bias,
+        proj_weight,
+        proj_bias,
+        use_gelu,
+        norm_first,
+        eps,
+        norm_weight_1,
+        norm_bias_1,
+        norm_weight_2,
+        norm_bias_2,
+        ffn_weight_1,
+        ffn_bias_1,
+        ffn_weight_2,
+        ffn_bias_2,
+        mask,
+        None if mask is None else 1,  # 1: (batch, key), True where a key is padding
+    )
