@@ -106,7 +106,7 @@ def bench_files(lines: list[str], folder: Path) -> None:
     size, one = text.stat().st_size, WorkerPool(1)
     joined, train, valid = folder / "text", folder / "train", folder / "valid"
     for unit in ("documents", "lines"):
-        work = timed(lambda unit=unit: drop_duplicates([text], joined, unit=unit))
+        work = timed(lambda unit=unit: drop_duplicates([[text]], joined, unit=unit))
         row(f"drop_duplicates, of {unit}", size, work)
     choice = {"ratio": 0.005, "block_lines": 200, "seed": 1}
     row("split_documents", size, timed(lambda: split_documents(joined, train, valid, **choice)))

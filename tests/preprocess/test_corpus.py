@@ -9,6 +9,7 @@ import pytest
 from tests.preprocess.test_scripts import decoded
 from tupe_plugin.data.corpus import make_corpus
 from tupe_plugin.data.corpus_options import CorpusOptions, document_steps
+from tupe_plugin.data.step_graph import StepError
 from tupe_plugin.data.unit_options import UsageError, units_of
 
 ALL_TEXT = {"min_letters": 0, "min_letter_share": 0.0, "workers": 1}
@@ -62,3 +63,9 @@ def test_a_step_of_perl_is_left_out_by_its_plain_name() -> None:
         *("perl_remove_nonprinting", "perl_tokenize_words", "lowercase_text"),
         "merge_short_sentences",
     )
+
+
+def test_nothing_left_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("I.\n\nII.\n", "utf-8")
+    with pytest.raises(StepError, match="the step 'text' failed: nothing is left, all was dropped"):
+        make_corpus(CorpusOptions(workers=1), [tmp_path / "text"], tmp_path / "out")

@@ -44,11 +44,15 @@ def naive(documents: list[Document], unit: str) -> str:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(["a", "b", "é é", "ab"]), max_size=3), max_size=13),
-    st.integers(1, 5),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
     st.sampled_from(["documents", "lines", "none"]),
 )
-def test_equals_the_naive_way_with_any_number_of_shards(tmp_path, documents, num_shards, unit):
-    shards = write_shards(tmp_path, documents, num_shards)
+def test_equals_the_naive_way_with_any_groups_of_shards(tmp_path, documents, groups, unit):
+    shards = []
+    for number, num_shards in enumerate(groups):
+        (tmp_path / f"{number}").mkdir(exist_ok=True)
+        first, end = (len(documents) * place // len(groups) for place in (number, number + 1))
+        shards.append(write_shards(tmp_path / f"{number}", documents[first:end], num_shards))
     drop_duplicates(shards, tmp_path / "text", unit=unit)
     assert (tmp_path / "text").read_text("utf-8") == naive(documents, unit)
 
@@ -56,7 +60,7 @@ def test_equals_the_naive_way_with_any_number_of_shards(tmp_path, documents, num
 def test_the_first_copy_is_kept_and_the_others_counted(tmp_path):
     documents = [["one", "two"], ["three"], ["one", "two"], [], ["one"], ["three"], ["three"]]
     shards = write_shards(tmp_path, documents, 2)
-    counts = drop_duplicates(shards, tmp_path / "text", unit="documents")
+    counts = drop_duplicates([shards], tmp_path / "text", unit="documents")
     assert (tmp_path / "text").read_text("utf-8") == "one\ntwo\n\nthree\n\none\n"
     assert counts == {
         "documents": 3,
@@ -64,27 +68,27 @@ def test_the_first_copy_is_kept_and_the_others_counted(tmp_path):
         "documents read": 6,
         "documents dropped": 3,
     }
-    counts = drop_duplicates(shards, tmp_path / "text", unit="lines")
+    counts = drop_duplicates([shards], tmp_path / "text", unit="lines")
     assert (tmp_path / "text").read_text("utf-8") == "one\ntwo\n\nthree\n"
     assert (counts["lines read"], counts["lines dropped"]) == (8, 5)
 
 
 def test_line_ends_tell_documents_apart(tmp_path):
     (shard,) = write_shards(tmp_path, [["ab", "c"], ["a", "bc"], ["abc"]], 1)
-    counts = drop_duplicates([shard], tmp_path / "text", unit="documents")
+    counts = drop_duplicates([[shard]], tmp_path / "text", unit="documents")
     assert counts["documents dropped"] == 0
 
 
 def test_no_partition_is_left_behind(tmp_path):
     (shard,) = write_shards(tmp_path, [["a"], ["a"]], 1)
-    drop_duplicates([shard], tmp_path / "text", unit="documents")
+    drop_duplicates([[shard]], tmp_path / "text", unit="documents")
     assert {path.name for path in tmp_path.iterdir()} == {"shard0", "text"}
 
 
 def test_shards_that_do_not_belong_together_are_refused(tmp_path):
     first, second, third = write_shards(tmp_path, [[str(n)] for n in range(7)], 3)
     with pytest.raises(ValueError, match=r"shard0 goes on where .*shard1 has ended"):
-        drop_duplicates([second, third, first], tmp_path / "text", unit="documents")
+        drop_duplicates([[second, third, first]], tmp_path / "text", unit="documents")
     third.write_text("2\n\n5\n", "utf-8")
     with pytest.raises(ValueError, match="shard2 ends within a document"):
-        drop_duplicates([first, second, third], tmp_path / "text", unit="documents")
+        drop_duplicates([[first, second, third]], tmp_path / "text", unit="documents")

@@ -67,7 +67,7 @@ def make(folder, *counts) -> dict:
         folder / "data-bin",
         texts={"train": folder / "text"},
         found={"train": {"unknown": 2}},
-        counts={"clean": list(counts)},
+        counts={"clean": [list(counts)]},
         options={"seed": "1", "odd": "a=b"},
         inputs=[folder / "text"],
     )
@@ -93,5 +93,5 @@ def test_the_manifest_says_what_went_in_and_out(folder):
 
 
 def test_shards_of_other_corpora_are_refused(folder):
-    with pytest.raises(UnfinishedDataError, match="have read different corpora"):
+    with pytest.raises(UnfinishedDataError, match="have read different files"):
         make(folder, write_shard(folder, 1, files=5), write_shard(folder, 2, files=6))

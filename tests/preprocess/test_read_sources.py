@@ -14,9 +14,8 @@ from tupe_plugin.data.read.read_sources import Passage, Reader, find_sources, pa
 from tupe_plugin.data.read.read_wiki_dump import read_articles
 from tupe_plugin.data.read.shard import Shard, parse_shard
 from tupe_plugin.data.step_chain import Chain
-from tupe_plugin.data.text.clean_documents import blocks_of_passages, clean_block, clean_documents
+from tupe_plugin.data.text.clean_documents import blocks_of_passages, clean_block
 from tupe_plugin.data.text.drop_duplicates import drop_duplicates
-from tupe_plugin.data.worker_pool import WorkerPool
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "wiki"
 SAMPLE /= "enwiki-pages-articles-sample.xml.bz2"
@@ -227,8 +226,8 @@ def test_shards_joined_are_the_whole(tmp_path, corpus, num_shards):
         total += shard_counted
     assert total == +counted
     assert read["documents"] == 16
-    whole = drop_duplicates([tmp_path / "whole"], tmp_path / "a", unit="documents")
-    assert drop_duplicates(paths, tmp_path / "b", unit="documents") == whole
+    whole = drop_duplicates([[tmp_path / "whole"]], tmp_path / "a", unit="documents")
+    assert drop_duplicates([paths], tmp_path / "b", unit="documents") == whole
     assert whole["documents dropped"] == 4
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -256,11 +255,3 @@ def test_cleaned_text(tmp_path, corpus):
 def test_a_shard_that_is_none(text):
     with pytest.raises(ValueError, match="must be i/n"):
         parse_shard(text)
-
-
-def test_nothing_left_is_said(tmp_path):
-    (tmp_path / "text").write_text("I.\n\nII.\n", "utf-8")
-    message = "nothing is left of text: 2 documents, 2 paragraphs, all dropped"
-    chain = Chain(steps=("filter_paragraphs",))
-    with pytest.raises(ValueError, match=message), WorkerPool(1) as pool:
-        clean_documents([tmp_path / "text"], tmp_path / "out", chain, Reader(), pool)

@@ -12,6 +12,7 @@ from pathlib import Path
 from .corpus_options import CorpusOptions, check_corpus
 from .corpus_steps import CorpusJob
 from .input_files import check_files, check_output, check_sources
+from .parts import Part
 from .read.shard import Shard
 from .run_lock import run_lock
 from .step_graph import StepError
@@ -42,17 +43,16 @@ def make_corpus(options: CorpusOptions, sources: list[Path], output: Path) -> No
                 _make_shard(job, options.shard)
             else:
                 if options.merge:
-                    job.take("clean", _made_shards(job, options.merge))
+                    job.take("clean", [_made_shards(job, options.merge)])
                 job.run()
                 _say_what_was_made(job.result)
 
 
 def _make_shard(job: CorpusJob, shard: Shard) -> None:
-    step = job.shard(shard)
-    job.add(step)
-    job.do(step.name)
+    part = _part(job, shard)
+    job.do(part.name)
     sys.stderr.write(
-        f"shard: {job.folder(step.name)}; when all are there: the same command with --merge "
+        f"shard: {job.folder(part.name)}; when all are there: the same command with --merge "
         f"{shard.of}\n"
     )
 
@@ -60,16 +60,22 @@ def _make_shard(job: CorpusJob, shard: Shard) -> None:
 def _made_shards(job: CorpusJob, number: int) -> list[Path]:
     folders = []
     for shard in (Shard(n, number) for n in range(1, number + 1)):
-        step = job.shard(shard)
-        job.add(step)
-        folder = job.folder(step.name)
+        part = _part(job, shard)
+        folder = job.folder(part.name)
         advice = f"run the same command with --shard {shard} instead of --merge"
         if not folder.is_dir():
             raise StepError(f"no {folder}: {advice}")
-        if not job.is_whole(step.name):
+        if not job.is_whole(part.name):
             raise StepError(f"{folder} was made from other inputs, options or versions: {advice}")
         folders.append(folder)
     return folders
+
+
+def _part(job: CorpusJob, shard: Shard) -> Part:
+    """Every n-th document of all sources."""
+    part = Part(f"clean-{shard.number}-of-{shard.of}", tuple(job.files["sources"]), shard)
+    job.add_part(part)
+    return part
 
 
 def _say_what_was_made(data_bin: Path) -> None:

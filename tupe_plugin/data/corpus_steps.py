@@ -20,6 +20,7 @@ from .corpus_options import (
 from .input_files import files_in
 from .line_steps import UnitFiles
 from .option_flags import names_recorded, recorded_options
+from .parts import Part
 from .read.read_sources import Reader, find_sources
 from .read.shard import Shard
 from .step_chain import Chain
@@ -74,12 +75,17 @@ class CorpusJob(UnitsJob):
             return self.units.files
         return replace(self.units.files, bpe_codes=self.folder("codes") / "bpe.codes")
 
-    def shard(self, shard: Shard) -> Step:
-        """The step that cleans one shard alone."""
-        return replace(
-            self.steps["clean"],
-            name=f"clean-{shard.number}-of-{shard.of}",
-            make=lambda job, folder: _clean(job, folder, job.files["sources"], shard),
+    def add_part(self, part: Part) -> None:
+        """The step that cleans one part alone."""
+        clean, files = self.steps["clean"], f"files of {part.name}"
+        self.files[files] = part.files
+        self.add(
+            replace(
+                clean,
+                name=part.name,
+                inputs=tuple(files if name == "sources" else name for name in clean.inputs),
+                make=lambda job, folder: _clean(job, folder, part.files, part.shard),
+            )
         )
 
 
@@ -113,8 +119,10 @@ def _clean_valid(job: CorpusJob, folder: Path) -> None:
 
 
 def _join(job: CorpusJob, folder: Path, cleaned: str, unit: str) -> None:
-    shards = [shard / "text" for shard in job.folders(cleaned)]
-    counts = drop_duplicates(shards, folder / "text", unit=unit)
+    groups = [[part / "text" for part in parts] for parts in job.folders(cleaned)]
+    counts = drop_duplicates(groups, folder / "text", unit=unit)
+    if not counts["documents"]:
+        raise ValueError("nothing is left, all was dropped; see --skip filter_paragraphs")
     write_counts(folder / "counts.json", counts)
     _note("; ".join(f"{count:,} {name}" for name, count in counts.items()))
 
@@ -177,8 +185,10 @@ def _make_data_bin(job: CorpusJob, folder: Path) -> None:
         *("text", "split" if job.wants("split") else "clean-valid"),
         *(f"bpe-{split}" for split in _SPLITS),
     ]
-    counts = {name: [job.folder(name) / "counts.json"] for name in counted}
-    counts["clean"] = [part / "counts.json" for part in job.folders("clean")]
+    counts = {
+        name: [[part / "counts.json" for part in parts] for parts in job.folders(name)]
+        for name in ("clean", *counted)
+    }
     content = manifest(
         folder,
         texts=texts,

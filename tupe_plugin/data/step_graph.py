@@ -72,12 +72,12 @@ class Job:
         result: Path,
     ) -> None:
         self.options = options
-        self.files = files
+        self.files = dict(files)
         self.work = work
         self.result = result
         self.steps = {step.name: step for step in steps}
         self._order = list(self.steps)
-        self._made_elsewhere: dict[str, list[Path]] = {}
+        self._made_elsewhere: dict[str, list[list[Path]]] = {}
 
     def wants(self, name: str) -> bool:
         """Whether the step is one of this job's."""
@@ -87,9 +87,9 @@ class Job:
         """The folder of a step."""
         return self.result if name == self._order[-1] else self.work / name
 
-    def folders(self, name: str) -> list[Path]:
-        """The same, or those in which the step was made in parts."""
-        return self._made_elsewhere.get(name) or [self.folder(name)]
+    def folders(self, name: str) -> list[list[Path]]:
+        """The same, or those in which the step was made in parts, by groups."""
+        return self._made_elsewhere.get(name) or [[self.folder(name)]]
 
     def stamp(self, name: str) -> str:
         """What the step's folder is made from."""
@@ -118,9 +118,9 @@ class Job:
         path = self.folder(name) / STAMP
         return path.is_file() and path.read_text(encoding="utf-8") == self.stamp(name)
 
-    def take(self, name: str, parts: Sequence[Path]) -> None:
+    def take(self, name: str, groups: Sequence[Sequence[Path]]) -> None:
         """Leave out a step that was done in parts; what follows does not depend on their number."""
-        self._made_elsewhere[name] = list(parts)
+        self._made_elsewhere[name] = [list(parts) for parts in groups]
 
     def add(self, step: Step) -> None:
         """A step that `run` does not do by itself."""

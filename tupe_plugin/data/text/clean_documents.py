@@ -61,11 +61,7 @@ def _paragraphs(passage: Passage, counts: Counter[str]) -> list[str]:
 def clean_documents(
     paths: list[Path], output: Path, chain: Chain, reader: Reader, pool: WorkerPool
 ) -> Counter[str]:
-    """Write the cleaned documents of the reader's shard; returns what was counted in them.
-
-    Raises:
-        ValueError: nothing is left of the whole corpus.
-    """
+    """Write the cleaned documents of the reader's shard; returns what was counted in them."""
     counts: Counter[str] = Counter()
     with (
         progress_in_bytes(paths, output) as progress,
@@ -75,10 +71,4 @@ def clean_documents(
         blocks = blocks_of_passages(reader.read(paths), characters=BLOCK_CHARACTERS)
         for text in map_blocks(pool, chain, clean_block, blocks, counts):
             sink.write(text)
-    if not counts["lines"] and reader.shard.of == 1:
-        raise ValueError(
-            f"nothing is left of {', '.join(path.name for path in paths[:3])}: "
-            f"{reader.counts['documents']} documents, {counts['paragraphs']} paragraphs, all "
-            f"dropped; see --skip filter_paragraphs"
-        )
     return counts

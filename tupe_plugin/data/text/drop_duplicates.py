@@ -1,8 +1,8 @@
-"""Join the shards of a corpus and drop what was there before, exactly, in bounded memory.
+"""Join the parts of a corpus and drop what was there before, exactly, in bounded memory.
 
-The shards are those of `clean_documents`, in order: a document from each in turn gives the corpus's
-own order back, so the result does not depend on their number. Of equal documents (or lines) the
-first is kept.
+The parts are those of `clean_documents`, in order and in groups: a document from each part of a
+group in turn, one group after the other, gives the corpus's own order back, so the result does not
+depend on their number. Of equal documents (or lines) the first is kept.
 
 Two passes. The first writes a 128-bit hash of each unit and its number into one of 64 files, by the
 hash's first bits: equal units meet in one file. Each file is sorted alone, which gives the numbers
@@ -17,6 +17,7 @@ import heapq
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,16 @@ def interleave(shards: list[Path]) -> Iterator[bytes]:
                 return
 
 
-def _hashes(shards: list[Path], unit: str) -> Iterator[bytes]:
+def _lines(groups: list[list[Path]]) -> Iterator[bytes]:
+    """The lines of the corpus."""
+    return chain.from_iterable(map(interleave, groups))
+
+
+def _hashes(groups: list[list[Path]], unit: str) -> Iterator[bytes]:
     """The 16-byte hash of each unit, in order; documents of which nothing is left are none."""
     digest = hashlib.blake2b(digest_size=16)
     is_empty = True
-    for line in interleave(shards):
+    for line in _lines(groups):
         if line != b"\n":
             digest.update(line)
             is_empty = False
@@ -92,11 +98,11 @@ def _numbers(path: Path) -> Iterator[int]:
             yield from np.frombuffer(chunk, "<u8").tolist()
 
 
-def drop_duplicates(shards: list[Path], output: Path, *, unit: str) -> dict[str, int]:
+def drop_duplicates(groups: list[list[Path]], output: Path, *, unit: str) -> dict[str, int]:
     """Write the corpus without later copies, documents separated by one empty line.
 
     Args:
-        shards: in order.
+        groups: the parts of each, in order.
         output: the file to write.
         unit: what is compared: documents, lines or none.
 
@@ -105,13 +111,13 @@ def drop_duplicates(shards: list[Path], output: Path, *, unit: str) -> dict[str,
     """
     partitions = output.with_name(output.name + ".partitions")
     shutil.rmtree(partitions, ignore_errors=True)
-    dropped = iter(()) if unit == "none" else later_copies(_hashes(shards, unit), partitions)
+    dropped = iter(()) if unit == "none" else later_copies(_hashes(groups, unit), partitions)
     next_dropped = next(dropped, -1)
     number = documents = num_dropped = lines = 0
     started = False  # a line of the document that is being read was written
     is_empty = True  # it has no line at all
     with open(output, "wb") as sink:
-        for line in interleave(shards):
+        for line in _lines(groups):
             if line == b"\n":
                 if unit == "documents" and not is_empty:
                     if number == next_dropped:

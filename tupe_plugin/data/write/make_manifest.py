@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def manifest(
     *,
     texts: dict[str, Path],
     found: Mapping[str, Mapping[str, int]],
-    counts: dict[str, list[Path]],
+    counts: dict[str, list[list[Path]]],
     options: dict[str, str],
     inputs: Iterable[Path],
 ) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def manifest(
         data_bin: the folder of the data.
         texts: split -> the text that it was made from.
         found: split -> what `unknown_units` says of it.
-        counts: step -> the files of what it counted, one for each shard.
+        counts: step -> the files of what it counted, one for each part, by groups.
         options: flag -> value.
         inputs: the user's files.
 
@@ -99,7 +100,7 @@ def manifest(
         "versions": versions_of(_LIBRARIES),
         "options": options,
         "inputs": [_input(path) for path in inputs],
-        "steps": {name: _merged_counts(paths) for name, paths in counts.items()},
+        "steps": {name: _merged_counts(groups) for name, groups in counts.items()},
         "data": {
             name: {**found[name], **check_split(data_bin / name, text)}
             for name, text in texts.items()
@@ -112,16 +113,19 @@ def manifest(
     }
 
 
-def _merged_counts(paths: list[Path]) -> Any:
-    """The counts of a step; those of shards added up, where each must have read the same corpus."""
-    read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    if len(read) == 1 and "shard" not in read[0]:
-        return read[0]
-    if any(counts["corpus"] != read[0]["corpus"] for counts in read):
-        raise UnfinishedDataError(f"{paths[0]} and the other shards have read different corpora")
-    names = sorted({name for counts in read for name in counts["shard"]})
-    total = {name: sum(counts["shard"].get(name, 0) for counts in read) for name in names}
-    return {"corpus": read[0]["corpus"], "cleaned": total}
+def _merged_counts(groups: list[list[Path]]) -> Any:
+    """The counts of a step; those of parts added up, where those of a group have read the same."""
+    corpus, cleaned = Counter[str](), Counter[str]()
+    for paths in groups:
+        read = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if "shard" not in read[0]:
+            return read[0]
+        if any(counts["corpus"] != read[0]["corpus"] for counts in read):
+            raise UnfinishedDataError(f"{paths[0]} and its other parts have read different files")
+        corpus.update(read[0]["corpus"])
+        for counts in read:
+            cleaned.update(counts["shard"])
+    return {"corpus": corpus, "cleaned": cleaned}
 
 
 def _input(path: Path) -> dict[str, Any]:
