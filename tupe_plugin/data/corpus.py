@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from .cluster.executors import check_executor, clean_in_parts
 from .corpus_options import CorpusOptions, check_corpus
 from .corpus_steps import CorpusJob
 from .input_files import check_files, check_output, check_sources
@@ -26,6 +27,8 @@ def make_corpus(options: CorpusOptions, sources: list[Path], output: Path) -> No
     Raises:
         UsageError: the options do not go together.
         InputError: an input is not there, or the output cannot be written.
+        MissingLibraryError: the executor's library is not installed.
+        LostJobError: there is no Slurm here, or a job is killed whenever it runs.
         FolderInUseError: another run is at work there.
         StepError: a step cannot be done, or failed.
     """
@@ -36,6 +39,7 @@ def make_corpus(options: CorpusOptions, sources: list[Path], output: Path) -> No
         others = [paths for name, paths in job.files.items() if name != "sources"]
         check_files(path for paths in others for path in paths)
         check_units(job.units)
+        check_executor(options.executor)
         check_output(output)
         lock = f".lock-{options.shard.number}-of-{options.shard.of}" if options.shard else ".lock"
         with run_lock(output / lock):
@@ -44,6 +48,8 @@ def make_corpus(options: CorpusOptions, sources: list[Path], output: Path) -> No
             else:
                 if options.merge:
                     job.take("clean", [_made_shards(job, options.merge)])
+                elif options.executor != "local":
+                    job.take("clean", clean_in_parts(job, options, output))
                 job.run()
                 _say_what_was_made(job.result)
 

@@ -120,6 +120,23 @@ class CorpusOptions(CleaningOptions):
         group=_MACHINES,
         recorded=False,
     )
+    executor: str = flag_option(
+        "local",
+        OneOf(("local", "slurm", "ray")),
+        "what cleans the sources: the cores of this machine, jobs of Slurm, or tasks of Ray (on "
+        "the cluster that it finds, or on this machine); the result is the same, byte for byte; "
+        "slurm and ray need the extra [cluster]",
+        group=_MACHINES,
+        recorded=False,
+    )
+    parts: int = flag_option(
+        32,
+        COUNT,
+        "into about how many jobs, of a core each, slurm and ray divide the sources; one that is "
+        "done is kept",
+        group=_MACHINES,
+        recorded=False,
+    )
     max_line_tokens: int = flag_option(
         510,
         COUNT,
@@ -156,6 +173,8 @@ def check_corpus(options: CorpusOptions, sources: list[Path], output: Path) -> N
         raise UsageError(f"OUT_DIR must be a folder, but {output} is a file")
     if options.shard and options.merge:
         raise UsageError("give --shard or --merge, not both")
+    if options.executor != "local" and (options.shard or options.merge):
+        raise UsageError(f"--executor {options.executor} divides by itself: no --shard, no --merge")
 
 
 def document_steps(options: CorpusOptions, units: Units) -> tuple[str, ...]:

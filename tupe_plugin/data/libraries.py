@@ -12,7 +12,7 @@ NEEDED = (
     *("regex", "tqdm", "numpy"),
 )
 _ADVICE = (
-    "pip install 'tupe-plugin[data]', or activate the environment that `make install` made "
+    "pip install 'tupe-plugin[{}]', or activate the environment that `make install` made "
     "(. .venv/bin/activate), or set PYTHON to the Python of another that has them"
 )
 
@@ -20,10 +20,10 @@ _ADVICE = (
 class MissingLibraryError(ValueError):
     """A library is not installed; the message names it, what needs it, and what to do."""
 
-    def __init__(self, names: Iterable[str], needed_by: str = "") -> None:
+    def __init__(self, names: Iterable[str], needed_by: str = "", extra: str = "data") -> None:
         python = os.environ.get("PYTHON") or sys.executable
         need = f", which {needed_by} needs" if needed_by else ""
-        super().__init__(f"{python} has no {', '.join(names)}{need}: {_ADVICE}")
+        super().__init__(f"{python} has no {', '.join(names)}{need}: {_ADVICE.format(extra)}")
 
 
 def check_libraries() -> None:

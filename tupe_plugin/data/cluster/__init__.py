@@ -1,0 +1,1 @@
+"""Parts of a corpus as jobs of an engine: Slurm by submitit, or Ray."""
