@@ -126,9 +126,9 @@ def _learning_curves(place: str, metric: str, arms: Mapping[str, Arm]) -> Pictur
             axes.plot(
                 updates,
                 [statistics.median(values) for _, values in curves],
-                label=_label(name),
+                label=label_of(name),
                 markersize=4,
-                **_look(number),
+                **look_of(number),
             )
             axes.fill_between(
                 updates,
@@ -140,7 +140,7 @@ def _learning_curves(place: str, metric: str, arms: Mapping[str, Arm]) -> Pictur
             )
         axes.set_xlabel("updates")
         axes.set_ylabel(f"{metric} on the dev set")
-        _legend(figure, axes)
+        put_legend(figure, axes)
 
     words = "; ".join(
         f"{name} from {first:.4g} to {last:.4g}"
@@ -174,12 +174,12 @@ def _spread(place: str, metric: str, arms: Mapping[str, Arm]) -> Picture:
         axes = figure.subplots()
         for number, arm in enumerate(arms.values()):
             place_of_line = len(arms) - 1 - number
-            colour = _look(number)["color"]
+            colour = look_of(number)["color"]
             scores = arm.best()
             axes.scatter(scores, [place_of_line] * len(scores), color=colour, alpha=0.75, s=28)
             ends = [place_of_line - 0.3, place_of_line + 0.3]
             axes.plot([arm.median] * 2, ends, color=colour, linewidth=2)
-        axes.set_yticks(range(len(arms)), [_label(name) for name in reversed(list(arms))])
+        axes.set_yticks(range(len(arms)), [label_of(name) for name in reversed(list(arms))])
         axes.set_ylim(-0.6, len(arms) - 0.4)
         axes.set_xlabel(f"best {metric} of each seed; line: median")
 
@@ -214,15 +214,15 @@ def _rates(place: str, metric: str, arms_by_name: Mapping[str, Sequence[Arm]]) -
             axes.plot(
                 [arm.lr for arm in line],
                 [arm.median for arm in line],
-                label=_label(name),
+                label=label_of(name),
                 markersize=5,
-                **_look(number),
+                **look_of(number),
             )
             for arm in line:
                 rates.add(arm.lr)
                 scores = arm.best()
                 axes.scatter(
-                    [arm.lr] * len(scores), scores, color=_look(number)["color"], s=10, alpha=0.5
+                    [arm.lr] * len(scores), scores, color=look_of(number)["color"], s=10, alpha=0.5
                 )
         axes.set_xscale("log")
         axes.set_xticks(sorted(rates), [shown(rate) for rate in sorted(rates)], rotation=35)
@@ -230,7 +230,7 @@ def _rates(place: str, metric: str, arms_by_name: Mapping[str, Sequence[Arm]]) -
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("learning rate")
         axes.set_ylabel(f"best {metric}: median")
-        _legend(figure, axes)
+        put_legend(figure, axes)
 
     words = "; ".join(
         f"{name} "
@@ -244,7 +244,7 @@ def _rates(place: str, metric: str, arms_by_name: Mapping[str, Sequence[Arm]]) -
     )
 
 
-def _look(number: int) -> dict[str, Any]:
+def look_of(number: int) -> dict[str, Any]:
     """Colour, line and mark of the n-th strategy: no two of 28 are alike."""
     turn = number // len(COLOURS)
     return {
@@ -254,13 +254,13 @@ def _look(number: int) -> dict[str, Any]:
     }
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def put_legend(figure: Any, axes: Any) -> None:
     count = len(axes.get_legend_handles_labels()[1])
     if count:
         figure.legend(loc="outside lower center", ncols=min(count, 3))
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
     """matplotlib leaves out of a legend what begins with an underscore."""
     shown = name if len(name) <= 40 else name[:39] + "…"
     return f"\u200b{shown}" if shown.startswith("_") else shown

@@ -7,8 +7,8 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .arms import Arm
 from .option_words import shown
@@ -23,7 +23,7 @@ class Column(NamedTuple):
     """A title and what stands below it; a column of nothing is left out, if it may be."""
 
     title: str
-    cell: Callable[[Row], str]
+    cell: Callable[[Any], str]
     is_text: bool = False
     always: bool = True
 
@@ -39,37 +39,44 @@ def columns(also: Sequence[str] = ()) -> list[Column]:
         Column("setting", lambda row: _setting(row.arm), is_text=True, always=False),
         Column("seeds", lambda row: str(len(row.arm.counted))),
         Column("best: median", lambda row: _score(row.arm.median) if row.arm.counted else NOTHING),
-        Column("best: mean ± std", lambda row: _mean_and_std(row.arm.best())),
-        Column("last: mean ± std", lambda row: _mean_and_std(row.arm.last())),
+        Column("best: mean ± std", lambda row: mean_and_std(row.arm.best())),
+        Column("last: mean ± std", lambda row: mean_and_std(row.arm.last())),
         *(_further(name) for name in also),
-        Column("difference", lambda row: _difference(row.difference), always=False),
+        Column("difference", lambda row: difference_in_words(row.difference), always=False),
         Column("published", _published, is_text=True, always=False),
-        Column("s a run", lambda row: _rounded(row.arm.seconds)),
-        Column("peak MB", lambda row: _rounded(row.arm.peak_memory, 1e6), always=False),
-        Column("not counted", _uncounted, is_text=True, always=False),
+        Column("s a run", lambda row: rounded(row.arm.seconds)),
+        Column("peak MB", lambda row: rounded(row.arm.peak_memory, 1e6), always=False),
+        Column("not counted", lambda row: in_words(row.uncounted), is_text=True, always=False),
     ]
 
 
 def table_cells(report: Report) -> tuple[list[Column], list[list[str]]]:
-    """The columns that say something, and the cells of each chosen row."""
-    cells = [
-        (column, [column.cell(row) or NOTHING for row in report.chosen])
-        for column in columns(report.also)
-    ]
+    """The columns of a report that say something, and the cells of each chosen row."""
+    return filled(columns(report.also), report.chosen)
+
+
+def filled(columns: Sequence[Column], rows: Sequence[Any]) -> tuple[list[Column], list[list[str]]]:
+    """The columns that say something of these rows, and the cells of each row."""
+    cells = [(column, [column.cell(row) or NOTHING for row in rows]) for column in columns]
     kept = [(column, found) for column, found in cells if column.always or {*found} != {NOTHING}]
-    rows = zip(*(found for _, found in kept), strict=True)
-    return [column for column, _ in kept], [list(row) for row in rows]
+    by_row = zip(*(found for _, found in kept), strict=True)
+    return [column for column, _ in kept], [list(row) for row in by_row]
 
 
 def markdown(report: Report) -> str:
-    """A table whose columns stand below each other in a terminal too, and the notes."""
-    table = markdown_table(*table_cells(report))
-    notes = [f"- {_escaped(note)}" for note in report.notes()]
-    return "\n".join([*table, "", *notes]) + "\n"
+    """The table and the notes."""
+    return markdown_text(*table_cells(report), report.notes())
 
 
-def markdown_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Its lines, padded."""
+def markdown_text(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], notes: Sequence[str]
+) -> str:
+    """A table whose columns stand below each other in a terminal too, and a list of notes."""
+    lines = [*_table(columns, rows), "", *(f"- {_escaped(note)}" for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
     titles = [column.title for column in columns]
     table = [titles, *([_escaped(cell) for cell in row] for row in rows)]
     widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
@@ -129,7 +136,7 @@ def _record(row: Row, also: Sequence[str]) -> dict[str, object]:
 
 
 def _further(name: str) -> Column:
-    return Column(f"{name}: mean ± std", lambda row: _mean_and_std(row.arm.best(name)))
+    return Column(f"{name}: mean ± std", lambda row: mean_and_std(row.arm.best(name)))
 
 
 def _setting(arm: Arm) -> str:
@@ -140,7 +147,7 @@ def _score(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _mean_and_std(values: Sequence[float]) -> str:
+def mean_and_std(values: Sequence[float]) -> str:
     """Mean and sample standard deviation; no deviation of one value."""
     if not values:
         return NOTHING
@@ -148,7 +155,7 @@ def _mean_and_std(values: Sequence[float]) -> str:
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
 
 
-def _difference(found: PairedDifference | None) -> str:
+def difference_in_words(found: PairedDifference | None) -> str:
     if found is None:
         return NOTHING
     # Two digits of the width say all that can be known of its ends.
@@ -160,16 +167,16 @@ def _difference(found: PairedDifference | None) -> str:
     return f"{mean} ({low} to {high})" if found.pairs > 1 else f"{mean} (1 seed)"
 
 
+def in_words(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+
+
 def _published(row: Row) -> str:
     return ", ".join(f"{_score(one.value)} {one.model}" for one in row.published)
 
 
-def _rounded(value: float | None, unit: float = 1.0) -> str:
+def rounded(value: float | None, unit: float = 1.0) -> str:
     return NOTHING if value is None else f"{value / unit:.0f}"
-
-
-def _uncounted(row: Row) -> str:
-    return ", ".join(f"{count} {state}" for state, count in sorted(row.uncounted.items()))
 
 
 def _escaped(cell: str) -> str:
