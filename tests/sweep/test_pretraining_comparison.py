@@ -9,6 +9,7 @@ from tupe_plugin.sweep.pretraining_comparison import (
     comparison_columns,
     comparison_notes,
     comparison_pictures,
+    curves_as_csv,
 )
 from tupe_plugin.sweep.report_table import filled, markdown_text
 from tupe_plugin.sweep.run_record import RunRecord
@@ -71,4 +72,7 @@ def test_table_says_what_a_share_is_and_pictures_name_every_scheme() -> None:
     assert "bert-r 5.000" in by_update.alternative
     drawn = "".join(ElementTree.fromstring(by_second.svg).itertext())
     assert all(scheme in drawn for scheme in ("tupe-r", "none", "seconds"))
+    curves = curves_as_csv(results).splitlines()
+    assert curves[:2] == ["scheme,seed,update,seconds,loss", "tupe-r,1,10,5.0,8.0"]
+    assert len(curves) == 1 + 4 * 8
     assert comparison_pictures(compare([pretraining("none", state="failed")])) == []

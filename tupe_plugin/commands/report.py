@@ -7,12 +7,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..core.whole_file import check_replaceable, whole_file
 from ..sweep.find_runs import find_runs
 from ..sweep.report import BASELINES, Report, make_report
 from ..sweep.report_table import comma_separated, markdown, table_cells
 from ..sweep.run_record import RunRecord
-from .picture_libraries import check_picture_libraries
+from .report_files import add_file_arguments, check_files, print_and_write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,44 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="strategy or model that the others are compared with, seed by seed (default: the "
         f"first of {', '.join(BASELINES)} that is there)",
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
-    parser.add_argument(
-        "--csv", type=Path, metavar="FILE", help="write every rate and setting there, a row each"
-    )
-    parser.add_argument(
-        "--html",
-        type=Path,
-        metavar="FILE",
-        help="write a page with the table and pictures there; it needs no network",
-    )
+    add_file_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    outputs = [path for path in (args.markdown, args.csv, args.html) if path is not None]
-    for path in outputs:
-        check_replaceable(path)
-    if args.html is not None:
-        check_picture_libraries("--html", "matplotlib", "jinja2")
+    check_files(args)
     found = find_runs(args.folders)
     report = make_report(
         found.runs.values(), baseline=args.baseline, also=args.also, left_out=found.left_out
     )
-    text = markdown(report)
-    print(text, end="")
-    if args.markdown is not None:
-        _write(args.markdown, text)
-    if args.csv is not None:
-        _write(args.csv, comma_separated(report))
-    if args.html is not None:
-        _write(args.html, _page(report, found.runs))
+    print_and_write(
+        args,
+        markdown(report),
+        csv=lambda: comma_separated(report),
+        html=lambda: _page(report, found.runs),
+    )
     for line in found.left_out:
         print(f"tupe report: {line}", file=sys.stderr)
     return 1 if found.left_out else 0
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
 
 
 def _page(report: Report, folders: Mapping[Path, RunRecord]) -> str:

@@ -11,6 +11,8 @@ zero at the end of the budget, as the paper's does: no run was stopped at its sh
 
 from __future__ import annotations
 
+import csv
+import io
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -123,6 +125,19 @@ def comparison_notes(results: Sequence[SchemeResult], baseline: str = BASELINE) 
         f"(a to b): the smallest and the largest of the seeds; fewer than {FEWEST_PAIRS} make no "
         "interval.",
     ]
+
+
+def curves_as_csv(results: Sequence[SchemeResult]) -> str:
+    """Every validation of the finished runs, a row each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scheme", "seed", "update", "seconds", "loss"])
+    for result in results:
+        for run in result.arm.counted:
+            for one in run.validations:
+                row = [result.scheme, run.seed, one.update, one.seconds, one.scores[LOSS]]
+                writer.writerow(row)
+    return text.getvalue()
 
 
 def _losses(runs: Iterable[RunRecord]) -> dict[int, float]:

@@ -81,9 +81,9 @@ class Report:
         }
         if sources:
             notes.append("Published, of other models: " + "; ".join(sorted(sources)) + ".")
-        return [*notes, *self._surroundings(), *self._uncounted(), *self.left_out]
+        return [*notes, *self.surroundings(), *self.uncounted(), *self.left_out]
 
-    def _surroundings(self) -> Iterable[str]:
+    def surroundings(self) -> Iterable[str]:
         """Of what machines and versions the seconds and scores are."""
         runs = [run for row in self.rows for run in row.arm.counted]
         if hardware := sorted({run.hardware for run in runs if run.hardware}):
@@ -93,7 +93,8 @@ class Report:
         if versions:
             yield f"Versions: {', '.join(sorted(versions))}."
 
-    def _uncounted(self) -> Iterable[str]:
+    def uncounted(self) -> Iterable[str]:
+        """A line about each run without a score."""
         for row in self.rows:
             counted = set(map(id, row.arm.counted))
             for run in row.arm.runs:
