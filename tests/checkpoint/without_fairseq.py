@@ -70,8 +70,10 @@ def results_of(case: dict[str, Any]) -> dict[str, Any]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(case["again"], **TRUST)
     assert [tokenizer(*row)["input_ids"] for row in case["texts"]] == ids
     if config.model_type == "tupe":
-        eager = auto.from_pretrained(folder, attn_implementation="eager", **TRUST).eval()
-        torch.testing.assert_close(eager(tokens).logits, logits, rtol=1e-10, atol=1e-10)
+        for name in ("eager", "explicit", "flex"):
+            other = auto.from_pretrained(folder, attn_implementation=name, **TRUST).eval()
+            with torch.no_grad():
+                torch.testing.assert_close(other(tokens).logits, logits, rtol=1e-10, atol=1e-10)
     for dtype in (torch.float16, torch.bfloat16):
         half = auto.from_pretrained(folder, dtype=dtype, **TRUST)
         assert half(tokens).logits.isfinite().all()

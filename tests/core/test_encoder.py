@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from tests.core.random_parameters import randomized
 from tests.references.encoder import encode
-from tupe_plugin.core.attention import explicit_attention
+from tupe_plugin.core.attention_backends import explicit_attention, sdpa_attention
 from tupe_plugin.core.encoder import TupeEncoder
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 
@@ -118,7 +117,7 @@ def test_the_fused_path_equals_the_explicit_one_with_gradients(
     scheme: str, pre_norm: bool, training: bool
 ) -> None:
     outcomes = []
-    for attention in (F.scaled_dot_product_attention, explicit_attention):
+    for attention in (sdpa_attention, explicit_attention):
         module = encoder(scheme, normalize_before=pre_norm, attention=attention).train(training)
         torch.manual_seed(3)
         out = features(module, sentences(7, 4, 1))
@@ -280,58 +279,55 @@ def test_each_dropout_acts_in_training_only(kind: str) -> None:
 
 
 class Recorder:
-    """Attention that remembers its mask."""
+    """Attention that remembers what it was given."""
 
     def __init__(self) -> None:
-        self.masks: list[Tensor | None] = []
+        self.biases: list[Tensor | None] = []
+        self.paddings: list[Tensor | None] = []
 
-    def __call__(self, *args: Tensor, attn_mask: Tensor | None, **options) -> Tensor:
-        self.masks.append(attn_mask)
-        return F.scaled_dot_product_attention(*args, attn_mask=attn_mask, **options)
+    def __call__(self, *args: Tensor, **options) -> Tensor:
+        self.biases.append(options["bias"])
+        self.paddings.append(options["key_padding"])
+        return sdpa_attention(*args, **options)
 
 
 @pytest.mark.parametrize("scheme", ["tupe-a", "tupe-r", "tupe-a-tie-cls", "bert-r"])
+@pytest.mark.parametrize("lengths", [(7, 7, 7, 7, 7), (7, 4)], ids=["equal", "padded"])
 @both_modes
 def test_all_layers_share_one_bias_that_is_not_copied_for_each_sentence(
-    scheme: str, training: bool
+    scheme: str, lengths: tuple[int, ...], training: bool
 ) -> None:
     recorder = Recorder()
     module = encoder(scheme, attention=recorder, num_layers=3).train(training)
-    module(sentences(7, 7, 7, 7, 7))
-    assert len(recorder.masks) == 3
-    for mask in recorder.masks:
-        assert mask is not None
-        assert mask.shape == (1, HEADS, 7, 7)
-        assert mask.data_ptr() == recorder.masks[0].data_ptr()
-        torch.testing.assert_close(mask[0], module.attention_bias(7), **TIGHT)
-
-
-def test_with_padding_one_mask_serves_all_layers() -> None:
-    recorder = Recorder()
-    module = encoder("tupe-r", attention=recorder, num_layers=3)
-    module(sentences(7, 4))
-    first = recorder.masks[0]
-    assert first is not None
-    assert first.shape == (2, HEADS, 7, 7)
-    assert {mask.data_ptr() for mask in recorder.masks} == {first.data_ptr()}
+    tokens = sentences(*lengths)
+    module(tokens)
+    assert len(recorder.biases) == 3
+    for bias, padding in zip(recorder.biases, recorder.paddings, strict=True):
+        assert bias is recorder.biases[0]
+        assert padding is recorder.paddings[0]
+        torch.testing.assert_close(bias, module.attention_bias(7), **TIGHT)
+    if len(set(lengths)) == 1:
+        assert recorder.paddings == [None] * 3
+    else:
+        assert torch.equal(recorder.paddings[0], tokens.eq(PAD))
 
 
 @pytest.mark.parametrize("scheme", ["bert-a", "bert-a-d", "none"])
-def test_no_bias_and_no_padding_give_no_mask(scheme: str) -> None:
+def test_schemes_without_a_bias_have_none(scheme: str) -> None:
     recorder = Recorder()
     module = encoder(scheme, attention=recorder)
     module(sentences(7, 7))
-    assert recorder.masks == [None] * LAYERS
+    assert recorder.biases == [None] * LAYERS
     assert module.attention_bias(7) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_under_autocast_the_mask_has_the_type_of_the_queries(dtype: torch.dtype) -> None:
+def test_under_autocast_the_bias_has_the_type_of_the_queries(dtype: torch.dtype) -> None:
     recorder = Recorder()
     module = encoder("tupe-r", attention=recorder).float()
     with torch.autocast("cpu", dtype=dtype):
         out = features(module, sentences(7, 4))
-    assert {mask.dtype for mask in recorder.masks} == {dtype}
+    assert {bias.dtype for bias in recorder.biases} == {dtype}
     out.float().square().sum().backward()
     assert all(
         p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in module.parameters()
@@ -340,7 +336,9 @@ def test_under_autocast_the_mask_has_the_type_of_the_queries(dtype: torch.dtype)
 
 def test_states_are_the_input_and_what_each_layer_gives() -> None:
     module, tokens = encoder("tupe-r", normalize_before=True, **NO_DROPOUT), sentences(7, 4)
-    states = module(tokens)
+    states = module(tokens, all_states=True)
+    (alone,) = module(tokens)
+    assert torch.equal(alone, states[-1])
     assert [tuple(state.shape) for state in states] == [(2, 7, EMBED)] * (LAYERS + 1)
     assert (states[0][1, 4:] == 0).all()  # padding
     assert torch.equal(states[0][0], module.embed_tokens(tokens[0]))
@@ -360,11 +358,11 @@ def test_half_precision_errs_at_most_twice_as_much_as_plain_torch(
     tokens = sentences(67, 61, 2, 1)
     words = tokens != PAD
     errors = {}
-    for attention in (F.scaled_dot_product_attention, explicit_attention):
+    for attention in (sdpa_attention, explicit_attention):
         module = encoder(scheme, attention=attention, **options).train(training)
         randomized(module, std=0.1).to(dtype)
         out = features(module, tokens)
         assert out.dtype == dtype
         truth = features(module.double(), tokens)
         errors[attention] = (out.double() - truth)[words].abs().max().item()
-    assert 0 < errors[F.scaled_dot_product_attention] <= 2 * errors[explicit_attention]
+    assert 0 < errors[sdpa_attention] <= 2 * errors[explicit_attention]

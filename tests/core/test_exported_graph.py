@@ -80,3 +80,22 @@ def test_onnx_serves_every_batch(tmp_path: Path) -> None:
         found = session.run(None, {session.get_inputs()[0].name: tokens.numpy()})
         for values, eager in zip(found, model(tokens), strict=True):
             torch.testing.assert_close(torch.from_numpy(values), eager, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["tupe-r", "bert-a-d"])
+def test_training_is_one_graph_for_every_batch(scheme: str) -> None:
+    """`fullgraph` refuses whatever would leave the graph; other shapes make none anew."""
+    model = model_of(scheme).train()
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    for tokens in batches()[:3]:
+        gradients = []
+        for run in (model, compiled):
+            torch.manual_seed(3)
+            model.zero_grad()
+            sum(out.square().sum() for out in run(tokens)).backward()
+            gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        for eager, traced in zip(*gradients, strict=True):
+            torch.testing.assert_close(traced, eager, rtol=1e-4, atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tests.core.random_parameters import randomized
-from tupe_plugin.core.attention import attention_mask, explicit_attention
+from tupe_plugin.core.attention_backends import explicit_attention, sdpa_attention
 from tupe_plugin.core.encoder import TupeEncoder
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 
@@ -30,7 +29,7 @@ def _full_float32() -> Iterator[None]:
     torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def encoder(scheme: str, *, attention=F.scaled_dot_product_attention, **options) -> TupeEncoder:
+def encoder(scheme: str, *, attention=sdpa_attention, **options) -> TupeEncoder:
     made = TupeEncoder(
         VOCAB,
         PAD,
@@ -101,7 +100,7 @@ def test_half_precision_errs_at_most_twice_as_much_as_plain_torch(
 ) -> None:
     tokens = sentences(padded)
     errors = []
-    for attention in (F.scaled_dot_product_attention, explicit_attention):
+    for attention in (sdpa_attention, explicit_attention):
         module = encoder(scheme, attention=attention).to(dtype)
         truth = outputs_and_gradients(module.double(), tokens)  # of the rounded parameters
         ours = outputs_and_gradients(module.to("cuda", dtype), tokens)
@@ -118,9 +117,8 @@ def test_dropped_weights_keep_the_expectation(dtype: torch.dtype) -> None:
     query, key, value = torch.randn(3, 1, HEADS, 17, HEAD_DIM, generator=generator, device="cuda")
     bias = torch.randn(HEADS, 17, 17, generator=generator, device="cuda")
     scale, copies = (2 * HEAD_DIM) ** -0.5, 4001
-    mask = attention_mask(bias, None, dtype=dtype)
     many = [x.to(dtype).expand(copies, -1, -1, -1) for x in (query, key, value)]
-    dropped = F.scaled_dot_product_attention(*many, attn_mask=mask, dropout_p=0.3, scale=scale)
+    dropped = sdpa_attention(*many, bias=bias.to(dtype), dropout_p=0.3, scale=scale)
     weights = torch.softmax(query @ key.transpose(2, 3) * scale + bias, -1)
     deviation = ((weights**2 * 0.3 / 0.7) @ value**2 / copies).sqrt()
     rounding = 4 * torch.finfo(dtype).eps * value.abs().max()
@@ -139,7 +137,7 @@ def test_training_with_dropout_gives_finite_gradients(dtype: torch.dtype, padded
 
 def test_fused_attention_needs_less_memory_than_the_written_out_one() -> None:
     peaks = {}
-    for attention in (F.scaled_dot_product_attention, explicit_attention):
+    for attention in (sdpa_attention, explicit_attention):
         module = encoder("tupe-r", attention=attention, dropout=0.1, attention_dropout=0.1)
         module.train().to("cuda", torch.float16)
         tokens = torch.randint(2, VOCAB, (32, 128), device="cuda")
@@ -149,4 +147,4 @@ def test_fused_attention_needs_less_memory_than_the_written_out_one() -> None:
             module(tokens)[-1].float().square().mean().backward()
             module.zero_grad(set_to_none=True)
             peaks[attention] = torch.cuda.max_memory_allocated() - before
-    assert peaks[F.scaled_dot_product_attention] < peaks[explicit_attention]
+    assert peaks[sdpa_attention] < peaks[explicit_attention]

@@ -18,12 +18,13 @@ equation 7 with ``scale`` = 1/sqrt(2 d).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .attention_backends import NO_NOISE, Attention, sdpa_attention
 
 
 class PositionTerms(NamedTuple):
@@ -39,61 +40,11 @@ class PositionTerms(NamedTuple):
     """Added to the token embeddings: ``(seq, embed)``."""
 
 
-def attention_mask(
-    attn_bias: Tensor | None, key_padding_mask: Tensor | None, *, dtype: torch.dtype
-) -> Tensor | None:
-    """One additive mask out of the bias and the padding, to be made once for all layers.
-
-    Args:
-        attn_bias: ``(heads, query, key)``.
-        key_padding_mask: ``(batch, key)``, True = padding, attended to by nobody.
-        dtype: that of the queries which it will meet.
-
-    Returns:
-        None, or a tensor that broadcasts to ``(batch, heads, query, key)``.  Its batch axis is
-        1 unless there is padding.
-    """
-    mask = None if attn_bias is None else attn_bias.to(dtype).unsqueeze(0)
-    if key_padding_mask is None:
-        return mask
-    padding = key_padding_mask[:, None, None, :]
-    if mask is None:
-        mask = torch.zeros(padding.shape, dtype=dtype, device=padding.device)
-    return mask.masked_fill(padding, -torch.inf)
-
-
 def compute_dtype(x: Tensor) -> torch.dtype:
     """Type of the matrix products with ``x``: autocast decides it where it is on."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype
-
-
-def explicit_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    scale: float,
-) -> Tensor:
-    """The equation, step by step: what ``scaled_dot_product_attention`` must equal.
-
-    Args:
-        query, key, value: ``(batch, heads, seq, head_dim)``.
-        attn_mask: additive, broadcasts to ``(batch, heads, query, key)``.
-        dropout_p: probability to drop an attention weight.
-        scale: factor on ``query key^T``.
-
-    Returns:
-        ``(batch, heads, query, head_dim)``.
-    """
-    logits = (query * scale) @ key.transpose(-2, -1)
-    if attn_mask is not None:
-        logits = logits + attn_mask
-    weights = torch.softmax(logits, dim=-1)
-    return F.dropout(weights, dropout_p) @ value
 
 
 class MultiheadSelfAttention(nn.Module):
@@ -104,8 +55,7 @@ class MultiheadSelfAttention(nn.Module):
         num_heads: attention heads.
         scale: factor on the logits; the position scheme decides it.
         dropout: probability to drop an attention weight while training.
-        attention: ``scaled_dot_product_attention`` or a function of the same signature, such as
-            :func:`explicit_attention`.
+        attention: a backend of ``attention_backends.py``.
 
     Raises:
         ValueError: ``embed_dim`` is no multiple of ``num_heads``.
@@ -118,7 +68,7 @@ class MultiheadSelfAttention(nn.Module):
         *,
         scale: float,
         dropout: float = 0.0,
-        attention: Callable[..., Tensor] = F.scaled_dot_product_attention,
+        attention: Attention = sdpa_attention,
     ) -> None:
         super().__init__()
         if embed_dim % num_heads:
@@ -130,6 +80,7 @@ class MultiheadSelfAttention(nn.Module):
         self.scale = scale
         self.dropout = dropout
         self.attention = attention
+        self.noise = NO_NOISE  # what an adversarial method adds for a while; no part of the state
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
         self.out_proj = nn.Linear(embed_dim, embed_dim)
@@ -139,15 +90,15 @@ class MultiheadSelfAttention(nn.Module):
         self,
         x: Tensor,
         *,
-        attn_mask: Tensor | None = None,
+        key_padding: Tensor | None = None,
         positions: PositionTerms = PositionTerms(),  # noqa: B008 (immutable)
     ) -> Tensor:
         """Attend.
 
         Args:
             x: ``(batch, seq, embed)``.
-            attn_mask: of :func:`attention_mask`; holds ``positions.attn_bias`` already.
-            positions: only its ``query`` and ``key`` are used here.
+            key_padding: ``(batch, seq)``, True = padding, attended to by nobody.
+            positions: all but its ``embedding`` is used here.
 
         Returns:
             ``(batch, seq, embed)``.
@@ -163,7 +114,9 @@ class MultiheadSelfAttention(nn.Module):
             query,
             key,
             value,
-            attn_mask=attn_mask,
+            bias=positions.attn_bias,
+            key_padding=key_padding,
+            noise=self.noise,
             dropout_p=self.dropout if self.training else 0.0,
             scale=self.scale,
         )

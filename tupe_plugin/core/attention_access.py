@@ -11,7 +11,7 @@ An access is a context: within ``entering(attention, site, noise)`` the module's
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,7 +19,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-SITES = ("weights", "logits")
+from .attention_backends import NoiseTerms
+
+SITES = NoiseTerms._fields
 
 
 class AttentionAccess(Protocol):
@@ -33,8 +35,8 @@ class AttentionAccess(Protocol):
 
 
 @dataclass(frozen=True)
-class ReplaceableAttention:
-    """The module calls ``self.attention(query, key, value, attn_mask=)``, which is replaced."""
+class AttentionWithNoise:
+    """The module has a place for it: ``noise``, which a pass hands to its backend."""
 
     def num_heads(self, attention: nn.Module) -> int:
         return int(attention.num_heads)  # type: ignore[arg-type]
@@ -42,28 +44,12 @@ class ReplaceableAttention:
     @contextmanager
     def entering(self, attention: nn.Module, site: str, noise: Tensor) -> Iterator[None]:
         module: Any = attention
-        plain: Callable[..., Tensor] = module.attention
-
-        def on_weights(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
-            return plain(query, key, value, **options) + noise.to(value.dtype) @ value
-
-        def on_logits(
-            query: Tensor,
-            key: Tensor,
-            value: Tensor,
-            *,
-            attn_mask: Tensor | None = None,
-            **options: Any,
-        ) -> Tensor:
-            bias = noise.to(query.dtype)
-            mask = bias if attn_mask is None else attn_mask + bias
-            return plain(query, key, value, attn_mask=mask, **options)
-
-        module.attention = {"weights": on_weights, "logits": on_logits}[site]
+        before: NoiseTerms = module.noise
+        module.noise = before._replace(**{site: noise})
         try:
             yield
         finally:
-            module.attention = plain
+            module.noise = before
 
 
 @dataclass(frozen=True)

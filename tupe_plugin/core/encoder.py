@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .attention import MultiheadSelfAttention, PositionTerms, attention_mask, compute_dtype
+from .attention import MultiheadSelfAttention, PositionTerms, compute_dtype
+from .attention_backends import Attention, sdpa_attention
 from .initialization import Initialize, init_bert_params
 from .position_scheme import PositionEncoding, PositionScheme
 from .segments import SegmentEmbedding
@@ -59,16 +60,16 @@ class TupeEncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.activation_dropout = nn.Dropout(activation_dropout)
 
-    def forward(self, x: Tensor, attn_mask: Tensor | None, positions: PositionTerms) -> Tensor:
-        """Transform ``(batch, seq, embed)``; the mask broadcasts to (batch, heads, query, key)."""
+    def forward(self, x: Tensor, key_padding: Tensor | None, positions: PositionTerms) -> Tensor:
+        """Transform ``(batch, seq, embed)``; ``key_padding`` ``(batch, seq)``, True = padding."""
         if self.normalize_before:
-            x = x + self._attention(self.self_attn_layer_norm(x), attn_mask, positions)
+            x = x + self._attention(self.self_attn_layer_norm(x), key_padding, positions)
             return x + self._feed_forward(self.final_layer_norm(x))
-        x = self.self_attn_layer_norm(x + self._attention(x, attn_mask, positions))
+        x = self.self_attn_layer_norm(x + self._attention(x, key_padding, positions))
         return self.final_layer_norm(x + self._feed_forward(x))
 
-    def _attention(self, x: Tensor, attn_mask: Tensor | None, positions: PositionTerms) -> Tensor:
-        return self.dropout(self.self_attn(x, attn_mask=attn_mask, positions=positions))
+    def _attention(self, x: Tensor, key_padding: Tensor | None, positions: PositionTerms) -> Tensor:
+        return self.dropout(self.self_attn(x, key_padding=key_padding, positions=positions))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         x = self.activation_dropout(self.activation(self.fc1(x)))
@@ -99,7 +100,7 @@ class TupeEncoder(nn.Module):
         embedding_normalize: LayerNorm on the embeddings.
         normalize_before: pre-LN, and a final LayerNorm.
         layer_norm: makes each normalisation (a fused one may be passed in).
-        attention: see :class:`~tupe_plugin.core.attention.MultiheadSelfAttention`.
+        attention: a backend of ``attention_backends.py``.
         init: gives each module its first weights; None leaves torch's, for a model that
             initialises all its parts at once.
     """
@@ -127,7 +128,7 @@ class TupeEncoder(nn.Module):
         embedding_normalize: bool = False,
         normalize_before: bool = False,
         layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,
-        attention: Callable[..., Tensor] = F.scaled_dot_product_attention,
+        attention: Attention = sdpa_attention,
         init: Initialize | None = init_bert_params,
     ) -> None:
         super().__init__()
@@ -175,24 +176,26 @@ class TupeEncoder(nn.Module):
         if init is not None:
             self.apply(init)
 
-    def forward(self, tokens: Tensor) -> list[Tensor]:
+    def forward(self, tokens: Tensor, *, all_states: bool = False) -> list[Tensor]:
         """Encode.
 
         Args:
             tokens: ``(batch, seq)``, ``<s>`` ([CLS]) first, padding last.
+            all_states: keep what each layer gives, which takes memory.
 
         Returns:
-            ``num_layers + 1`` tensors ``(batch, seq, embed)``: the embedded input, then what each
-            layer gives.  The last one holds the features (normalised, if pre-LN).
+            The features, ``(batch, seq, embed)``, normalised if pre-LN; or ``num_layers + 1`` such
+            tensors, the embedded input, then what each layer gives, of which the last is that.
 
         Raises:
             ValueError: ``seq`` is above ``max_positions``.
         """
         positions = self.positions(tokens.size(1))
         padding = tokens.eq(self.padding_idx)
-        # A graph that is traced serves every batch, so it cannot depend on what is in this one.
-        traced = torch.compiler.is_compiling()
-        key_padding_mask = padding if traced or padding.any() else None
+        # A graph that is traced serves every batch, so it cannot depend on what is in this one; and
+        # to look into a batch on a GPU is to wait for it.
+        unseen = torch.compiler.is_compiling() or tokens.device.type != "cpu"
+        key_padding = padding if unseen or padding.any() else None
 
         x = self.embed_tokens(tokens)
         if self.segment_embeddings is not None:
@@ -202,13 +205,15 @@ class TupeEncoder(nn.Module):
         if self.embedding_layer_norm is not None:
             x = self.embedding_layer_norm(x)
         x = self.dropout(x)
-        if key_padding_mask is not None:
-            x = x.masked_fill(key_padding_mask.unsqueeze(-1), 0.0)
+        if key_padding is not None:
+            x = x.masked_fill(key_padding.unsqueeze(-1), 0.0)
 
-        mask = attention_mask(positions.attn_bias, key_padding_mask, dtype=compute_dtype(x))
+        if positions.attn_bias is not None:  # once for all layers
+            positions = positions._replace(attn_bias=positions.attn_bias.to(compute_dtype(x)))
         states = [x]
         for layer in self.layers:
-            states.append(layer(states[-1], mask, positions))
+            x = layer(x, key_padding, positions)
+            states = [*states, x] if all_states else [x]
         if self.final_layer_norm is not None:
             states[-1] = self.final_layer_norm(states[-1])
         return states

@@ -7,11 +7,11 @@ whether `attention_mask` says so or not, and padding comes last, as in training.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import (
@@ -21,14 +21,13 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils import can_return_tuple
 
-from ..core.attention import MultiheadSelfAttention, explicit_attention
+from ..core.attention import MultiheadSelfAttention
+from ..core.attention_backends import BACKENDS, Attention, attention_backend
 from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.position_scheme import position_scheme
 from ..core.relative_position import RelativePositionBias
 from .configuration_tupe import TupeConfig
-
-_ATTENTION = {"sdpa": F.scaled_dot_product_attention, "eager": explicit_attention}
 
 
 class TupePreTrainedModel(PreTrainedModel):
@@ -78,7 +77,7 @@ class TupeModel(TupePreTrainedModel):
             embedding_normalize=config.embedding_normalize,
             normalize_before=config.normalize_before,
             layer_norm=_layer_norm(config),
-            attention=_ATTENTION[config._attn_implementation],
+            attention=_backend(config._attn_implementation),
             init=None,
         )
         self.post_init()
@@ -112,9 +111,9 @@ class TupeModel(TupePreTrainedModel):
                 )
             input_ids = input_ids.masked_fill(attention_mask == 0, self.encoder.padding_idx)
         _check_padding(input_ids.eq(self.encoder.padding_idx))
-        states = self.encoder(input_ids)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
+        states = self.encoder(input_ids, all_states=bool(output_hidden_states))
         return BaseModelOutput(
             last_hidden_state=states[-1],
             hidden_states=tuple(states) if output_hidden_states else None,
@@ -199,6 +198,20 @@ class TupeForSequenceClassification(TupePreTrainedModel):
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states
         )
+
+
+def _backend(name: str) -> Attention:
+    """By transformers' name, or by ours."""
+    return attention_backend({"eager": "explicit"}.get(name, name))
+
+
+def _of_other_models(*args: Any, **kwargs: Any) -> Any:
+    raise ValueError("this attn_implementation is one of TUPE's: choose another for this model")
+
+
+# transformers takes no name of `attn_implementation=` that it does not know.
+for _name in BACKENDS.keys() - {"sdpa"}:
+    AttentionInterface.register(_name, _of_other_models)
 
 
 def _check_padding(padding: Tensor) -> None:

@@ -1,6 +1,6 @@
 """This package's encoder, with each of its position schemes."""
 
-from ..attention_access import ReplaceableAttention
+from ..attention_access import AttentionWithNoise
 from ..encoder_family import Family
 
 TUPE = Family(
@@ -20,7 +20,7 @@ TUPE = Family(
     },
     outer_norms={"embedding": "embedding_layer_norm.bias", "final": "final_layer_norm.bias"},
     attention="self_attn",
-    access=ReplaceableAttention(),
+    access=AttentionWithNoise(),
     # An embedding of positions, like BERT's tables, which BitFit freezes; so the positional part
     # of the logits stays a constant.
     without_role=("positions",),
