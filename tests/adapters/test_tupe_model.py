@@ -22,6 +22,7 @@ from tests.reference_files import read
 from tests.references.relative_position import bucket
 from tupe_plugin.checkpoint.formats import tupe_2021
 from tupe_plugin.checkpoint.settings import BEFORE_THERE_WERE_OPTIONS
+from tupe_plugin.core.attention_backends import BACKENDS
 from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
@@ -96,6 +97,13 @@ def test_a_size_given_by_hand_wins_over_the_architecture() -> None:
     assert encoder.layers[0].fc1.out_features == 512  # still the architecture's
 
 
+def test_the_attention_is_the_one_that_was_named() -> None:
+    for name in BACKENDS:
+        flags = ("--attention-backend", name, "--attention-dropout", "0")
+        layers = small(*flags).encoder.sentence_encoder.layers
+        assert {layer.self_attn.attention for layer in layers} == {BACKENDS[name]}
+
+
 def configuration(*flags: str, task: str) -> Any:
     """What fairseq-train makes of it in the end, by way of hydra."""
     return convert_namespace_to_omegaconf(arguments(*flags, task=task))
@@ -119,6 +127,7 @@ def test_every_flag_arrives(task: str) -> None:
         "activation_fn": "relu",
         "dropout": 0.2,
         "attention_dropout": 0.3,
+        "attention_backend": "explicit",
         "activation_dropout": 0.4,
         "pooler_dropout": 0.5,
         "pooler_input_dropout": 0.6,
@@ -302,6 +311,10 @@ def test_a_head_needs_a_number_of_classes(number: int | None) -> None:
     [
         ("--encoder-attention-heads 4", "^--encoder-embed-dim 15 is no multiple of .*-heads 4: "),
         ("--position-offset 2", "^--position-offset 2: position scheme tupe-a has no learned pos"),
+        (
+            "--attention-backend flex",
+            "^--attention-backend flex has no .* --attention-dropout 0, or",
+        ),
         ("--rel-pos --max-rel-pos 8", "^--max-rel-pos 8: give more than 8, .* --rel-pos-bins 32"),
         (
             "--encoder-embed-dim 99999 --encoder-layers 20",

@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.attention_backends import attention_backend
 from ..core.available_memory import available_bytes, format_bytes
 from ..core.bounds import Whole
 from ..core.encoder import TupeEncoder
@@ -237,6 +238,7 @@ class TupeFairseqEncoder(FairseqEncoder):
             separator_idx=dictionary.eos(),
             dropout=cfg.dropout,
             attention_dropout=cfg.attention_dropout,
+            attention=attention_backend(cfg.attention_backend),
             activation_dropout=cfg.activation_dropout,
             activation=_activation(cfg.activation_fn),
             embedding_normalize=cfg.embedding_normalize,
@@ -260,7 +262,7 @@ class TupeFairseqEncoder(FairseqEncoder):
         **unused: Any,
     ) -> tuple[Tensor, dict[str, Any]]:
         """See :meth:`TupeModel.forward`."""
-        states = self.sentence_encoder(src_tokens)
+        states = self.sentence_encoder(src_tokens, all_states=return_all_hiddens)
         inner_states = [x.transpose(0, 1) for x in states] if return_all_hiddens else None
         x = states[-1] if features_only else self.lm_head(states[-1], masked_tokens)
         return x, {"inner_states": inner_states}

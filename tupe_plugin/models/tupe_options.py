@@ -8,6 +8,7 @@ from typing import Any, Optional
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
+from ..core.attention_backends import AUTO, BACKENDS
 from ..core.bounds import DROPOUT, LAYER_NORM_EPS, MAX_POSITIONS, Whole, check_options, option
 from ..core.position_scheme import POSITION_SCHEMES, scheme_of
 from .bitfit_terms import BITFIT_TERMS
@@ -83,6 +84,14 @@ class TupeConfig(FairseqDataclass):
     )
     dropout: float = option(0.1, DROPOUT, "dropout after embedding, attention and feed-forward")
     attention_dropout: float = option(0.1, DROPOUT, "dropout on the attention weights")
+    attention_backend: ChoiceEnum([AUTO, *BACKENDS]) = field(  # type: ignore[valid-type]
+        default=AUTO,
+        metadata={
+            "help": "what computes the attention: explicit (the equation, step by step), sdpa "
+            "(torch's scaled_dot_product_attention), flex (torch's FlexAttention; needs "
+            "--attention-dropout 0); auto is the fastest that was measured, sdpa"
+        },
+    )
     activation_dropout: float = option(0.0, DROPOUT, "dropout after the feed-forward activation")
     pooler_dropout: float = option(
         0.1, DROPOUT, "dropout before the classification head's output layer"
@@ -126,6 +135,11 @@ def check_tupe_options(cfg: Any) -> None:
             f"--position-offset {cfg.position_offset}: position scheme {scheme.name} has no "
             "learned positions in its input; leave the option out, or give --position-scheme "
             "bert-a or bert-r"
+        )
+    if cfg.attention_backend == "flex" and cfg.attention_dropout:
+        raise ValueError(
+            f"--attention-backend flex has no dropout, and --attention-dropout is "
+            f"{cfg.attention_dropout}: give --attention-dropout 0, or another backend"
         )
     one_by_one = cfg.rel_pos_bins // 4
     if scheme.has_relative and cfg.max_rel_pos <= one_by_one:
