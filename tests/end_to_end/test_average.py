@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import ROOT
 from tupe_plugin.commands import main
-from tupe_plugin.commands.dev_scores import DevSet
+from tupe_plugin.inference.dev_scores import DevSet
 from tupe_plugin.sweep.fairseq_log import read_log
 
 from .example_scripts import run_script

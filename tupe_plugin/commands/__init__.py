@@ -12,6 +12,7 @@ from ..data.libraries import NEEDED, MissingLibraryError
 
 COMMANDS = {  # name -> (module of this package, one line of help)
     "data": ("data", "make fairseq data of a corpus, of GLUE, or of a task of your own"),
+    "sweep": ("sweep", "run tasks x models x strategies x rates x seeds, here or on Slurm"),
     "recipe": ("recipe", "print the fairseq-train command of one fine-tuning"),
     "report": (
         "report",

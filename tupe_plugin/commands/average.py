@@ -35,7 +35,7 @@ from ..core.averaging import (
 from ..core.bounds import BATCH_SIZE, flag
 from ..core.whole_file import check_replaceable
 from ..data.glue_tasks import task_of_data
-from .dev_scores import DevSet
+from ..inference.dev_scores import DevSet
 
 Loader = Callable[[], Mapping[str, Tensor]]
 

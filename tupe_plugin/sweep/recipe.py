@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .option_words import Options, Value, words
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml_file import read_toml
 
 TABLE = Path(__file__).with_suffix(".toml")
 USER_DIR = Path(__file__).resolve().parent.parent
@@ -27,8 +22,7 @@ class UnknownOptimizerError(ValueError):
 
 @cache
 def load_recipe() -> dict[str, Any]:
-    with open(TABLE, "rb") as table:
-        return tomllib.load(table)
+    return read_toml(TABLE)
 
 
 def fine_tuning(

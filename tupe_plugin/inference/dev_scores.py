@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checkpoint.upgraded import read_upgraded
 from ..compat.metric_direction import Metric
 from ..compat.validation_plan import MOST_NAMES, logged_in_validation
-from ..inference.model_on_data import DataError, batches, build_model, load_split, set_up_task
+from .model_on_data import DataError, batches, build_model, load_split, set_up_task
 
 SENTENCES = 32
 """In a batch, where the checkpoint does not say, as that of `tupe delta apply`."""

@@ -1,0 +1,255 @@
+"""Many runs, some at a time: a function takes the place of each training."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tupe_plugin.sweep.grid import Run
+from tupe_plugin.sweep.job import record_of, work_on
+from tupe_plugin.sweep.pool import OtherRunError, Pool
+from tupe_plugin.sweep.progress import Progress
+from tupe_plugin.sweep.recorder import Recorder
+from tupe_plugin.sweep.run_lock import at_work
+from tupe_plugin.sweep.run_record import RunRecord
+
+Training = Callable[[Run, Recorder], None]
+
+
+def trained(run: Run, recorder: Recorder) -> None:
+    for epoch in (1, 2, 3):
+        recorder.validation("valid", 10 * epoch, epoch, {"loss": 1.0, "mcc": epoch / 10})
+        (run.folder / f"checkpoint{epoch}.pt").touch()
+    for name in ("checkpoint_best.pt", "checkpoint_last.pt", "average.pt"):
+        (run.folder / name).touch()
+
+
+def diverging(run: Run, recorder: Recorder) -> None:
+    recorder.train(50, float("nan"))
+
+
+def failing(run: Run, recorder: Recorder) -> None:
+    raise RuntimeError("out of memory\nand more")
+
+
+def refused(run: Run, recorder: Recorder) -> None:
+    raise SystemExit("fairseq-train: error: --clip-norm -1: give more")
+
+
+class KilledError(BaseException):
+    """In the place of a SIGKILL: nothing is written after it."""
+
+
+def killed(run: Run, recorder: Recorder) -> None:
+    recorder.validation("valid", 10, 1, {"loss": 1.0, "mcc": 0.9})
+    raise KilledError
+
+
+@dataclass
+class Fake:
+    """A launcher whose jobs end when they are looked at, the youngest first."""
+
+    do: Callable[[Run, int], Training] = lambda run, attempt: trained
+    at_once: int = 2
+    started: list[tuple[str, int]] = field(default_factory=list)
+    most: int = 0
+    jobs: list[FakeJob] = field(default_factory=list)
+
+    def start(self, run: Run, place: int) -> FakeJob:
+        self.started.append((run.name, place))
+        attempt = [name for name, _ in self.started].count(run.name)
+        self.jobs.append(FakeJob(run, self.do(run, attempt)))
+        self.most = max(self.most, sum(not job.over for job in self.jobs))
+        return self.jobs[-1]
+
+
+@dataclass
+class FakeJob:
+    run: Run
+    training: Training
+    over: bool = False
+    cancelled: bool = False
+
+    def done(self) -> bool:
+        if not self.over:
+            self.over = True
+            try:
+                with at_work(self.run.folder):
+                    work_on(self.run, self.training)
+            except KilledError:
+                pass
+        return True
+
+    def cancel(self) -> None:
+        self.cancelled = self.over = True
+
+
+def work(runs: list[Run], launcher: Fake, **options: object) -> Pool:
+    pool = Pool(runs, launcher, poll=0.0, **options)
+    pool.work()
+    return pool
+
+
+def test_every_run_is_done_once_and_some_at_a_time(runs_of) -> None:
+    runs, launcher = runs_of(seeds=5), Fake()
+    pool = work(runs, launcher)
+    assert [name for name, _ in launcher.started] == [run.name for run in runs]
+    assert launcher.most == 2
+    assert {place for _, place in launcher.started} == {0, 1}
+    records = [record_of(run) for run in runs]
+    assert (
+        [one.state for one in records]
+        == ["finished"] * 5
+        == [pool.ended[run.folder].state for run in runs]
+    )
+    assert [one.best_scores["mcc"] for one in records] == [0.3] * 5
+    assert [one.attempts for one in records] == [1] * 5
+    again = Fake()
+    work(runs, again)
+    assert again.started == []
+
+
+@pytest.mark.parametrize(
+    ("training", "starts", "state", "reason"),
+    [
+        (diverging, 1, "diverged", "the training loss at update 50 is nan"),
+        (failing, 3, "failed", "RuntimeError: and more"),
+        (refused, 1, "failed", "fairseq-train: error: --clip-norm -1: give more"),
+        (killed, 3, "failed", "killed"),
+        (lambda run, recorder: None, 3, "failed", "it has ended without a validation"),
+    ],
+)
+def test_how_a_run_ends_is_recorded_and_the_others_go_on(
+    runs_of, training: Training, starts: int, state: str, reason: str
+) -> None:
+    bad, good = runs_of(seeds=2)
+    launcher = Fake(lambda run, attempt: training if run == bad else trained, at_once=1)
+    pool = work([bad, good], launcher, retries=2)
+    assert [name for name, _ in launcher.started].count(bad.name) == starts
+    record = record_of(bad)
+    assert (record.state, record.reason, record.attempts) == (state, reason, starts)
+    assert (pool.count(state), pool.count("finished")) == (1, 1)
+    again = Fake()
+    work([bad, good], again)  # a later sweep tries again what failed, and nothing else
+    assert len(again.started) == (state == "failed")
+
+
+def test_a_killed_run_goes_on_and_counts_nothing_twice(runs_of) -> None:
+    (run,) = runs_of()
+    launcher = Fake(lambda run, attempt: killed if attempt == 1 else trained)
+    work([run], launcher)
+    record = record_of(run)
+    assert (record.state, record.attempts, record.reason) == ("finished", 2, "")
+    assert [(one.update, one.scores["mcc"]) for one in record.validations] == [
+        (10, 0.1),
+        (20, 0.2),
+        (30, 0.3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        ("none", []),
+        ("best", ["average.pt", "checkpoint_best.pt"]),
+        ("all", [*(f"checkpoint{epoch}.pt" for epoch in (1, 2, 3)), "checkpoint_last.pt"]),
+    ],
+)
+def test_checkpoints_stay_while_an_average_needs_them_and_then_as_asked(
+    runs_of, keep: str, left: list[str]
+) -> None:
+    runs = runs_of(strategies=["average"], options={"max-epoch": 3}, keep=keep)
+
+    def averaged(run: Run, recorder: Recorder) -> None:
+        assert run.parent is not None
+        assert (run.parent.folder / "checkpoint3.pt").is_file()
+        trained(run, recorder)
+
+    work(runs, Fake(lambda run, attempt: averaged if run.parent else trained), keep=keep)
+    assert [record_of(run).state for run in runs] == ["finished"] * 2
+    assert record_of(runs[1]).parent == runs[0].key
+    for run in runs:
+        assert set(left) <= {path.name for path in run.folder.glob("*.pt")}
+        assert left or not list(run.folder.glob("*.pt"))
+
+
+def test_a_run_whose_checkpoints_are_gone_is_trained_again_for_its_average(runs_of) -> None:
+    options = {"max-epoch": 3}
+    work(runs_of(options=options), Fake())
+    launcher = Fake()
+    runs = runs_of(strategies=["plain", "average"], options=options)
+    work(runs, launcher)
+    assert [name for name, _ in launcher.started] == [run.name for run in runs]
+    work(runs, again := Fake())
+    assert again.started == []
+
+
+def test_an_average_of_a_run_that_diverged_has_diverged(runs_of) -> None:
+    runs = runs_of(strategies=["average"])
+    work(runs, Fake(lambda run, attempt: diverging))
+    record = record_of(runs[1])
+    assert (record.state, record.attempts) == ("diverged", 0)
+    assert record.reason.startswith("the run that it is made of has diverged: the training loss")
+
+
+def test_a_folder_of_another_run_is_left_alone(runs_of) -> None:
+    work(runs_of(), Fake())
+    (other,) = runs_of(options={"dropout": 0.0})
+    with pytest.raises(OtherRunError, match=r"seed1 holds another run: dropout is 0\.1 there and"):
+        Pool([other], Fake())
+
+
+def test_a_run_at_which_somebody_is_at_work_is_waited_for(runs_of) -> None:
+    (run,) = runs_of()
+    launcher = Fake()
+    with contextlib.ExitStack() as other_sweep:
+        other_sweep.enter_context(at_work(run.folder))
+
+        def end_it(one: Run | None, record: RunRecord | None) -> None:
+            if record_of(run).attempts == 0:
+                work_on(run, trained)
+                other_sweep.close()
+
+        pool = work([run], launcher, tell=end_it)
+    assert launcher.started == []
+    assert pool.ended[run.folder].state == "finished"
+
+
+def test_what_is_at_work_ends_with_the_sweep(runs_of, monkeypatch) -> None:
+    launcher = Fake()
+
+    def interrupted(run: Run | None, record: RunRecord | None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeJob, "done", lambda job: job.over)  # they take long
+    with pytest.raises(KeyboardInterrupt):
+        work(runs_of(seeds=3), launcher, tell=interrupted)
+    assert [job.cancelled for job in launcher.jobs] == [True, True]
+
+
+def test_progress_says_how_many_and_how_long(runs_of) -> None:
+    runs, output = runs_of(seeds=3), io.StringIO()
+    progress = Progress(output)
+
+    def minutes(run: Run, recorder: Recorder) -> None:
+        trained(run, recorder)
+        replace(RunRecord.read(run.folder), seconds=90.0).write(run.folder)
+
+    launcher = Fake(lambda run, attempt: diverging if run == runs[1] else minutes, at_once=1)
+    pool = Pool(runs, launcher, tell=progress, poll=0.0)
+    progress.begin(pool)
+    pool.work()
+    lines = output.getvalue().splitlines()
+    assert "CoLA, m, plain, lr 0.001, seed 1: finished, mcc 0.3, 1 min 30 s" in lines
+    assert any(line.startswith("1/3 done, 0 running, 1 finished, 0 failed") for line in lines)
+    assert "about 3 min 00 s left" in output.getvalue()
+    reason = "the training loss at update 50 is nan"
+    assert f"CoLA, m, plain, lr 0.001, seed 2: diverged, 0 min 00 s ({reason})" in lines
+    assert lines[-1] == "3/3 done, 0 running, 2 finished, 0 failed, 1 diverged"
+    again = io.StringIO()
+    Progress(again).begin(Pool(runs, launcher))
+    assert again.getvalue() == "3 of 3 runs are done already\n"

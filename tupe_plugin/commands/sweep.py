@@ -1,0 +1,173 @@
+"""`tupe sweep`: tasks x models x strategies x learning rates x seeds, as runs of fairseq-train.
+
+What it can be asked for is described in `tupe_plugin/sweep/spec.py`, the names that it knows are in
+`tupe_plugin/sweep/presets.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..data.run_lock import run_lock
+from ..sweep import spec as spec_of_sweep
+from ..sweep.grid import Run, all_runs
+from ..sweep.launchers import JOBS, launcher_for
+from ..sweep.option_check import check_commands
+from ..sweep.option_words import Value
+from ..sweep.pool import Pool
+from ..sweep.presets import load_presets
+from ..sweep.progress import Progress
+from ..sweep.run_record import FAILED
+from ..sweep.spec import KEEP, SpecError, spec_of
+from ..sweep.toml_file import read_toml
+
+_GO_ON = "run the same command again to go on"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE.toml", help="the sweep; options count more"
+    )
+    parser.add_argument("--preset", help=f"one of {', '.join(load_presets()['preset'])}")
+    parser.add_argument("--tasks", type=_words, help="of GLUE, such as CoLA,MRPC")
+    parser.add_argument("--data", help="the folder that `tupe data task` wrote")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="[NAME=]PATH",
+        help="a checkpoint, a folder with one, or none; several times for several models",
+    )
+    parser.add_argument("--strategies", type=_words, help="such as plain,rdrop+layer-decay")
+    parser.add_argument("--lr", type=_rates, metavar="RATE,...", help="for every strategy")
+    parser.add_argument("--seeds", type=_seeds, metavar="N|SEED,...", help="how many, or which")
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="OPTION[=VALUE]",
+        help="an option of fairseq-train for every run, such as max-epoch=3 or cpu",
+    )
+    parser.add_argument("-o", "--folder", help="where everything is written")
+    parser.add_argument("--keep", choices=KEEP, help="checkpoints of finished runs (none)")
+    parser.add_argument("--jobs", type=spec_of_sweep.JOBS, help="runs at a time (one for each GPU)")
+    parser.add_argument("--retries", type=spec_of_sweep.RETRIES, help="of a run that fails (2)")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    file = {} if args.file is None else read_toml(args.file)
+    spec = spec_of(file, _given(args), "" if args.file is None else str(args.file))
+    runs = all_runs(spec)
+    check_commands(runs)
+    if args.dry_run:
+        print("\n".join(_lines(runs)))
+        return 0
+    launcher = launcher_for(spec)
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    progress = Progress()
+    with run_lock(spec.folder / ".lock"), _stopped_by_signals():
+        pool = Pool(runs, launcher, spec.retries, spec.keep, progress)
+        progress.begin(pool)
+        try:
+            pool.work()
+        except _Terminated as stopped:
+            print(f"tupe sweep: stopped; {_GO_ON}", file=sys.stderr)
+            return 128 + stopped.args[0]
+        finally:
+            progress.end()
+    failed = [run for run in runs if pool.ended[run.folder].state == FAILED]
+    if failed:
+        reason = pool.ended[failed[0].folder].reason
+        raise SpecError(
+            f"{len(failed)} of {len(runs)} runs failed, the first: {failed[0].name}: {reason}; "
+            f"their output is in {spec.folder / JOBS}; the same command tries them again"
+        )
+    print(f"all {len(runs)} runs are done: tupe report {spec.folder}")
+    return 0
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("preset", "tasks", "data", "strategies", "lr", "seeds", "folder", "keep", "jobs")
+    values = {name: getattr(args, name) for name in (*names, "retries")}
+    given = {name: value for name, value in values.items() if value is not None}
+    if args.model is not None:
+        given["models"] = dict(map(_model, args.model))
+    if args.set is not None:
+        given["options"] = dict(map(_option, args.set))
+    return given
+
+
+def _lines(runs: list[Run]) -> Iterator[str]:
+    for run in runs:
+        yield f"# {run.name}"
+        yield f"mkdir -p {shlex.quote(str(run.folder))}"
+        yield shlex.join(run.command)
+
+
+class _Terminated(BaseException):
+    """A SIGTERM, or the terminal is gone."""
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """A SIGTERM ends the runs as Ctrl-C does; a second one does not leave them behind."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, frame: Any) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt(_GO_ON) if number == signal.SIGINT else _Terminated(number)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _rates(text: str) -> list[float]:
+    return [_number(float, word) for word in text.split(",")]
+
+
+def _seeds(text: str) -> int | list[int]:
+    seeds = [_number(int, word) for word in text.split(",")]
+    return seeds if "," in text else seeds[0]
+
+
+def _number(kind: Any, word: str) -> Any:
+    try:
+        return kind(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number") from None
+
+
+def _model(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if equals:
+        return name, path
+    stem = Path(text).parent.name if Path(text).suffix == ".pt" else Path(text).name
+    return stem or "model", text
+
+
+def _option(text: str) -> tuple[str, Value]:
+    """As a file would have it: a switch, a number or a text."""
+    name, equals, value = text.removeprefix("--").partition("=")
+    if not equals:
+        return name, True
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            pass
+    return name, value

@@ -1,0 +1,189 @@
+"""A sweep as its runs: tasks x models x strategies x settings x rates x seeds.
+
+    FOLDER/TASK/MODEL/STRATEGY/[SETTING,]lrRATE/seedN/     run.json, train.log, kept checkpoints
+
+A run is known by its key, a hash of everything that decides its scores: the options of its command,
+its data and the checkpoint that it begins with, by what they hold and not by where they lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..compat.metric_direction import Metric
+from ..data.input_files import sha256_of
+from .model_options import checkpoint_of, model_options
+from .option_words import Options, shown
+from .recipe import command, fine_tuning, from_scratch
+from .spec import Spec, SpecError
+from .strategy import Strategy
+from .sweep_task import SweepTask, files_that_tell_data_apart, sweep_task
+
+AVERAGE = "average.pt"
+
+# Options that change no score: what is written, how often, and how it is computed side by side.
+_OF_NO_ACCOUNT = frozenset(
+    {
+        *("log-format", "log-interval", "log-file", "tensorboard-logdir", "no-progress-bar"),
+        *(
+            "save-dir",
+            "no-save",
+            "no-epoch-checkpoints",
+            "no-last-checkpoints",
+            "no-save-optimizer-state",
+        ),
+        *("keep-last-epochs", "keep-best-checkpoints", "keep-interval-updates", "save-interval"),
+        *("save-interval-updates", "num-workers", "user-dir", "restore-file", "distributed-port"),
+        "find-unused-parameters",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: a command, and the folder in which it writes."""
+
+    task: str
+    model: str
+    strategy: str
+    lr: float
+    seed: int
+    setting: Options
+    folder: Path
+    command: tuple[str, ...]
+    configuration: Options
+    metric: Metric
+    key: str
+    data: Path
+    parent: Run | None = None
+    """The run of whose last epochs it is the average; None: it is trained."""
+
+    @property
+    def name(self) -> str:
+        """For people: the folder, in words."""
+        setting = [f"{name} {shown(value)}" for name, value in self.setting.items()]
+        words = [self.task, self.model, self.strategy, *setting, f"lr {shown(self.lr)}"]
+        return ", ".join([*words, f"seed {self.seed}"])
+
+
+def all_runs(spec: Spec) -> list[Run]:
+    """In the order in which they are to be run; the parent of an average comes before it.
+
+    Raises:
+        SpecError: a task is unknown or has no data.
+        ModelError, CheckpointError: a model cannot be used.
+        UnknownOptimizerError: the recipe does not know an optimizer.
+    """
+    runs: list[Run] = []
+    strategies = [one.parent or one for one in spec.strategies]
+    averages = [one for one in spec.strategies if one.parent is not None]
+    tasks = [sweep_task(name, spec) for name in spec.tasks]
+    for task in tasks:
+        for model in spec.models:
+            checkpoint, options = _model(spec, model)
+            for trained in {one.name: one for one in strategies}.values():
+                made_of_it = [one for one in averages if one.parent == trained]
+                last = max((one.average_last for one in made_of_it), default=0)
+                for run in _trained(spec, task, model, checkpoint, options, trained, last):
+                    runs += [run, *(_average(spec, run, one) for one in made_of_it)]
+    return runs
+
+
+def _trained(
+    spec: Spec,
+    task: SweepTask,
+    model: str,
+    checkpoint: Path | None,
+    model_settings: Options,
+    strategy: Strategy,
+    last_epochs: int,
+) -> Iterator[Run]:
+    rates = spec.lr if spec.lr_of_all else strategy.lr or spec.lr
+    kept: Options = {"no-epoch-checkpoints": spec.keep != "all"}
+    if last_epochs and spec.keep != "all":
+        kept = {"no-epoch-checkpoints": False, "keep-last-epochs": last_epochs}
+    own_of_task = spec.task[task.name].options if task.name in spec.task else {}
+    more = (own_of_task, strategy.options, strategy.task.get(task.name, {}))
+    for setting, lr, seed in itertools.product(strategy.settings(), rates, spec.seeds):
+        searched: Options = {**setting, "lr": lr, "seed": seed}
+        options = fine_tuning(
+            task.name, task.options, model_settings, kept, spec.options, *more, searched
+        )
+        run = Run(
+            task=task.name,
+            model=model,
+            strategy=strategy.name,
+            lr=lr,
+            seed=seed,
+            setting=setting,
+            folder=Path(),
+            command=(),
+            configuration=options,
+            metric=task.metric,
+            key=_key_of_training(options, task.data, checkpoint),
+            data=task.data,
+        )
+        folder = _folder(spec, run, strategy.name)
+        words = command(task.data, checkpoint, folder, options)
+        yield replace(run, folder=folder, command=tuple(words))
+
+
+def _average(spec: Spec, parent: Run, strategy: Strategy) -> Run:
+    """The average of a run's last epochs.
+
+    Raises:
+        SpecError: the run has not as many.
+    """
+    last, number = int(parent.configuration["max-epoch"]), strategy.average_last
+    if last < number:
+        raise SpecError(
+            f"strategy {strategy.name!r} is the average of {number} epochs, and max-epoch is {last}"
+        )
+    folder = _folder(spec, parent, strategy.name)
+    epochs = [f"{parent.folder}/checkpoint{n}.pt" for n in range(last - number + 1, last + 1)]
+    words = ("tupe", "average", *epochs, "-o", str(folder / AVERAGE), "--evaluate")
+    return replace(
+        parent,
+        strategy=strategy.name,
+        folder=folder,
+        command=(*words, str(parent.data)),
+        configuration={**parent.configuration, "average-last": number},
+        key=_hash([parent.key, "average-last", number]),
+        parent=parent,
+    )
+
+
+def _folder(spec: Spec, run: Run, strategy: str) -> Path:
+    searched = [f"{name}{shown(value)}" for name, value in run.setting.items()]
+    rates = ",".join([*searched, f"lr{shown(run.lr)}"])
+    return spec.folder / run.task / run.model / strategy / rates / f"seed{run.seed}"
+
+
+def _model(spec: Spec, name: str) -> tuple[Path | None, Options]:
+    model = spec.models[name]
+    if model.checkpoint is None:
+        return None, {**from_scratch(), **model.options}
+    checkpoint = checkpoint_of(model.checkpoint)
+    known = from_scratch() if "arch" in model.options else model_options(checkpoint)
+    return checkpoint, {**known, **model.options}
+
+
+def _key_of_training(options: Options, data: Path, checkpoint: Path | None) -> str:
+    counted = {
+        name: shown(value)
+        for name, value in sorted(options.items())
+        if name not in _OF_NO_ACCOUNT and value is not False
+    }
+    files = files_that_tell_data_apart(data)
+    digests = [(path.relative_to(data).as_posix(), sha256_of(path)) for path in files]
+    return _hash([counted, digests, None if checkpoint is None else sha256_of(checkpoint)])
+
+
+def _hash(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,98 @@
+"""Where the jobs of a sweep run: on this machine, or on a cluster with Slurm; both by submitit."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .grid import Run
+from .job import Job
+from .pool import Launcher, Started
+from .spec import Spec, SpecError
+
+JOBS = "jobs"
+"""The folder of what submitit writes, in that of the sweep: a job's output is ID/ID_0_log.out."""
+_AT_ONCE_ON_SLURM = 100
+_A_YEAR = 365 * 24 * 60  # minutes; submitit's own limit for a local job is two
+
+
+class MissingSubmititError(ValueError):
+    """submitit is not installed; the message says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__("submitit is not installed: pip install 'tupe-plugin[sweep]'")
+
+
+def launcher_for(spec: Spec) -> Launcher:
+    """Where a sweep's file wants its jobs to run.
+
+    Raises:
+        MissingSubmititError: submitit is not installed.
+        SpecError: there is no Slurm here.
+    """
+    if find_spec("submitit") is None:
+        raise MissingSubmititError()
+    folder = spec.folder.absolute() / JOBS / "%j"
+    return (
+        Local(folder, spec) if spec.slurm is None else Slurm(folder, spec.slurm, spec.folder.name)
+    )
+
+
+class Local:
+    """Processes on this machine, each with a GPU of its own if there are any."""
+
+    def __init__(self, folder: Path, spec: Spec) -> None:
+        import submitit
+
+        self._devices = [] if spec.options.get("cpu") else _devices()
+        self.at_once = spec.jobs or max(1, len(self._devices))
+        if not self._devices and "OMP_NUM_THREADS" not in os.environ:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+            threads = max(1, (cores or os.cpu_count() or 1) // self.at_once)
+            os.environ["OMP_NUM_THREADS"] = str(threads)  # of the jobs: each takes all otherwise
+        self._executor = submitit.LocalExecutor(folder)
+        self._executor.update_parameters(timeout_min=_A_YEAR, stderr_to_stdout=True)
+
+    def start(self, run: Run, place: int) -> Started:
+        devices = self._devices[place % len(self._devices)] if self._devices else ""
+        return self._executor.submit(Job(run, devices))
+
+
+class Slurm:
+    """Jobs of a cluster."""
+
+    def __init__(self, folder: Path, table: dict[str, Any], name: str) -> None:
+        import submitit
+
+        self.at_once = table.get("at_once", _AT_ONCE_ON_SLURM)
+        parameters: dict[str, Any] = {
+            "timeout_min": round(60 * table.get("hours", 24)),
+            "gpus_per_node": table.get("gpus", 1) or None,
+            "cpus_per_task": table.get("cpus", 2),
+            "mem_gb": table.get("memory_gb"),
+            "slurm_job_name": name,
+            "slurm_setup": table.get("setup"),
+            "stderr_to_stdout": True,
+        }
+        for key in ("partition", "account", "qos", "constraint"):
+            parameters[f"slurm_{key}"] = table.get(key)
+        try:
+            self._executor = submitit.AutoExecutor(folder, cluster="slurm")
+        except RuntimeError as error:
+            raise SpecError(f"[slurm]: this machine has no Slurm ({error})") from error
+        given = {key: value for key, value in parameters.items() if value is not None}
+        self._executor.update_parameters(**given)
+
+    def start(self, run: Run, place: int) -> Started:
+        return self._executor.submit(Job(run))
+
+
+def _devices() -> list[str]:
+    """The names of the GPUs, for CUDA_VISIBLE_DEVICES."""
+    import torch
+
+    count = torch.cuda.device_count()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return given.split(",")[:count] if given else [str(number) for number in range(count)]

@@ -1,0 +1,217 @@
+"""Runs that are done some at a time, each until it finishes, diverges or fails for good.
+
+What a run has come to is in its `run.json`, and nowhere else. So a sweep that was killed goes on
+with what it finds, and no run is done twice. A job that goes away without having written an end has
+been killed: it is started again, and goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from .grid import Run
+from .job import REFUSED, record_of
+from .run_lock import end_what_is_left, is_busy
+from .run_record import DIVERGED, FAILED, FINISHED, INTERRUPTED, RUN_FILE, RUNNING, RunRecord
+
+DONE = (FINISHED, DIVERGED)
+_PATIENCE = 20.0  # seconds for jobs that were told to end
+
+
+class OtherRunError(ValueError):
+    """A folder holds another run than the one that belongs there."""
+
+
+class Started(Protocol):
+    """A job at work."""
+
+    def done(self) -> bool: ...
+
+    def cancel(self) -> None: ...
+
+
+class Launcher(Protocol):
+    """Where jobs are started."""
+
+    at_once: int
+
+    def start(self, run: Run, place: int) -> Started:
+        """Start a run, as number `place` of those at work."""
+        ...
+
+
+class _Elsewhere:
+    """A run at which the job of a sweep is at work that was killed itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def done(self) -> bool:
+        return not is_busy(self._folder)
+
+    def cancel(self) -> None:
+        end_what_is_left(self._folder)
+
+
+@dataclass
+class Pool:
+    """The runs of a sweep, and how far each is.
+
+    Args:
+        runs: in order; the parent of an average before it.
+        launcher: starts them.
+        retries: of a run that fails or is killed.
+        keep: of the checkpoints of a run that is done: "none", "best" or "all".
+        tell: is called with a run and its record when it has ended, and with None from time to
+            time.
+        poll: seconds between two looks at the jobs.
+    """
+
+    runs: Sequence[Run]
+    launcher: Launcher
+    retries: int = 2
+    keep: str = "none"
+    tell: Callable[[Run | None, RunRecord | None], None] = lambda run, record: None
+    poll: float = 0.2
+    ended: dict[Path, RunRecord] = field(default_factory=dict)
+    at_work: dict[Path, tuple[Run, Started, int]] = field(default_factory=dict)
+    waiting: list[Run] = field(default_factory=list)
+    _attempts: dict[Path, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Look at what is there.
+
+        Raises:
+            OtherRunError: a folder holds a run with other settings.
+            UnreadableRunError: a `run.json` is damaged.
+        """
+        for run in self.runs:
+            record = record_of(run)
+            if record.key != run.key:
+                raise OtherRunError(f"{run.folder} holds another run: {_difference(record, run)}")
+            if record.state in DONE:
+                self.ended[run.folder] = record
+        for run in self.runs:
+            parent = run.parent
+            if parent is not None and run.folder not in self.ended and not _has_checkpoints(run):
+                self.ended.pop(parent.folder, None)  # it is trained again for them
+        self.waiting = [run for run in self.runs if run.folder not in self.ended]
+
+    def work(self) -> None:
+        """Until every run has ended; what is at work ends with this, however that ends."""
+        try:
+            for run in self.runs:
+                self._tidy(run)
+            while self.waiting or self.at_work:
+                self._start_some()
+                if not self._collect():
+                    time.sleep(self.poll)
+                self.tell(None, None)
+        finally:
+            self._stop()
+
+    def count(self, state: str) -> int:
+        """Of the runs that have ended."""
+        return sum(record.state == state for record in self.ended.values())
+
+    def _start_some(self) -> None:
+        free = [n for n in range(self.launcher.at_once) if n not in self._places()]
+        for run in list(self.waiting):
+            if not free:
+                return
+            if self._waits_for_its_parent(run):
+                continue
+            self.waiting.remove(run)
+            without = self._why_there_is_nothing_to_average(run)
+            if without is not None:
+                self._end(run, without)
+                continue
+            if is_busy(run.folder):
+                self.at_work[run.folder] = (run, _Elsewhere(run.folder), free.pop(0))
+                continue
+            if record_of(run).state in DONE:
+                (run.folder / RUN_FILE).unlink()
+            place = free.pop(0)
+            self.at_work[run.folder] = (run, self.launcher.start(run, place), place)
+
+    def _places(self) -> set[int]:
+        return {place for _, _, place in self.at_work.values()}
+
+    def _collect(self) -> bool:
+        """Whether a job has ended."""
+        over = [run for run, job, _ in self.at_work.values() if job.done()]
+        for run in over:
+            del self.at_work[run.folder]
+            end_what_is_left(run.folder)
+            record = record_of(run)
+            if record.state not in (*DONE, FAILED):
+                record = replace(record, state=INTERRUPTED, reason="killed")
+            attempts = self._attempts[run.folder] = self._attempts.get(run.folder, 0) + 1
+            again = record.state not in DONE and not record.reason.startswith(REFUSED)
+            if again and attempts <= self.retries:
+                self.waiting.insert(0, run)
+            else:
+                self._end(run, record)
+        return bool(over)
+
+    def _end(self, run: Run, record: RunRecord) -> None:
+        if record.state not in DONE:
+            record = replace(record, state=FAILED)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        record.write(run.folder)
+        self.ended[run.folder] = record
+        self._tidy(run if run.parent is None else run.parent)
+        self._tidy(run)
+        self.tell(run, record)
+
+    def _waits_for_its_parent(self, run: Run) -> bool:
+        return run.parent is not None and run.parent.folder not in self.ended
+
+    def _why_there_is_nothing_to_average(self, run: Run) -> RunRecord | None:
+        parent = None if run.parent is None else self.ended[run.parent.folder]
+        if parent is None or parent.state == FINISHED:
+            return None
+        reason = f"the run that it is made of has {parent.state}: {parent.reason}"
+        return replace(record_of(run), state=parent.state, reason=reason)
+
+    def _tidy(self, run: Run) -> None:
+        """Remove the checkpoints that nobody has asked for and nobody needs any more."""
+        needed = [one for one in self.runs if one.parent == run and one.folder not in self.ended]
+        record = self.ended.get(run.folder)
+        if record is None or record.state not in DONE or needed or self.keep == "all":
+            return
+        kept = ("checkpoint_best.pt", "average.pt") if self.keep == "best" else ()
+        for path in run.folder.glob("*.pt"):
+            if path.name not in kept:
+                path.unlink()
+
+    def _stop(self) -> None:
+        """End all that is at work, and wait until it is gone."""
+        for _, job, _ in self.at_work.values():
+            job.cancel()
+        last = time.monotonic() + _PATIENCE
+        for run, job, _ in self.at_work.values():
+            while not job.done() and time.monotonic() < last:
+                time.sleep(0.05)
+            end_what_is_left(run.folder)
+            record = record_of(run)
+            if record.state == RUNNING:
+                replace(record, state=INTERRUPTED, reason="stopped").write(run.folder)
+
+
+def _has_checkpoints(run: Run) -> bool:
+    """Whether the epochs are there of which it is the average."""
+    return all(Path(word).is_file() for word in run.command if "/checkpoint" in word)
+
+
+def _difference(record: RunRecord, run: Run) -> str:
+    ours, theirs = run.configuration, record.configuration
+    names = [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name)]
+    if not names:
+        return "its data or its checkpoint were others; name another folder"
+    there, here = (table.get(names[0], "not given") for table in (theirs, ours))
+    return f"{names[0]} is {there} there and {here} here; name another folder"

@@ -1,0 +1,64 @@
+"""On what a run was trained: versions, hardware, the most memory that it took."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a result; of this package the commit, where it is a checkout."""
+    return {
+        "tupe_plugin": _commit() or metadata.version("tupe-plugin"),
+        "torch": metadata.version("torch"),
+        "fairseq": metadata.version("fairseq"),
+        "python": platform.python_version(),
+    }
+
+
+def hardware() -> str:
+    """The GPUs that this process sees, or its processor and cores."""
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        return names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads"
+
+
+def peak_memory() -> int:
+    """Bytes: of the GPUs, where there are any, else of this process."""
+    import torch
+
+    if torch.cuda.is_available():
+        return sum(torch.cuda.max_memory_allocated(n) for n in range(torch.cuda.device_count()))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:  # not a Linux
+        pass
+    return platform.processor() or platform.machine()
