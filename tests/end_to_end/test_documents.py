@@ -33,6 +33,7 @@ MADE = {  # document -> what its commands leave behind
         "out/CoLA/metrics.json",
         "glue.zip",
         "report.html",
+        "positions.html",
     ),
     "docs/huggingface.md": (
         "minilm/dict.txt",

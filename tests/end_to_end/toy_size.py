@@ -48,6 +48,9 @@ def sized(words: list[str]) -> list[str]:
                 arguments[place] = f"{option}={value}"
     if {"tupe", "--zip"} <= {program, *arguments}:
         arguments.append("--fill-missing")  # the other tasks of GLUE have no model here
+    if {"tupe", "compare-pretraining"} <= {program, *arguments}:
+        arguments += ["--schemes", "none", "--seeds", "1", "--updates", "2", "--validations", "1"]
+        arguments += ["--set", "num-workers=0"]
     return [program, *arguments, *ADDED.get(program, ())]
 
 

@@ -18,6 +18,10 @@ COMMANDS = {  # name -> (module of this package, one line of help)
         "report",
         "one table for many fine-tuning runs, following the TUPE paper's protocol",
     ),
+    "compare-pretraining": (
+        "compare_pretraining",
+        "pre-train with each position scheme, and say when each reaches BERT-A's loss",
+    ),
     "plot": ("plot", "plot learning curves, learned positions and the drift of bias terms"),
     "delta": ("delta", "the result of BitFit as a small file: save, apply, info"),
     "predict": (

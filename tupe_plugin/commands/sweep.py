@@ -25,7 +25,7 @@ from ..sweep.pool import Pool
 from ..sweep.presets import load_presets
 from ..sweep.progress import Progress
 from ..sweep.run_record import FAILED
-from ..sweep.spec import KEEP, SpecError, spec_of
+from ..sweep.spec import KEEP, Spec, SpecError, spec_of
 from ..sweep.toml_file import read_toml
 
 _GO_ON = "run the same command again to go on"
@@ -64,8 +64,30 @@ def run(args: argparse.Namespace) -> int:
     file = {} if args.file is None else read_toml(args.file)
     spec = spec_of(file, _given(args), "" if args.file is None else str(args.file))
     runs = all_runs(spec)
+    status = do_or_show(spec, runs, called="sweep", dry_run=args.dry_run)
+    if not (status or args.dry_run):
+        print(f"all {len(runs)} runs are done: tupe report {spec.folder}")
+    return status
+
+
+def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> int:
+    """Work through runs, or print their commands.
+
+    Args:
+        spec: how they are worked through.
+        runs: in order.
+        called: the command that does so.
+        dry_run: print, and run nothing.
+
+    Returns:
+        The exit status: 0, or that of a signal that has stopped it.
+
+    Raises:
+        SpecError: a run has failed.
+        ValueError: a command is refused, or a folder holds another run.
+    """
     check_commands(runs)
-    if args.dry_run:
+    if dry_run:
         print("\n".join(_lines(runs)))
         return 0
     launcher = launcher_for(spec)
@@ -77,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             pool.work()
         except _Terminated as stopped:
-            print(f"tupe sweep: stopped; {_GO_ON}", file=sys.stderr)
+            print(f"tupe {called}: stopped; {_GO_ON}", file=sys.stderr)
             return 128 + stopped.args[0]
         finally:
             progress.end()
@@ -88,7 +110,6 @@ def run(args: argparse.Namespace) -> int:
             f"{len(failed)} of {len(runs)} runs failed, the first: {failed[0].name}: {reason}; "
             f"their output is in {spec.folder / JOBS}; the same command tries them again"
         )
-    print(f"all {len(runs)} runs are done: tupe report {spec.folder}")
     return 0
 
 
@@ -99,7 +120,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     if args.model is not None:
         given["models"] = dict(map(_model, args.model))
     if args.set is not None:
-        given["options"] = dict(map(_option, args.set))
+        given["options"] = dict(map(option_given, args.set))
     return given
 
 
@@ -160,7 +181,8 @@ def _model(text: str) -> tuple[str, str]:
     return stem or "model", text
 
 
-def _option(text: str) -> tuple[str, Value]:
+def option_given(text: str) -> tuple[str, Value]:
+    """`OPTION=VALUE`, or a switch."""
     """As a file would have it: a switch, a number or a text."""
     name, equals, value = text.removeprefix("--").partition("=")
     if not equals:

@@ -126,7 +126,7 @@ def _trained(
             command=(),
             configuration=options,
             metric=task.metric,
-            key=_key_of_training(options, task.data, checkpoint),
+            key=key_of_training(options, task.data, checkpoint),
             data=task.data,
         )
         folder = _folder(spec, run, strategy.name)
@@ -174,7 +174,8 @@ def _model(spec: Spec, name: str) -> tuple[Path | None, Options]:
     return checkpoint, {**known, **model.options}
 
 
-def _key_of_training(options: Options, data: Path, checkpoint: Path | None) -> str:
+def key_of_training(options: Options, data: Path, checkpoint: Path | None) -> str:
+    """Hash of what decides a training's scores."""
     counted = {
         name: shown(value)
         for name, value in sorted(options.items())
