@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .core.encoder_view import view_of as view_of
     from .core.layer_decay import parameter_groups as parameter_groups
     from .core.mfac import MFAC as MFAC
+    from .core.mfac_parameters import mfac_groups as mfac_groups
     from .core.noise_sites import AttentionNoise as AttentionNoise
     from .core.noise_sites import WordNoise as WordNoise
     from .core.rdrop import rdrop as rdrop
@@ -69,6 +70,7 @@ _FILES = {
     "view_of": "core.encoder_view",
     "parameter_groups": "core.layer_decay",
     "MFAC": "core.mfac",
+    "mfac_groups": "core.mfac_parameters",
     "AttentionNoise": "core.noise_sites",
     "WordNoise": "core.noise_sites",
     "rdrop": "core.rdrop",

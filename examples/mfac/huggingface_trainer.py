@@ -12,6 +12,8 @@
   promise    the tiny task (animals or tools?): 95 % right or more after 5 epochs
   hardware   tiny task: one CPU core, half a minute.  bert-tiny: 9 GB for m 512 in float32, 4.5 GB
              with --window-dtype bfloat16
+  window     --parameters no-embeddings (or biases) leaves the others to Adam, at --rest-lr, or as
+             they are with --rest frozen; the window takes memory for the parameters in it alone
   resume     --resume goes on from the last checkpoint in OUT: the Trainer writes the optimizer's
              state, window included, to optimizer.pt there
   settings   published for BERT: lr 1e-4, damping 1e-6, m 1024 (512 for MRPC and STS-B), batch 32,
@@ -36,7 +38,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from tupe_plugin import MFAC
+from tupe_plugin import MFAC, mfac_groups
+from tupe_plugin.core.mfac_parameters import ALL, PARAMETERS, RESTS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "huggingface"))
 from sentence_classification import (
@@ -62,6 +65,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--num-grads", type=int, default=512, help="m, gradients in the window")
     parser.add_argument("--damping", type=float, help="default 1e-6, or 1e-3 without --model")
     parser.add_argument("--window-dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--parameters", choices=PARAMETERS, default=ALL, help="in the window")
+    parser.add_argument("--rest", choices=RESTS, default=RESTS[0], help="what trains the others")
+    parser.add_argument("--rest-lr", type=float, help="of Adam; default: --lr")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", action="store_true", help="go on from OUT's last checkpoint")
     args = parser.parse_args(argv)
@@ -99,8 +105,13 @@ def main(argv: list[str] | None = None) -> float:
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     model.to(training.device)  # the window lives with the parameters
+    groups = model.parameters()
+    if args.parameters != ALL:
+        groups = mfac_groups(
+            model, args.parameters, lr=args.lr, rest=args.rest, rest_lr=args.rest_lr
+        )
     optimizer = MFAC(
-        model.parameters(),
+        groups,
         lr=args.lr,
         num_grads=args.num_grads,
         damping=args.damping,

@@ -312,18 +312,22 @@ def test_electras_projection_of_narrow_embeddings_is_an_embedding() -> None:
 
 
 @every_pair
-def test_same_update_by_mfac_with_layer_decay(pair: Pair) -> None:
+@pytest.mark.parametrize("window", ["no-embeddings", "biases"])
+def test_same_update_by_mfac_with_layer_decay(pair: Pair, window: str) -> None:
+    """And by Adam, of what is outside of the window; its epsilon keeps it from dividing 0 by 0."""
     ours, theirs = backward(pair, "plain")
     before = {name: value.clone() for name, value in theirs.state_dict().items()}
     fairseq.optim.model_in_training = ours
     try:
-        cfg = configuration("mfac", optimizer__layer_decay=DECAY)
+        settings = {"layer_decay": DECAY, "mfac_parameters": window, "adam_eps": 0.5}
+        settings["mfac_rest_lr"] = 2 * LR
+        cfg = configuration("mfac", **{f"optimizer__{key}": v for key, v in settings.items()})
         step = CLASSES["mfac"](cfg.optimizer, [p for p in ours.parameters() if p.requires_grad])
     finally:
         del fairseq.optim.model_in_training
     step.step()
     tupe_plugin.MFAC(
-        tupe_plugin.parameter_groups(theirs, lr=LR, layer_decay=DECAY),
+        tupe_plugin.mfac_groups(theirs, window, lr=LR, rest_lr=2 * LR, layer_decay=DECAY, eps=0.5),
         num_grads=cfg.optimizer.mfac_num_grads,
         damping=cfg.optimizer.mfac_damping,
     ).step()

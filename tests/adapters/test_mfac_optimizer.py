@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+import fairseq
 import pytest
 import torch
 from fairseq.logging import metrics
 from fairseq.optim import build_optimizer
 from torch import nn
 
-from tests.contracts.optimizers import PRECISIONS, SCALE, configuration, wrapped
+from tests.contracts.optimizers import (
+    DECAY,
+    PRECISIONS,
+    SCALE,
+    build_model,
+    configuration,
+    in_training,
+    trained,
+    wrapped,
+)
+from tupe_plugin.core.encoder_view import UnknownEncoderError
+from tupe_plugin.core.layer_decay import parameter_depths
 from tupe_plugin.core.mfac import MFAC
+from tupe_plugin.core.mfac_parameters import outside_of_window
 from tupe_plugin.optim.mfac import FairseqMFAC, MfacConfig
 
 SMALL = ("--mfac-num-grads", "7", "--mfac-damping", "0.01", "--lr", "0.1")
+
+
+@pytest.fixture(autouse=True)
+def _trainer_is_done():
+    yield
+    vars(fairseq.optim).pop("model_in_training", None)
 
 
 def parameters(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
@@ -144,6 +163,10 @@ def test_state_goes_from_flat_to_unflat_parameters() -> None:
         torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3)
 
 
+BIASES = "--mfac-parameters biases"
+ALL_ENTERS = r"does not enter .* all does: give --mfac-parameters no-embeddings or biases, or leave"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -151,9 +174,62 @@ def test_state_goes_from_flat_to_unflat_parameters() -> None:
         ("--use-bmuf", "--use-bmuf"),
         ("--ddp-backend fully_sharded", "--ddp-backend fully_sharded"),
         ("--zero-sharding os", "--zero-sharding os"),
+        ("--mfac-rest adam", ALL_ENTERS),
+        ("--mfac-rest-lr 0.1", ALL_ENTERS),
+        ("--adam-betas (0.5,0.5)", ALL_ENTERS),
+        (
+            f"{BIASES} --mfac-rest frozen --adam-eps 1",
+            r"^--adam-eps is for .* frozen trains nothing",
+        ),
+        (f"{BIASES} --fp16", f"^{BIASES}: .* --fp16-no-flatten-grads$"),
+        (f"{BIASES} --lr 0 --mfac-rest-lr 1", "^--mfac-rest-lr goes with an --lr above 0, not 0"),
     ],
 )
 def test_settings_of_other_parts_arrive_and_are_refused(flags: str, message: str) -> None:
     cfg = configuration("mfac", *flags.split())
     with pytest.raises(ValueError, match=message):
         build_optimizer(cfg.optimizer, parameters())
+
+
+# ---- what enters the window
+
+
+def grow(model: nn.Module, flags: str) -> Any:
+    """One step with a gradient of 1 everywhere."""
+    optimizer = build_optimizer(configuration("mfac", *flags.split()).optimizer, trained(model))
+    for group in optimizer.param_groups:
+        group["lr"] /= 2  # as a scheduler does
+    optimizer.backward(sum(param.sum() for param in trained(model)))
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("choice", "decay"), [("no-embeddings", 1), ("biases", 1), ("biases", DECAY)]
+)
+def test_the_others_train_with_adam_at_a_rate_of_their_own(choice: str, decay: float) -> None:
+    """With a gradient of 1 and an epsilon of 1 Adam's direction is 1/2."""
+    model = build_model()
+    outside = outside_of_window(model, choice)
+    depths = parameter_depths(model)
+    adam = "--mfac-rest-lr 0.5 --adam-betas (0.5,0.75) --adam-eps 1"
+    optimizer = grow(model, f"--mfac-parameters {choice} {adam} --layer-decay {decay}")
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.5, 0.75)}
+    for param in trained(model):
+        if param in outside:
+            moved = torch.full_like(param, -0.5 / 2 / 2 * depths[param].lr_scale(decay))
+            torch.testing.assert_close(param.detach(), moved)
+    inside = sum(param.numel() for param in trained(model) if param not in outside)
+    assert optimizer.optimizer.window.rows.values.shape[1] == inside
+
+
+def test_what_cannot_be_told_apart_is_refused() -> None:
+    stranger = in_training(nn.Linear(2, 3))
+    cfg = configuration("mfac", *BIASES.split()).optimizer
+    with pytest.raises(UnknownEncoderError, match="Linear has no encoder of a known family"):
+        build_optimizer(cfg, list(stranger.parameters()))
+    frozen = configuration("mfac", *BIASES.split(), "--mfac-rest", "frozen").optimizer
+    with pytest.raises(UnknownEncoderError, match="Linear has no encoder of a known family"):
+        FairseqMFAC.prepare_model(frozen, stranger)
+    with pytest.raises(ValueError, match=r"nothing of what trains is outside .*--bitfit-terms"):
+        build_optimizer(cfg, trained(build_model(bitfit_terms="query,output")))

@@ -29,6 +29,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mfac with decoupled decay": {**WINDOW, "optimizer__mfac_decoupled_weight_decay": 0.1},
     "mfac in bfloat16": {**WINDOW, **MOMENTUM, "optimizer__mfac_dtype": "bfloat16"},
     "mfac in float16": {**WINDOW, "optimizer__mfac_dtype": "float16"},
+    "mfac without embeddings": {**WINDOW, "optimizer__mfac_parameters": "no-embeddings"},
+    "mfac over biases by depth": {
+        **WINDOW,
+        **MOMENTUM,
+        **DECAYED,
+        "optimizer__mfac_parameters": "biases",
+        "optimizer__mfac_rest_lr": 0.25,
+        "optimizer__adam_betas": "(0.5, 0.75)",
+    },
     "mfac compressed": {**WINDOW, **MOMENTUM, "optimizer__mfac_density": 0.75},
     "mfac compressed in bfloat16": {
         **WINDOW,
@@ -45,7 +54,7 @@ RUNS = [
         (f"{name} by depth", precision, 3)
         for precision in PRECISIONS
         if precision != "fp16"
-        for name in ("adam", "mfac")
+        for name in ("adam", "mfac over biases")
     ),
     *((name, "fp16", 3) for name in ("adam", "mfac with momentum")),
 ]
@@ -177,19 +186,21 @@ def test_a_step_without_gradients_is_none(setting) -> None:
 def test_frozen_parameters_stay_and_have_no_state(setting) -> None:
     model = model_of()
     for name, param in model.named_parameters():
-        param.requires_grad_("layers.1" in name or "classification_heads" in name)
+        places = ("layers.1", "classification_heads", "positions")
+        param.requires_grad_(any(place in name for place in places))
     before, count = copies(model), sum(param.numel() for param in trained(model))
     optimizer = make(setting, model)
     train(optimizer, model, range(2))
     for param, value in zip(model.parameters(), before, strict=True):
         assert torch.equal(param, value) != param.requires_grad
     state = optimizer.state_dict()
+    seen = sum(entry["exp_avg"].numel() for entry in state["state"].values())
     if "fisher_window" in state:
         window = state["fisher_window"]
-        kept = round(SETTINGS[setting].get("optimizer__mfac_density", 1) * count)
+        seen += window["dim"]
+        kept = round(SETTINGS[setting].get("optimizer__mfac_density", 1) * window["dim"])
         assert {rows.shape[1] for rows in window["rows"]} == {kept}
-    else:
-        assert sum(entry["exp_avg"].numel() for entry in state["state"].values()) == count
+    assert seen == count
 
 
 @every_setting

@@ -11,6 +11,7 @@ from fairseq.trainer import Trainer
 
 from tupe_plugin.core import mfac
 
+from .test_bitfit import assert_only_terms_moved
 from .test_data_parallel import TWO_WORKERS, assert_same_parameters
 from .training_jobs import (
     NO_DROPOUT,
@@ -105,10 +106,22 @@ def test_precisions_and_resume(flags, whole, corpus, tmp_path, run_command):
         assert {block.dtype for block in window["rows"]} == {torch.int16}  # the halves, as bits
 
 
+def test_biases_in_the_window_and_the_others_frozen_is_bitfit(
+    corpus, pretrained, tmp_path, run_command
+):
+    base = pretrained.checkpoints / "checkpoint_best.pt"
+    start = ("--finetune-from-model", base, "--max-update", 5)
+    options = ("--mfac-parameters", "biases", "--mfac-rest", "frozen", *start)
+    run_command("fairseq-train", *mfac_job(corpus.classification, tmp_path, *options))
+    assert_only_terms_moved(base, tmp_path / "checkpoint_last.pt", "all", torch.float32)
+
+
 def test_two_workers_equal_one(corpus, tmp_path, run_command):
     """Two workers, stopped in mid-epoch, go on; in the second epoch one worker takes over."""
     one, other = tmp_path / "one", tmp_path / "other"
     options = (*NO_DROPOUT, "--total-num-update", 38, "--num-workers", 1)
+    # Adam's epsilon keeps it from making steps of rounding.
+    options += ("--mfac-parameters", "no-embeddings", "--adam-eps", 1e-3)
     gloo = ("--distributed-backend", "gloo", "--find-unused-parameters", "--update-freq", 1)
     run_command("fairseq-train", *mfac_job(corpus.classification, one, *options, "--max-epoch", 2))
     both = (*TWO_WORKERS, *mfac_job(corpus.classification, other, *options, *gloo))

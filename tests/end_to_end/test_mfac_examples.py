@@ -125,11 +125,14 @@ class TestTrainer:
         model.save_pretrained(tmp_path / "model")
         tokenizer.save_pretrained(tmp_path / "model")
         options = ["--epochs", "1", "--num-grads", "3", "--window-dtype", "bfloat16"]
+        options += ["--parameters", "biases", "--rest-lr", "1e-3"]
         command[command.index("--model") + 1] = "model"
         trainer.main([*command, *options])
         assert "accuracy on dev" in capsys.readouterr().out
         (checkpoint,) = (tmp_path / "OUT").iterdir()
-        window = torch.load(checkpoint / "optimizer.pt", weights_only=True)["fisher_window"]
+        state = torch.load(checkpoint / "optimizer.pt", weights_only=True)
+        window = state["fisher_window"]
+        assert list(state["state"]) == window["outside"] != []
         assert (window["num_grads"], window["num_pushed"], window["dtype"]) == (3, 2, "bfloat16")
         assert window["damping"] == 1e-6  # the published one, with a model of the user's
 

@@ -106,6 +106,7 @@ from .task_criterion import (
 from .trainer_parts import (
     hand_training_data_to_schedulers,
     keep_states_of_criterions,
+    let_optimizers_prepare_the_model,
     tell_criterions_how_far_training_is,
     tell_optimizers_their_model,
 )
@@ -184,6 +185,7 @@ PATCHES = (
     ("fairseq.trainer", refuse_unusable_files),  # before anything is read
     ("fairseq.trainer", survive_overflow_on_cpu),
     ("fairseq.trainer", tell_optimizers_their_model),
+    ("fairseq.trainer", let_optimizers_prepare_the_model),
     ("fairseq.trainer", keep_states_of_criterions),
     ("fairseq.trainer", tell_criterions_how_far_training_is),
     ("fairseq.trainer", hand_training_data_to_schedulers),

@@ -28,13 +28,15 @@ IDENTITY = {
     "--seed": ("common", "seed"),
     "--lr": ("optimization", "lr"),
     "--bitfit-terms": ("model", "bitfit_terms"),
+    "--mfac-parameters": ("optimizer", "mfac_parameters"),
+    "--mfac-rest": ("optimizer", "mfac_rest"),
     "--num-classes": ("task", "num_classes"),
     "--regression-target": ("task", "regression_target"),
 }
 KIND = {
     *("--task", "--arch", "--criterion"),
     # What trains: an optimizer knows its parameters by their number and not by their names.
-    *("--bitfit-terms", "--num-classes", "--regression-target"),
+    *("--bitfit-terms", "--mfac-parameters", "--mfac-rest", "--num-classes", "--regression-target"),
 }
 """A job in which these differ cannot go on from the other's checkpoint."""
 MODEL = KIND | {"DATA"}

@@ -28,6 +28,26 @@ def tell_optimizers_their_model(trainer: Any) -> None:
     trainer.Trainer._build_optimizer = build_optimizer
 
 
+def let_optimizers_prepare_the_model(trainer: Any) -> None:
+    """No message: an optimizer cannot say that parameters are frozen.
+
+    Where: fairseq/trainer.py:42 wraps the model for several workers before it builds the optimizer,
+    and counts on gradients of all that trains by then.
+    When: what trains is an option of the optimizer, as `--mfac-rest frozen` is.
+    Fix: an optimizer with a method `prepare_model(cfg, model)` gets the model before the trainer.
+    """
+    original = trainer.Trainer.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, cfg: Any, task: Any, model: Any, *rest: Any, **named: Any) -> None:
+        chosen = trainer.optim.OPTIMIZER_REGISTRY.get(getattr(cfg.optimizer, "_name", None))
+        if hasattr(chosen, "prepare_model"):
+            chosen.prepare_model(cfg.optimizer, model)
+        original(self, cfg, task, model, *rest, **named)
+
+    trainer.Trainer.__init__ = __init__
+
+
 def hand_training_data_to_schedulers(trainer: Any) -> None:
     """No message: a scheduler cannot know how many updates there will be.
 

@@ -6,6 +6,7 @@
 |---------------|----------------------------------------------------------|
 | BitFit        | ``biases``, ``parameters``                               |
 | layer decay   | ``before_layers``, ``layers``, ``after_layers``          |
+| M-FAC's window | ``before_layers``, ``biases``, ``parameters``           |
 | word noise    | ``word_embedding``, ``padding_idx``                      |
 | attention noise | ``attentions``, ``family.access``, ``padding_idx``     |
 

@@ -1,4 +1,4 @@
-"""The trainable parameters of an optimizer's groups as one long vector, and their gradient.
+"""The trainable parameters of M-FAC's window as one long vector, and their gradient.
 
 flat = (p_1, p_2, ...),  each parameter's elements in its columns
 """
@@ -20,10 +20,10 @@ class ParameterSlice(NamedTuple):
 
 
 class FlatParameters:
-    """The layout over the parameters that require gradients now.
+    """The layout over the parameters of groups in the window that require gradients now.
 
     Args:
-        groups: of an optimizer, with ``maximize`` and ``weight_decay``.
+        groups: of an optimizer, with ``in_window``, ``maximize`` and ``weight_decay``.
 
     Raises:
         ValueError: none of them requires a gradient.
@@ -34,7 +34,7 @@ class FlatParameters:
         start = 0
         for group in groups:
             for param in group["params"]:
-                if param.requires_grad:
+                if param.requires_grad and group["in_window"]:
                     columns = slice(start, start + param.numel())
                     self.slices.append(ParameterSlice(param, group, columns))
                     start = columns.stop
@@ -59,7 +59,10 @@ class FlatParameters:
         flat = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
         known = {id(entry.param) for entry in self.slices}
         if any(
-            p.grad is not None and id(p) not in known for group in groups for p in group["params"]
+            p.grad is not None and id(p) not in known
+            for group in groups
+            if group["in_window"]
+            for p in group["params"]
         ):
             raise RuntimeError(
                 "MFAC: a parameter that did not require gradients at the first step has one "
@@ -67,15 +70,29 @@ class FlatParameters:
                 "optimizer"
             )
         for param, group, columns in self.slices:
-            if param.grad is None:
-                continue
-            if param.grad.is_sparse:
-                raise RuntimeError("MFAC does not take sparse gradients: use sparse=False")
-            part = flat[columns]
-            part.copy_(param.grad.reshape(-1))
-            if group["maximize"]:
-                part.neg_()
-            if group["weight_decay"]:
-                decay = param.detach().reshape(-1).to(part.device, part.dtype)
-                part.add_(decay, alpha=group["weight_decay"])
+            if param.grad is not None:
+                _fill_gradient(flat[columns], param, group)
         return flat
+
+
+def gradient_of(param: Tensor, group: dict[str, Any], *, dtype: torch.dtype) -> Tensor:
+    """Of one parameter, in its shape: with coupled weight decay, as in the flat vector.
+
+    Raises:
+        RuntimeError: it is sparse.
+    """
+    out = torch.empty(param.numel(), dtype=dtype, device=param.device)
+    _fill_gradient(out, param, group)
+    return out.view_as(param)
+
+
+def _fill_gradient(out: Tensor, param: Tensor, group: dict[str, Any]) -> None:
+    assert param.grad is not None
+    if param.grad.is_sparse:
+        raise RuntimeError("MFAC does not take sparse gradients: use sparse=False")
+    out.copy_(param.grad.reshape(-1))
+    if group["maximize"]:
+        out.neg_()
+    if group["weight_decay"]:
+        decay = param.detach().reshape(-1).to(out.device, out.dtype)
+        out.add_(decay, alpha=group["weight_decay"])

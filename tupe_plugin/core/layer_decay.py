@@ -36,6 +36,8 @@ from torch import nn
 
 from .encoder_view import EncoderView, view_of
 
+_FOLLOWS_FROM_THE_MODEL = ("lr_scale", "in_window")  # and from the options: no state of a group
+
 
 class Depth(NamedTuple):
     """Where in a model a parameter stands."""
@@ -167,7 +169,8 @@ def keep_groups_out_of_states(optimizer: torch.optim.Optimizer) -> None:
     """Make ``state_dict`` what it is in plain training, and ``load_state_dict`` read it so.
 
     ``lr_scale`` is no state: it follows from the model and the value of ``layer_decay`` in force.
-    So a run can go on with another one, or without.  It must be called once for an optimizer.
+    So a run can go on with another one, or without.  Nor is ``in_window``, M-FAC's.  It must be
+    called once for an optimizer.
     """
 
     def merge(_: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
@@ -183,10 +186,10 @@ def keep_groups_out_of_states(optimizer: torch.optim.Optimizer) -> None:
 def merge_groups(state_dict: dict[str, Any]) -> dict[str, Any]:
     """An optimizer's state with its groups as one, as plain training has it.
 
-    The groups must differ in nothing but ``lr_scale``, which is left out.
+    The groups must differ in nothing but `_FOLLOWS_FROM_THE_MODEL`, which is left out.
     """
     groups = state_dict["param_groups"]
-    merged = {name: value for name, value in groups[0].items() if name != "lr_scale"}
+    merged = {name: v for name, v in groups[0].items() if name not in _FOLLOWS_FROM_THE_MODEL}
     merged["params"] = [number for group in groups for number in group["params"]]
     return {**state_dict, "param_groups": [merged]}
 
@@ -208,8 +211,8 @@ def split_group(state_dict: dict[str, Any], groups: Sequence[dict[str, Any]]) ->
     split, start = [], 0
     for group in groups:
         stop = start + len(group["params"])
-        own = {"params": numbers[start:stop], "lr_scale": group["lr_scale"]}
-        split.append({**merged, **own})
+        own = {name: group[name] for name in _FOLLOWS_FROM_THE_MODEL if name in group}
+        split.append({**merged, **own, "params": numbers[start:stop]})
         start = stop
     return {**state_dict, "param_groups": split}
 

@@ -5,6 +5,9 @@
     v <- mu v + (1 - mu) u
     w <- w - lr v
 
+Groups beside the window step along Adam's direction instead of v (``adam_direction.py``);
+``mfac_parameters.py`` makes such groups.
+
 How u is computed is in ``fisher_window.py``; ``compressed_window.py`` keeps the largest entries of
 each g, and steps along F^-1 of those.  The first step has u = m g / (|g|^2 + m damp): the
 length of a step goes *down* with the length of the gradient, so gradients must come in their true
@@ -24,6 +27,7 @@ damp 1e-6, m 1024 (512 for MRPC and STS-B), batch 32, linear decay to 0.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable
@@ -33,10 +37,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .adam_direction import adam_direction
 from .available_memory import available_bytes, format_bytes, usable_device
 from .compressed_window import CompressedWindow
 from .fisher_window import FisherWindow
-from .flat_parameters import FlatParameters
+from .flat_parameters import FlatParameters, gradient_of
 from .gradient_rows import dtype_name
 from .saved_window import check_saved_window
 from .window_settings import check_window_settings, window_bytes
@@ -45,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 # Steps from one measurement of their rounding to the next: 2 to 5 % of their time.
 ERROR_INTERVAL = 64
+# What groups have had since some of them do without the window.
+_BESIDE_THE_WINDOW = {"in_window": True, "betas": (0.9, 0.999), "eps": 1e-8}
 
 
 class MFAC(torch.optim.Optimizer):
@@ -54,6 +61,9 @@ class MFAC(torch.optim.Optimizer):
     optimizers here; a group has its own lr, momentum and weight decays.  The window is laid out
     with the first step (or ``load_state_dict``) over the parameters that require gradients then;
     one whose ``grad`` is None at some step enters the window as zeros and stays as it is.
+
+    A group with ``in_window`` False stands beside the window: it steps with Adam, at its own lr,
+    ``betas`` and ``eps``; decays mean the same there.
 
     Args:
         params: parameters, or groups of them.
@@ -115,6 +125,7 @@ class MFAC(torch.optim.Optimizer):
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize,
+            **_BESIDE_THE_WINDOW,
         }
         super().__init__(params, defaults)
         self._check_memory(FlatParameters(self.param_groups))
@@ -143,21 +154,28 @@ class MFAC(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if all(p.grad is None for group in self.param_groups for p in group["params"]):
-            return loss
-        window, flat = self._window_and_layout()
-        if not window.push(flat.gradient(self.param_groups)):
+        inside, beside = (self._with_gradient(in_window=there) for there in (True, False))
+        finite = all(bool(g.isfinite().all()) for p, _ in beside if (g := p.grad) is not None)
+        if inside and finite:
+            window, flat = self._window_and_layout()
+            finite = window.push(flat.gradient(self.param_groups))
+        if not finite:
             self.num_skipped += 1
             logger.warning(
                 "M-FAC: gradient is not finite; step left out (%d so far)", self.num_skipped
             )
             return loss
-        update = window.newest_inverse_product()
-        # A short run sees some numbers, too: steps 1, 2, 4, ..., 64, 128, 192, ...
-        count = window.num_pushed
-        if self.step_error is None or count % ERROR_INTERVAL == 0 or count & (count - 1) == 0:
-            self.step_error = window.newest_error(update)
-        self._apply(flat, update)
+        if inside:
+            update = window.newest_inverse_product()
+            # A short run sees some numbers, too: steps 1, 2, 4, ..., 64, 128, 192, ...
+            count = window.num_pushed
+            if self.step_error is None or count % ERROR_INTERVAL == 0 or count & (count - 1) == 0:
+                self.step_error = window.newest_error(update)
+            self._apply(flat, update)
+        for param, group in beside:
+            g = gradient_of(param, group, dtype=torch.promote_types(param.dtype, torch.float32))
+            betas, eps = group["betas"], group["eps"]
+            _move(param, group, adam_direction(self.state[param], g, betas=betas, eps=eps))
         return loss
 
     def consolidate_state_dict(self, to: int = 0) -> None:
@@ -182,6 +200,7 @@ class MFAC(torch.optim.Optimizer):
             "num_skipped": self.num_skipped,
             "step_error": self.step_error,
             "momentum_buffer": self._momentum_buffer,
+            "outside": self._numbers_outside(),
         }
         return {**state, "fisher_window": joint}
 
@@ -195,12 +214,21 @@ class MFAC(torch.optim.Optimizer):
             raise ValueError("not a state of MFAC: it has no 'fisher_window'")
         state_dict = dict(state_dict)
         saved = state_dict.pop("fisher_window")
+        if saved is not None:
+            check_saved_window(saved)
+            outside, own = saved.get("outside", []), self._numbers_outside()
+            if outside != own:
+                raise ValueError(
+                    f"M-FAC: the saved window leaves out {len(outside)} parameters, and this one "
+                    f"{len(own)}: choose the same (--mfac-parameters, --mfac-rest), or start "
+                    "with a new state (--reset-optimizer)"
+                )
         super().load_state_dict(state_dict)
+        self._take_over_adam(state_dict)
         self.window, self._momentum_buffer, self.num_skipped = None, None, 0
         self.step_error = None
         if saved is None:
             return
-        check_saved_window(saved)
         window, flat = self._window_and_layout()
         window.load_state_dict(saved)
         self.num_skipped = saved["num_skipped"]
@@ -216,6 +244,9 @@ class MFAC(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in _BESIDE_THE_WINDOW.items():
+                group.setdefault(name, value)
         self.__dict__.setdefault("process_group", None)
         # Pickled before there were others.
         self.__dict__.setdefault("density", 1.0)
@@ -256,10 +287,26 @@ class MFAC(torch.optim.Optimizer):
                     self._momentum_buffer = torch.zeros_like(update)
                 buffer = self._momentum_buffer[columns]
                 part = buffer.mul_(group["momentum"]).add_(part, alpha=1 - group["momentum"])
-            lr = float(group["lr"])
-            if group["decoupled_weight_decay"]:
-                param.mul_(1 - lr * group["decoupled_weight_decay"])
-            param.add_(part.view_as(param).to(param.device), alpha=-lr)
+            _move(param, group, part)
+
+    def _with_gradient(self, *, in_window: bool) -> list[tuple[Tensor, dict[str, Any]]]:
+        """Parameters that have a gradient, and their groups."""
+        groups = (group for group in self.param_groups if group["in_window"] == in_window)
+        return [(p, group) for group in groups for p in group["params"] if p.grad is not None]
+
+    def _numbers_outside(self) -> list[int]:
+        """Of the parameters that stand beside the window, as torch numbers them in a state."""
+        inside = [group["in_window"] for group in self.param_groups for _ in group["params"]]
+        return [number for number, there in enumerate(inside) if not there]
+
+    def _take_over_adam(self, state_dict: dict[str, Any]) -> None:
+        """Its averages in the type that they were saved in: torch gives them the parameter's."""
+        saved = itertools.chain.from_iterable(g["params"] for g in state_dict["param_groups"])
+        own = itertools.chain.from_iterable(g["params"] for g in self.param_groups)
+        for number, param in zip(saved, own, strict=True):
+            for name, value in state_dict["state"].get(number, {}).items():
+                kept = value.to(param.device, copy=True) if isinstance(value, Tensor) else value
+                self.state[param][name] = kept
 
     def _check_memory(self, flat: FlatParameters) -> None:
         """Raise MemoryError if the window does not fit where it will live."""
@@ -276,10 +323,17 @@ class MFAC(torch.optim.Optimizer):
                 f"{dtype_name(dtype)}{share} takes {format_bytes(needed)} on {device} for each of "
                 f"{workers} worker(s), and {format_bytes(available)} are available. Lower it with "
                 "density 0.01 (--mfac-density), a smaller num_grads (--mfac-num-grads), "
-                "window_dtype bfloat16 (--mfac-dtype), fewer trainable parameters (BitFit) or "
-                "more workers; or put it into host memory with window_device='cpu' "
+                "window_dtype bfloat16 (--mfac-dtype), fewer parameters in it (--mfac-parameters, "
+                "BitFit) or more workers; or put it into host memory with window_device='cpu' "
                 "(--mfac-device cpu)"
             )
+
+
+def _move(param: Tensor, group: dict[str, Any], direction: Tensor) -> None:
+    lr = float(group["lr"])
+    if group["decoupled_weight_decay"]:
+        param.mul_(1 - lr * group["decoupled_weight_decay"])
+    param.add_(direction.view_as(param).to(param.device), alpha=-lr)
 
 
 def _check_group(group: dict[str, Any]) -> None:
@@ -291,3 +345,7 @@ def _check_group(group: dict[str, Any]) -> None:
     for name in ("weight_decay", "decoupled_weight_decay"):
         if not 0 <= group[name] < math.inf:
             raise ValueError(f"{name}={group[name]}: must be 0 or more, and finite")
+    if not all(0 <= beta < 1 for beta in group["betas"]):
+        raise ValueError(f"betas={group['betas']}: each must lie in [0, 1)")
+    if not 0 <= group["eps"] < math.inf:
+        raise ValueError(f"eps={group['eps']}: must be 0 or more, and finite")

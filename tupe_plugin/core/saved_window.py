@@ -100,6 +100,9 @@ def check_saved_window(state: Any) -> None:
         raise _unusable("damping", f"is {damping!r}")
     if not isinstance(state.get("step_error", 0.0), float | None):
         raise _unusable("step_error", f"is {state['step_error']!r}")
+    outside = state.get("outside", [])
+    if not isinstance(outside, list) or not all(type(number) is int for number in outside):
+        raise _unusable("outside", f"is {outside!r}")
     dim, num_grads = state["dim"], state["num_grads"]
     if state.get("momentum_buffer") is not None:
         _check_tensor("momentum_buffer", state["momentum_buffer"], (dim,))

@@ -13,12 +13,12 @@ from fairseq.optim import OPTIMIZER_REGISTRY, adam, register_optimizer
 from torch import nn
 
 from ..core.bounds import Number, Text, check_options, option
-from .layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
+from .layer_decay import LayerDecayConfig, apply_group_rates, check_layer_decay, groups_by_depth
 
 del OPTIMIZER_REGISTRY["adam"]
 
 
-_BETA = Number(0, 1, open_above=True)
+BETA = Number(0, 1, open_above=True)
 
 
 def parse_betas(text: str) -> tuple[float, float]:
@@ -31,8 +31,8 @@ def parse_betas(text: str) -> tuple[float, float]:
         betas = ast.literal_eval(text)
     except (MemoryError, RecursionError, SyntaxError, ValueError):
         betas = None
-    if not isinstance(betas, (list, tuple)) or len(betas) != 2 or any(map(_BETA.problem, betas)):
-        raise ValueError(f"give two numbers, such as '(0.9, 0.999)', each {_BETA}")
+    if not isinstance(betas, (list, tuple)) or len(betas) != 2 or any(map(BETA.problem, betas)):
+        raise ValueError(f"give two numbers, such as '(0.9, 0.999)', each {BETA}")
     return betas[0], betas[1]
 
 
@@ -41,7 +41,7 @@ class LayerDecayAdamConfig(LayerDecayConfig, adam.FairseqAdamConfig):
     """fairseq's options of Adam, with bounds, and the decay."""
 
     adam_betas: Any = option(  # noqa: RUF009
-        (0.9, 0.999), Text(parse_betas, f"two numbers, each {_BETA}"), "betas of Adam"
+        (0.9, 0.999), Text(parse_betas, f"two numbers, each {BETA}"), "betas of Adam"
     )
     adam_eps: float = option(1e-8, Number(0, 1e9), "epsilon of Adam")
     weight_decay: float = option(0.0, Number(0, 10_000), "weight decay")
@@ -56,7 +56,7 @@ class FairseqAdam(adam.FairseqAdam):
     def __init__(self, cfg: LayerDecayAdamConfig, params: Sequence[nn.Parameter]):
         self.check_options(cfg)
         super().__init__(cfg, groups_by_depth(cfg, params))
-        apply_layer_decay(cfg, self._optimizer)
+        apply_group_rates(self._optimizer)
 
     @staticmethod
     def check_options(cfg: LayerDecayAdamConfig) -> None:

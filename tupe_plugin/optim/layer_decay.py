@@ -51,9 +51,16 @@ def check_layer_decay(cfg: LayerDecayConfig) -> None:
     Raises:
         ValueError: such an option is given.
     """
-    flag = f"--layer-decay {cfg.layer_decay}"
-    if cfg.layer_decay == 1:
-        return
+    if cfg.layer_decay != 1:
+        check_names_reach(cfg, f"--layer-decay {cfg.layer_decay}")
+
+
+def check_names_reach(cfg: LayerDecayConfig, flag: str) -> None:
+    """Refuse what keeps an optimizer from telling parameters apart, as ``flag`` asks it to.
+
+    Raises:
+        ValueError: such an option is given.
+    """
     if str(cfg.ddp_backend) == "fully_sharded":
         raise ValueError(
             f"{flag} does not go with --ddp-backend fully_sharded, which makes one flat parameter "
@@ -62,7 +69,7 @@ def check_layer_decay(cfg: LayerDecayConfig) -> None:
     if str(cfg.zero_sharding) != "none":
         raise ValueError(
             f"{flag} does not go with --zero-sharding {cfg.zero_sharding}, which puts another "
-            "optimizer in the place of the one that knows of depths; leave --zero-sharding out"
+            "optimizer in the place of the one that knows of them; leave --zero-sharding out"
         )
     if cfg.fp16 and not (cfg.bf16 or cfg.memory_efficient_fp16 or cfg.fp16_no_flatten_grads):
         raise ValueError(
@@ -81,24 +88,37 @@ def groups_by_depth(cfg: LayerDecayConfig, params: Sequence[nn.Parameter]) -> Se
     if decay == 1:
         return params
     flag = f"--layer-decay {decay}"
-    model = getattr(fairseq_optim, "model_in_training", None)
-    if model is None:
-        raise ValueError(f"{flag}: only fairseq's trainer tells an optimizer what it trains")
+    trained, model = trained_parameters(params, flag)
     depth_of = parameter_depths(model)
-    depths = [depth_of[param] for param in model.parameters() if param.requires_grad]
-    if len(params) != len(depths):
-        raise ValueError(
-            f"{flag}: {len(params)} parameters train, and {len(depths)} of them are the model's; "
-            "a criterion with parameters of its own does not go with it"
-        )
+    depths = [depth_of[param] for param in trained]
     runs = runs_of_one_depth(params, depths)
     groups = decayed_groups(runs, decay)
     logger.info("%s: learning rates by depth\n%s", flag, format_table(runs, decay, lr=cfg.lr[0]))
     return groups
 
 
-def apply_layer_decay(cfg: LayerDecayConfig, optimizer: Optimizer) -> None:
-    """Make an optimizer of these groups step at the rate of each; nothing without a decay."""
-    if cfg.layer_decay != 1:
+def trained_parameters(
+    params: Sequence[nn.Parameter], flag: str
+) -> tuple[list[nn.Parameter], nn.Module]:
+    """Which parameters of the model these are, or are copies of, and that model.
+
+    Raises:
+        ValueError: it is not known.
+    """
+    model = getattr(fairseq_optim, "model_in_training", None)
+    if model is None:
+        raise ValueError(f"{flag}: only fairseq's trainer tells an optimizer what it trains")
+    trained = [param for param in model.parameters() if param.requires_grad]
+    if len(params) != len(trained):
+        raise ValueError(
+            f"{flag}: {len(params)} parameters train, and {len(trained)} of them are the model's; "
+            "a criterion with parameters of its own does not go with it"
+        )
+    return trained, model
+
+
+def apply_group_rates(optimizer: Optimizer) -> None:
+    """Make an optimizer of groups with ``lr_scale`` step at the rate of each; else nothing."""
+    if "lr_scale" in optimizer.param_groups[0]:
         scale_learning_rates(optimizer)
         keep_groups_out_of_states(optimizer)

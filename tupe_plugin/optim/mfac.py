@@ -22,7 +22,13 @@ from omegaconf import II
 
 from ..core.bounds import LEARNING_RATE, Each, Number, Text, Whole, check_options, option
 from ..core.mfac import MFAC
-from .layer_decay import LayerDecayConfig, apply_layer_decay, check_layer_decay, groups_by_depth
+from .layer_decay import apply_group_rates, check_layer_decay
+from .mfac_parameters import (
+    MfacParametersConfig,
+    check_mfac_parameters,
+    freeze_rest,
+    groups_by_window,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +43,7 @@ def _device(name: str) -> torch.device:
 
 
 @dataclass
-class MfacConfig(LayerDecayConfig):
+class MfacConfig(MfacParametersConfig):
     # Each step solves with products of all pairs of gradients: at the bound, 2 GB in float64.
     mfac_num_grads: int = option(
         1024,
@@ -115,7 +121,7 @@ class FairseqMFAC(FairseqOptimizer):
         self.check_options(cfg)
         self._skipped = 0
         self._optimizer = _ShardedMFAC(
-            groups_by_depth(cfg, params),
+            groups_by_window(cfg, params),
             num_grads=cfg.mfac_num_grads,
             damping=cfg.mfac_damping,
             density=cfg.mfac_density,
@@ -125,7 +131,7 @@ class FairseqMFAC(FairseqOptimizer):
             save_window=not cfg.mfac_no_save_window,
             **self.optimizer_config,
         )
-        apply_layer_decay(cfg, self._optimizer)
+        apply_group_rates(self._optimizer)
         if cfg.mfac_no_save_window:
             logger.warning(
                 "--mfac-no-save-window: a run resumed from these checkpoints begins with an empty "
@@ -142,6 +148,12 @@ class FairseqMFAC(FairseqOptimizer):
         check_options(cfg, MfacConfig)
         check_layer_decay(cfg)
         _check_parallelism(cfg)
+        check_mfac_parameters(cfg)
+
+    @staticmethod
+    def prepare_model(cfg: MfacConfig, model: torch.nn.Module) -> None:
+        """Freeze what ``--mfac-rest frozen`` says; `compat/trainer_parts.py` calls it."""
+        freeze_rest(cfg, model)
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
