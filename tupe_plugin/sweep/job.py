@@ -42,16 +42,16 @@ class Job:
 
     run: Run
     devices: str | None = None
-    """For CUDA_VISIBLE_DEVICES; None: as it is."""
+    """For CUDA_VISIBLE_DEVICES; None: a cluster looks after them, and after what the job starts."""
 
     def __call__(self) -> None:
-        if os.getpgrp() != os.getpid():
-            os.setsid()  # a group, to be ended as one
         signal.signal(signal.SIGTERM, _interrupt)  # submitit has it ignored
         if self.devices is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
+            os.setsid()  # a group of processes, to be ended as one
         with at_work(self.run.folder):
-            work_on(self.run, train if self.run.parent is None else average)
+            if record_of(self.run).state != FINISHED:  # by another sweep, while this was in a queue
+                work_on(self.run, train if self.run.parent is None else average)
 
     def checkpoint(self) -> Any:
         """How submitit starts it again."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..data.cluster.slurm_jobs import LOOKS_UNTIL_LOST, SECONDS_BETWEEN_LOOKS, queued_jobs
 from .grid import Run
 from .job import Job
 from .pool import Launcher, Started
@@ -74,7 +78,6 @@ class Slurm:
             "mem_gb": table.get("memory_gb"),
             "slurm_job_name": name,
             "slurm_setup": table.get("setup"),
-            "stderr_to_stdout": True,
         }
         for key in ("partition", "account", "qos", "constraint"):
             parameters[f"slurm_{key}"] = table.get(key)
@@ -85,8 +88,35 @@ class Slurm:
         given = {key: value for key, value in parameters.items() if value is not None}
         self._executor.update_parameters(**given)
 
+        self._queued: set[str] | None = None
+        self._looked = -math.inf
+
     def start(self, run: Run, place: int) -> Started:
-        return self._executor.submit(Job(run))
+        return _SlurmJob(self._executor.submit(Job(run)), self.queued)
+
+    def queued(self) -> tuple[set[str] | None, float]:
+        """The jobs of this user, and when Slurm was asked, which it is not all the time."""
+        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._queued, self._looked = queued_jobs(), time.monotonic()
+        return self._queued, self._looked
+
+
+class _SlurmJob:
+    """A job of a cluster; it has ended when its result is there, or when Slurm knows it no more."""
+
+    def __init__(self, job: Any, queued: Callable[[], tuple[set[str] | None, float]]) -> None:
+        self._job, self._look = job, queued
+        self._without: set[float] = set()  # when it was not in the queue
+
+    def done(self) -> bool:
+        queued, when = self._look()
+        if queued is not None and self._job.job_id not in queued:
+            self._without.add(when)
+        lost = len(self._without) >= LOOKS_UNTIL_LOST
+        return lost or self._job.paths.result_pickle.exists()
+
+    def cancel(self) -> None:
+        self._job.cancel(check=False)
 
 
 def _devices() -> list[str]:

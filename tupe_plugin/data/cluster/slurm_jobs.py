@@ -16,7 +16,7 @@ from .part_job import TRIES, LostJobError, Outcomes, PartJob
 # sbatch's own variables (SBATCH_TIMELIMIT, SBATCH_PARTITION ...) go before these.
 PARAMETERS = {"name": "tupe-data", "timeout_min": 240, "cpus_per_task": 1}
 SECONDS_BETWEEN_LOOKS = 5.0
-_LOOKS_UNTIL_LOST = 4  # a result can be late on a network disk
+LOOKS_UNTIL_LOST = 4  # a result can be late on a network disk
 
 
 def check_slurm() -> None:
@@ -68,13 +68,13 @@ def _outcomes(executor: Any, jobs: Sequence[PartJob], handed_in: dict[Any, PartJ
         jobs = []
         looks_without = Counter[Any]()
         while handed_in:
-            queued = _queued()
+            queued = queued_jobs()
             for job in list(handed_in):
                 looks_without[job] += queued is not None and job.job_id not in queued
                 if job.paths.result_pickle.exists():
                     part_job = handed_in.pop(job)
                     yield part_job, _result(job, part_job)
-                elif looks_without[job] == _LOOKS_UNTIL_LOST:
+                elif looks_without[job] == LOOKS_UNTIL_LOST:
                     part_job = handed_in.pop(job)
                     if tries[part_job] == TRIES:
                         raise _lost(job, part_job, f"it was killed {TRIES} times")
@@ -83,7 +83,7 @@ def _outcomes(executor: Any, jobs: Sequence[PartJob], handed_in: dict[Any, PartJ
                 time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _queued() -> set[str] | None:
+def queued_jobs() -> set[str] | None:
     """The numbers of this user's jobs that wait or run; None: Slurm does not say at the moment.
 
     submitit asks sacct instead, which needs a data base that not every cluster has, and only every
