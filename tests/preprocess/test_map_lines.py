@@ -99,6 +99,40 @@ def test_junk_behind_an_archive_is_named_and_padding_is_not(tmp_path, suffix, co
         list(read_lines(path))
 
 
+ARCHIVE = bz2.compress(b"".join(b"%d\n" % (n * n) for n in range(40_000)), 1)  # four blocks
+BEHIND_HALF = ARCHIVE[len(ARCHIVE) // 2 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "is_whole"),
+    [
+        (ARCHIVE, True),
+        (ARCHIVE + ARCHIVE, True),
+        (ARCHIVE + bytes(9), True),
+        (ARCHIVE + bytes(9) + ARCHIVE, True),
+        (ARCHIVE + b"<html>" + ARCHIVE, False),
+        (ARCHIVE + b"<html>", False),
+        (ARCHIVE[:-1], False),
+        (ARCHIVE[:-3] + bytes([ARCHIVE[-3] ^ 1]) + ARCHIVE[-2:], False),
+        (ARCHIVE[: len(ARCHIVE) // 2] + bytes([BEHIND_HALF[0] ^ 1]) + BEHIND_HALF[1:], False),
+        (ARCHIVE[: len(ARCHIVE) // 2 - 40] + BEHIND_HALF, False),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
+)
+def test_several_workers_read_a_bz2_archive_as_one_does(tmp_path, capfd, content, is_whole):
+    path = tmp_path / "text.bz2"
+    path.write_bytes(content)
+    if is_whole:
+        progress = []
+        lines = list(read_lines(path, workers=3, on_progress=progress.append))
+        assert lines == list(read_lines(path))
+        assert sum(progress) == len(content)
+        return
+    for workers in (1, 3):
+        with pytest.raises(UnreadableTextError, match=r"text\.bz2: cannot be read beyond line"):
+            list(read_lines(path, workers=workers))
+
+
 @pytest.mark.parametrize(("suffix", "compress"), [("", bytes), *COMPRESSED])
 def test_carriage_returns_alone_end_lines_too(tmp_path, suffix, compress):
     path = tmp_path / f"text{suffix}"

@@ -32,7 +32,7 @@ from .text.split_documents import split_documents
 from .unit_options import files_of_units, units_of
 from .units.learn_bpe import write_codes
 from .units_job import DICTIONARY_STEP, UNIT_FILES, UnitsJob, values_of
-from .worker_pool import WorkerPool
+from .worker_pool import WorkerPool, all_cores
 from .write.binarize_texts import binarize_texts
 from .write.make_manifest import manifest
 from .write.record_treatment import record_treatment
@@ -102,7 +102,12 @@ def _clean(job: CorpusJob, folder: Path, sources: Sequence[Path], shard: Shard) 
         min_sentence_words=given.min_sentence_words,
         limits=limits_of(given),
     )
-    reader = Reader(shard=shard, wrapped=is_wrapped(given), on_note=_note)
+    reader = Reader(
+        shard=shard,
+        wrapped=is_wrapped(given),
+        workers=given.workers or all_cores(),
+        on_note=_note,
+    )
     paths = find_sources(sources, on_note=_note)
     counts = clean_documents(paths, folder / "text", chain, reader, job.pool)
     write_counts(folder / "counts.json", {"corpus": reader.counts, "shard": counts})

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib import metadata
 
 NEEDED = (
-    *("sacremoses", "tokenizers", "sentencex", "mwparserfromhell", "zstandard"),  # the extra
+    *("sacremoses", "tokenizers", "sentencex", "mwparserfromhell", "zstandard", "rapidgzip"),
     *("regex", "tqdm", "numpy"),
 )
 _ADVICE = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,8 @@ def clean_in_parts(job: CorpusJob, options: CorpusOptions, output: Path) -> list
         job.add_part(part)
     left = [part for part in parts if not job.is_whole(part.name)]
     _note(f"== clean: {len(parts)} parts, {len(parts) - len(left)} of them done before")
-    jobs = [PartJob(options, output, part, Path.cwd()) for part in left]
+    on_a_core = replace(options, workers=1)
+    jobs = [PartJob(on_a_core, output, part, Path.cwd()) for part in left]
     if jobs:
         run = ENGINES[options.executor].run
         with closing(run(jobs, job.work / "logs", options.workers)) as outcomes:

@@ -14,6 +14,8 @@ from typing import BinaryIO, Protocol
 
 import zstandard
 
+from .bz2_blocks import Bz2Blocks, ends_with_a_stream
+
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _CHUNK = 1 << 20
 
@@ -97,11 +99,27 @@ def _decompressed(raw: BinaryIO, suffix: str) -> BinaryIO:
 
 
 @contextmanager
-def open_decompressed(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """The file's content, decompressed by its suffix, and the file itself, whose place tells how
-    far the reading is."""
+def open_decompressed(
+    path: Path, *, workers: int = 1
+) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
+    """The file's content, decompressed by its suffix, and what tells how far the reading is.
+
+    Args:
+        path: of the file.
+        workers: how many threads decompress a `.bz2` archive; one that is damaged at its end is
+            read by one, which says how.
+    """
     with open(path, "rb", buffering=_CHUNK) as raw:
-        yield _decompressed(raw, path.suffix), raw
+        if path.suffix == ".bz2" and workers > 1 and ends_with_a_stream(raw):
+            blocks = Bz2Blocks(path, raw, threads=workers, read_rest=_bz2_stream)
+            with io.BufferedReader(blocks, _CHUNK) as stream:
+                yield stream, blocks.place
+        else:
+            yield _decompressed(raw, path.suffix), raw.tell
+
+
+def _bz2_stream(raw: BinaryIO) -> io.RawIOBase:
+    return _DecompressedStream(raw, bz2.BZ2Decompressor)
 
 
 # What the standard library and zstandard raise for archives that are damaged or cut off.
@@ -148,19 +166,20 @@ def _lines_before_cr(stream: BinaryIO) -> Iterator[bytes]:
 def read_lines(
     path: Path,
     *,
+    workers: int = 1,
     on_progress: Callable[[int], object] = lambda _: None,
     on_invalid: Callable[[int], object] = lambda _: None,
 ) -> Iterator[str]:
     """Yield the lines of a file, plain or compressed, without their ends (LF, CRLF or CR).
 
     `on_progress` is called now and then with the bytes of the file (as on disk) read since before,
-    `on_invalid` as in `decode_lines`.
+    `on_invalid` as in `decode_lines`; `workers` as in `open_decompressed`.
 
     Raises:
         UnreadableTextError: the archive is damaged or ends too early.
     """
     number = 0
-    with open_decompressed(path) as (stream, raw):
+    with open_decompressed(path, workers=workers) as (stream, place):
         told = 0
         try:
             for number, line in enumerate(
@@ -168,11 +187,11 @@ def read_lines(
             ):
                 yield line
                 if number % 1000 == 0:
-                    on_progress(raw.tell() - told)
-                    told = raw.tell()
+                    on_progress(place() - told)
+                    told = place()
         except DAMAGED as error:
             raise UnreadableTextError(
                 f"{path}: cannot be read beyond line {number}: {error or type(error).__name__}; "
                 f"is the download complete?"
             ) from error
-        on_progress(raw.tell() - told)
+        on_progress(place() - told)

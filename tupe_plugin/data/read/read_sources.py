@@ -39,11 +39,12 @@ class Reader:
     """Reads the passages of one shard; `counts` are those of the whole corpus.
 
     `wrapped`: whether the text files' lines are wrapped; None: each region of a file is judged
-    by itself.
+    by itself. `workers`: as in `open_decompressed`.
     """
 
     shard: Shard = field(default_factory=Shard)
     wrapped: bool | None = None
+    workers: int = 1
     counts: Counter[str] = field(default_factory=Counter)
     on_progress: Callable[[int], object] = lambda _: None
     on_note: Callable[[str], object] = lambda _: None
@@ -59,13 +60,20 @@ class Reader:
             yield from self._read_dump(path) if is_dump(path) else self._read_text(path)
 
     def _read_dump(self, path: Path) -> Iterator[Passage]:
-        for wikitext in read_articles(path, self.counts, on_progress=self.on_progress):
+        for wikitext in read_articles(
+            path, self.counts, workers=self.workers, on_progress=self.on_progress
+        ):
             if self.shard.has(self.counts["documents"]):
                 yield Passage([wikitext], is_wikitext=True, ends_document=True)
             self.counts["documents"] += 1
 
     def _read_text(self, path: Path) -> Iterator[Passage]:
-        lines = read_lines(path, on_progress=self.on_progress, on_invalid=self._count_invalid)
+        lines = read_lines(
+            path,
+            workers=self.workers,
+            on_progress=self.on_progress,
+            on_invalid=self._count_invalid,
+        )
         given = self.wrapped
         regions = wrapped_regions(lines) if given is None else ((given, [line]) for line in lines)
         found = Counter[bool]()  # lines, by whether they are wrapped

@@ -19,16 +19,22 @@ _WIKITEXT = (None, "wikitext")  # dumps before schema 0.6 do not say
 
 
 def read_articles(
-    path: Path, counts: Counter[str], *, on_progress: Callable[[int], object] = lambda _: None
+    path: Path,
+    counts: Counter[str],
+    *,
+    workers: int = 1,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> Iterator[str]:
     """Yield the wikitext of each article, in the dump's order; adds to `counts` what was left out.
+
+    `workers` as in `open_decompressed`.
 
     Raises:
         UnreadableTextError: the file is not a dump, is damaged, or ends too early.
     """
     title: str | None = None
     found_dump = False
-    with open_decompressed(path) as (stream, raw):
+    with open_decompressed(path, workers=workers) as (stream, place):
         told = 0
         try:
             events = ElementTree.iterparse(stream, events=("start", "end"))
@@ -48,15 +54,15 @@ def read_articles(
                 if kind == "articles":
                     yield fields.get("text") or ""
                 root.clear()
-                on_progress(raw.tell() - told)
-                told = raw.tell()
+                on_progress(place() - told)
+                told = place()
         except (ElementTree.ParseError, StopIteration, *DAMAGED) as error:
             where = f"beyond the page {title!r}" if title else "from its start on"
             raise UnreadableTextError(
                 f"{path}: cannot be read {where}: {error or type(error).__name__}; "
                 f"is the download complete?"
             ) from error
-        on_progress(raw.tell() - told)
+        on_progress(place() - told)
 
 
 def _tag(element: ElementTree.Element) -> str:
