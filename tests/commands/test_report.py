@@ -104,13 +104,16 @@ def test_old_and_new_runs_stand_in_one_table_and_each_seed_counts_once(
 def test_what_holds_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "runs" / "1", 0.5)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{}")
     file = tmp_path / "runs" / "1" / "run.json"
     for path, line in (
         (tmp_path / "empty", f"no run.json under {tmp_path / 'empty'}, and no train.log"),
         (tmp_path / "other", f"no such folder: {tmp_path / 'other'}"),
+        (tmp_path / "bad", f"no run can be read: {tmp_path / 'bad'}/run.json: format is None"),
         (file, f"{file} is a file: give a folder of runs, such as {file.parent}"),
     ):
-        assert commands.main(["report", str(tmp_path / "runs"), str(path)]) == 1
+        assert commands.main(["report", str(path)]) == 1
         assert capsys.readouterr().err.startswith(f"tupe report: {line}")
 
 

@@ -27,7 +27,7 @@ def find_runs(folders: Iterable[Path]) -> FoundRuns:
     """Read each run once: a file that cannot be read, and one that is there twice, is named.
 
     Raises:
-        MissingRunsError: one is no folder, or holds no run.
+        MissingRunsError: one is no folder, or holds no run; or none can be read.
     """
     found = FoundRuns()
     first: dict[tuple[object, ...], Path] = {}
@@ -53,6 +53,9 @@ def find_runs(folders: Iterable[Path]) -> FoundRuns:
                 )
                 continue
             found.runs[place] = run
+    if not found.runs:
+        more = f" (and {len(found.left_out) - 1} more)" * (len(found.left_out) > 1)
+        raise MissingRunsError(f"no run can be read{more}: {found.left_out[0]}")
     return found
 
 

@@ -62,18 +62,28 @@ class SchemeResult:
 def compare(runs: Iterable[RunRecord], *, baseline: str = BASELINE) -> list[SchemeResult]:
     """A result for each scheme, in the order of the runs."""
     arms = arms_of(runs)
-    base = next((arm for arm in arms if arm.question.model == baseline), None)
-    of_base = {} if base is None else {run.seed: run for run in base.counted}
-    return [
-        SchemeResult(
-            arm,
-            None
-            if arm is base
-            else paired_difference(_losses(arm.counted), _losses(of_base.values())),
-            tuple(crossing(run, of_base[run.seed]) for run in arm.counted if run.seed in of_base),
+    bases = {_kind(arm): arm for arm in arms if arm.question.model == baseline}
+    results = []
+    for arm in arms:
+        base = bases.get(_kind(arm))
+        of_base = {} if base is None else {run.seed: run for run in base.counted}
+        results.append(
+            SchemeResult(
+                arm,
+                None
+                if arm is base
+                else paired_difference(_losses(arm.counted), _losses(of_base.values())),
+                tuple(
+                    crossing(run, of_base[run.seed]) for run in arm.counted if run.seed in of_base
+                ),
+            )
         )
-        for arm in arms
-    ]
+    return results
+
+
+def _kind(arm: Arm) -> tuple[object, ...]:
+    """What an arm and its baseline have in common: task, architecture and rate."""
+    return arm.question.task, arm.question.strategy, arm.lr
 
 
 def crossing(run: RunRecord, baseline: RunRecord) -> Crossing | None:
