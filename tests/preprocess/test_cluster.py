@@ -26,7 +26,7 @@ WORKERS = {"slurm": "submitit.core._submit", "ray": "ray::"}
 
 @pytest.fixture(scope="module")
 def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small files and a large one, with many documents that are in several of them."""
+    """Small files and a large one, with documents that are in several of them, or nearly so."""
     folder = tmp_path_factory.mktemp("corpus") / "books"
     folder.mkdir()
     rng = random.Random(3)
@@ -35,13 +35,15 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "".join(" ".join(rng.choices(words, k=12)).capitalize() + ".\n" for _ in range(5))
         for _ in range(900)
     ]
+    documents += [text.replace(text.split()[1], "other", 1) for text in documents[:200]]
     for name, number in (("a", 40), ("b", 60), ("large", 3000), ("z", 50)):
         (folder / f"{name}.txt").write_text("\n".join(rng.choices(documents, k=number)), "utf-8")
     return folder
 
 
 def command(books: Path, out: Path, *more: str) -> list[str]:
-    return ["data", "corpus", str(books), str(out), "--bpe-merges", "50", "--workers", "2", *more]
+    options = ("--bpe-merges", "50", "--near-duplicates", "0.6")
+    return ["data", "corpus", str(books), str(out), *options, *more]
 
 
 DRIVER = """
@@ -54,7 +56,7 @@ raise SystemExit(main())
 
 def kill_a_worker(of: Path, named: str) -> str:
     """SIGKILL for a process that cleans a part below the folder; the path of its text."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         for process in psutil.process_iter():
             try:
@@ -78,22 +80,23 @@ def test_jobs_of_which_one_is_killed_give_the_bytes_of_one_process(
     write_commands(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert tupe(command(books, tmp_path / "local")) == 0
+    assert tupe(command(books, tmp_path / "local", "--workers", "1")) == 0
     whole = digests(tmp_path / "local" / "data-bin")
     for executor, named in WORKERS.items():
         out = tmp_path / executor
-        words = command(books, out, "--executor", executor, "--parts", "5")
+        words = command(books, out, "--executor", executor, "--parts", "5", "--workers", "2")
         driver = subprocess.Popen(
             [sys.executable, "-c", DRIVER, *words], stderr=subprocess.PIPE, text=True
         )
         killed = kill_a_worker(out, named)
-        told = driver.communicate(timeout=240)[1]
+        told = driver.communicate(timeout=600)[1]
         assert driver.returncode == 0, told
         assert killed.endswith(".part/text")
         assert "done, 7 of 7" in told
         assert digests(out / "data-bin") == whole
     counts = json.loads((out / "data-bin" / "manifest.json").read_text("utf-8"))["steps"]
     assert counts["text"]["documents dropped"] > 2000  # of parts that never met
+    assert counts["distinct"]["documents dropped"] > 100
     capfd.readouterr()
     assert tupe([*words]) == 0
     assert "7 parts, 7 of them done before" in capfd.readouterr().err

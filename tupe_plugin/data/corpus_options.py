@@ -76,6 +76,13 @@ class CorpusOptions(CleaningOptions):
     dedup: str = flag_option(
         "documents", OneOf(("documents", "lines", "none")), "what is kept only once", group=_TEXT
     )
+    near_duplicates: float = flag_option(
+        0.0,
+        Number(0, 1),
+        "drop documents that are about so similar to an earlier one, as the share of the runs of "
+        "five words that they have in common, by MinHash (0: none; 0.8 is usual)",
+        group=_TEXT,
+    )
     valid: Path | None = flag_option(
         None, File(), "take it from this file (otherwise: taken out of the sources)", group=_VALID
     )

@@ -27,6 +27,7 @@ from .step_chain import Chain
 from .step_graph import Step
 from .text.clean_documents import clean_documents
 from .text.drop_duplicates import drop_duplicates
+from .text.drop_near_duplicates import drop_near_duplicates
 from .text.map_lines import map_file
 from .text.split_documents import split_documents
 from .unit_options import files_of_units, units_of
@@ -63,11 +64,15 @@ class CorpusJob(UnitsJob):
             result=output / "data-bin",
         )
 
+    def joined(self) -> Path:
+        """The cleaned text of the sources, without copies."""
+        return self.folder("distinct" if self.wants("distinct") else "text") / "text"
+
     def text(self, split: str) -> Path:
         """The cleaned text of a split."""
         if self.given.valid is None:
             return self.folder("split") / split
-        return self.folder("text" if split == "train" else "text-valid") / "text"
+        return self.joined() if split == "train" else self.folder("text-valid") / "text"
 
     def unit_files(self) -> UnitFiles:
         """What words are cut into units by; the merges of the BPE are learned or given."""
@@ -140,9 +145,20 @@ def _join_valid(job: CorpusJob, folder: Path) -> None:
     _join(job, folder, "clean-valid", "none")
 
 
+def _drop_near_duplicates(job: CorpusJob, folder: Path) -> None:
+    counts = drop_near_duplicates(
+        job.folder("text") / "text",
+        folder / "text",
+        job.pool,
+        similarity=job.given.near_duplicates,
+    )
+    write_counts(folder / "counts.json", counts)
+    _note("; ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
 def _split(job: CorpusJob, folder: Path) -> None:
     train, valid = split_documents(
-        job.folder("text") / "text",
+        job.joined(),
         folder / "train",
         folder / "valid",
         ratio=job.given.valid_ratio,
@@ -187,7 +203,9 @@ def _make_data_bin(job: CorpusJob, folder: Path) -> None:
         threshold=job.given.threshold,
     )
     counted = [
-        *("text", "split" if job.wants("split") else "clean-valid"),
+        "text",
+        *(["distinct"] if job.wants("distinct") else []),
+        "split" if job.wants("split") else "clean-valid",
         *(f"bpe-{split}" for split in _SPLITS),
     ]
     counts = {
@@ -215,6 +233,10 @@ def _make_data_bin(job: CorpusJob, folder: Path) -> None:
     write_counts(folder / "manifest.json", content)
 
 
+def _drops_near_duplicates(job: CorpusJob) -> bool:
+    return job.given.near_duplicates > 0
+
+
 def _has_valid(job: CorpusJob) -> bool:
     return job.given.valid is not None
 
@@ -234,21 +256,29 @@ _OF_CLEANING = (
 )
 _CLEANING_READS = ("vocab", "gpt2_merges")
 _CODES = ("codes", "bpe_codes")
+_TEXT = ("text", "distinct", "split")
 
 STEPS = (  # the folder; what it reads, where that is there; what changes it; what makes it; when
     Step("clean", ("sources", *_CLEANING_READS), _OF_CLEANING, _clean_sources),
     Step("text", ("clean",), ("dedup",), _join_sources),
+    Step(
+        "distinct",
+        ("text",),
+        ("near_duplicates",),
+        _drop_near_duplicates,
+        _drops_near_duplicates,
+    ),
     Step("clean-valid", ("valid", *_CLEANING_READS), _OF_CLEANING, _clean_valid, _has_valid),
     Step("text-valid", ("clean-valid",), (), _join_valid, _has_valid),
     Step(
         "split",
-        ("text",),
+        ("text", "distinct"),
         ("valid_ratio", "valid_block_lines", "seed"),
         _split,
         _has_no_valid,
     ),
-    Step("codes", ("text", "split"), ("bpe_merges",), _learn, _learns_bpe),
-    Step("bpe-train", ("text", "split", *_CODES), ("max_line_tokens",), _encode_train),
+    Step("codes", _TEXT, ("bpe_merges",), _learn, _learns_bpe),
+    Step("bpe-train", (*_TEXT, *_CODES), ("max_line_tokens",), _encode_train),
     Step("bpe-valid", ("text-valid", "split", *_CODES), ("max_line_tokens",), _encode_valid),
     DICTIONARY_STEP,
     Step(

@@ -9,6 +9,7 @@ from importlib import metadata
 
 NEEDED = (
     *("sacremoses", "tokenizers", "sentencex", "mwparserfromhell", "zstandard", "rapidgzip"),
+    "datasketch",  # to here: the extra
     *("regex", "tqdm", "numpy"),
 )
 _ADVICE = (

@@ -21,8 +21,8 @@ from ..libraries import versions_of
 from .indexed_file import HEADER, MAGIC, NUMBER_TYPES
 
 _LIBRARIES = (
-    *("fairseq", "mwparserfromhell", "numpy", "regex", "sacremoses", "sentencex", "tokenizers"),
-    *("torch", "zstandard"),
+    *("datasketch", "fairseq", "mwparserfromhell", "numpy", "regex", "sacremoses", "sentencex"),
+    *("tokenizers", "torch", "zstandard"),
 )
 _CHUNK = 1 << 20
 
