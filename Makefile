@@ -82,6 +82,11 @@ lint: $(INSTALLED) ## ruff and mypy
 bench: $(INSTALLED) ## every benchmark
 	$(RUN); for bench in benchmarks/bench_*.py; do echo "== $$bench"; python "$$bench"; done
 
+.PHONY: gpu
+gpu: $(INSTALLED) ## the tests that need a GPU, and everything that is measured on one
+	$(RUN) python -m pytest -m gpu -p no:cacheprovider
+	$(RUN) python benchmarks/gpu.py
+
 .PHONY: matrix
 matrix: ## a smoke job on every Python 3.10 to 3.13 found
 	bash scripts/matrix.sh
