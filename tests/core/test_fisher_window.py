@@ -71,6 +71,17 @@ def test_first_gradient() -> None:
     )
 
 
+def test_without_damping_a_step_is_orthogonal_to_the_other_gradients() -> None:
+    """g . u = m for the newest one, as long as damping is small beside |g|^2/m."""
+    window, rows = FisherWindow(7, 29, damping=1e-9, dtype=torch.float64), gradients(11, 29)
+    for pushed, g in enumerate(rows, start=1):
+        window.push(g)
+        products = torch.stack(rows[max(0, pushed - 7) : pushed]) @ window.newest_inverse_product()
+        expected = torch.zeros_like(products)
+        expected[-1] = 7
+        torch.testing.assert_close(products, expected, rtol=0, atol=1e-7)
+
+
 def test_empty_window_divides_by_damping() -> None:
     (v,) = gradients(1, 17)
     torch.testing.assert_close(float64_window(5, 17).inverse_product(v), v / DAMPING)

@@ -8,6 +8,10 @@
 Groups beside the window step along Adam's direction instead of v (``adam_direction.py``);
 ``mfac_parameters.py`` makes such groups.
 
+As long as m damp is small beside |g|^2, u is orthogonal to the other gradients of the window, and
+g . u = m.  So a step lowers the loss of its batch by lr m, and what all batches share by lr m / N
+for N gradients in the window: after m steps, or more of them, by lr.
+
 How u is computed is in ``fisher_window.py``; ``compressed_window.py`` keeps the largest entries of
 each g, and steps along F^-1 of those.  The first step has u = m g / (|g|^2 + m damp): the
 length of a step goes *down* with the length of the gradient, so gradients must come in their true
