@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import fairseq
@@ -207,12 +208,15 @@ def grow(model: nn.Module, flags: str) -> Any:
 @pytest.mark.parametrize(
     ("choice", "decay"), [("no-embeddings", 1), ("biases", 1), ("biases", DECAY)]
 )
-def test_the_others_train_with_adam_at_a_rate_of_their_own(choice: str, decay: float) -> None:
+def test_the_others_train_with_adam_at_a_rate_of_their_own(
+    choice: str, decay: float, caplog: pytest.LogCaptureFixture
+) -> None:
     """With a gradient of 1 and an epsilon of 1 Adam's direction is 1/2."""
     model = build_model()
     outside = outside_of_window(model, choice)
     depths = parameter_depths(model)
     adam = "--mfac-rest-lr 0.5 --adam-betas (0.5,0.75) --adam-eps 1"
+    caplog.set_level(logging.INFO)
     optimizer = grow(model, f"--mfac-parameters {choice} {adam} --layer-decay {decay}")
     assert {group["betas"] for group in optimizer.param_groups} == {(0.5, 0.75)}
     for param in trained(model):
@@ -221,6 +225,9 @@ def test_the_others_train_with_adam_at_a_rate_of_their_own(choice: str, decay: f
             torch.testing.assert_close(param.detach(), moved)
     inside = sum(param.numel() for param in trained(model) if param not in outside)
     assert optimizer.optimizer.window.rows.values.shape[1] == inside
+    others = sum(param.numel() for param in trained(model)) - inside
+    told = f"{inside:,} parameters are in the window; {others:,} train with Adam at a rate of 0.5"
+    assert f"--mfac-parameters {choice}: {told}" in caplog.text
 
 
 def test_what_cannot_be_told_apart_is_refused() -> None:

@@ -69,7 +69,7 @@ def check_names_reach(cfg: LayerDecayConfig, flag: str) -> None:
     if str(cfg.zero_sharding) != "none":
         raise ValueError(
             f"{flag} does not go with --zero-sharding {cfg.zero_sharding}, which puts another "
-            "optimizer in the place of the one that knows of them; leave --zero-sharding out"
+            "optimizer in the place of one that tells parameters apart; leave --zero-sharding out"
         )
     if cfg.fp16 and not (cfg.bf16 or cfg.memory_efficient_fp16 or cfg.fp16_no_flatten_grads):
         raise ValueError(

@@ -115,7 +115,10 @@ def groups_by_window(cfg: MfacParametersConfig, params: Sequence[nn.Parameter]) 
             "--bitfit-terms?): leave --mfac-parameters out"
         )
     inside = [param not in outside for param in trained]
-    counts = [sum(p.numel() for p in trained if (p not in outside) is there) for there in (1, 0)]
+    counts = [
+        sum(param.numel() for param, enters in zip(trained, inside, strict=True) if enters == there)
+        for there in (True, False)
+    ]
     rate = cfg.lr[0] if cfg.mfac_rest_lr is None else cfg.mfac_rest_lr
     logger.info(
         f"{choice}: {counts[0]:,} parameters are in the window; {counts[1]:,} train with Adam "
