@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +42,6 @@ def page(
         heading=table.heading,
         notes=notes,
         pictures=pictures,
-        origin=f"Made by tupe_plugin {version('tupe-plugin')}.",
     )
 
 
