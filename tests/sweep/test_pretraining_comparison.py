@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
+from tupe_plugin import commands
 from tupe_plugin.sweep.pretraining_comparison import (
     compare,
     comparison_columns,
@@ -76,3 +80,19 @@ def test_table_says_what_a_share_is_and_pictures_name_every_scheme() -> None:
     assert curves[:2] == ["scheme,seed,update,seconds,loss", "tupe-r,1,10,5.0,8.0"]
     assert len(curves) == 1 + 4 * 8
     assert comparison_pictures(compare([pretraining("none", state="failed")])) == []
+
+
+def test_without_data_the_command_tells_of_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, run in enumerate(RUNS):
+        (tmp_path / str(number)).mkdir()
+        run.write(tmp_path / str(number))
+    page, picture = tmp_path / "page.html", tmp_path / "losses.png"
+    files = ["--html", str(page), "--picture", str(picture)]
+    assert commands.main(["compare-pretraining", str(tmp_path), *files]) == 0
+    table = capsys.readouterr().out
+    assert "| tupe-r |" in table
+    assert "Not counted: masked-lm none plain, lr 2e-5, seed 2, interrupted" in table
+    assert page.read_text(encoding="utf-8").count("<img ") == 2
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.bounds import COUNT, LEARNING_RATE, Whole
 from ..core.position_scheme import POSITION_SCHEMES
+from ..core.whole_file import check_replaceable
 from ..sweep.find_runs import FoundRuns, find_runs
 from ..sweep.pretraining_comparison import (
     BASELINE,
@@ -16,10 +17,12 @@ from ..sweep.pretraining_comparison import (
     comparison_notes,
     comparison_pictures,
     curves_as_csv,
+    draw_losses,
 )
 from ..sweep.pretraining_runs import SCHEMES, Budget, pretraining_runs, pretraining_spec
 from ..sweep.report import Report, make_report
 from ..sweep.report_table import Column, filled, markdown_text
+from .picture_libraries import check_picture_libraries
 from .report_files import add_file_arguments, check_files, print_and_write
 from .sweep import do_or_show, option_given
 
@@ -71,10 +74,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose last loss the others are to reach (default: %(default)s)",
     )
     add_file_arguments(parser)
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the losses there: .png, .svg or .pdf"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     check_files(args)
+    if args.picture is not None:
+        check_replaceable(args.picture)
+        check_picture_libraries("--picture", "matplotlib")
     if args.data is not None:
         budget = Budget(
             arch=args.arch,
@@ -112,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
         csv=lambda: curves_as_csv(results),
         html=lambda: _page(table, notes, results, report, found),
     )
+    if args.picture is not None:
+        draw_losses(results, args.picture)
     return 1 if found.left_out else 0
 
 

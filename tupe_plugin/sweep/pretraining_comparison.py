@@ -17,6 +17,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from .arms import Arm, arms_of
@@ -34,6 +35,7 @@ from .run_record import RunRecord, Validation
 
 BASELINE = "bert-a"
 LOSS = "loss"
+_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,25 @@ _AXES: dict[str, Callable[[Validation], float]] = {
     "update": lambda validation: validation.update,
     "second": lambda validation: validation.seconds,
 }
+
+
+def draw_losses(results: Sequence[SchemeResult], output: Path) -> None:
+    """Write the same two panels as a picture of its own.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: its ending names no format of pictures.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    put_losses(figure, results)
+    for axes in figure.axes:
+        axes.grid(True, alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(output, dpi=_DPI)
 
 
 def put_losses(
