@@ -53,7 +53,7 @@ $(INSTALLED): pyproject.toml
 	@echo "   its pins are stale. Next: . $(VENV)/bin/activate"
 
 .PHONY: demo
-demo: $(INSTALLED) ## pre-train and fine-tune a small model, draw its positions (OUT=demo-out)
+demo: $(INSTALLED) ## pre-train and fine-tune three small models, compare them (OUT=demo-out)
 	$(RUN) bash examples/demo/run.sh "$(OUT)"
 
 .PHONY: test
