@@ -13,7 +13,8 @@ from pathlib import Path
 
 from .read.shard import Shard
 
-# Each share of a file reads all of it, and reading is about 15 times as fast as cleaning.
+# Each share of a file reads all of it, and a compressed dump is read about 15 times as fast as it
+# is cleaned.
 _MOST_SHARES_OF_A_FILE = 16
 
 
