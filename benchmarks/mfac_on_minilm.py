@@ -59,16 +59,20 @@ class Example(NamedTuple):
 
 
 def examples(folder: Path, task: GlueTask, split: str, tokenizer: Any) -> list[Example]:
-    """Of a GLUE table: the number of the label, or the score as it is there."""
+    """Of a GLUE table: the number of the label, or the score, in the units of the table."""
     file = next(file for file in task.files if file.split == split)
     found = []
     for row in read_table(file.find(folder / task.name), file, task):
         if isinstance(row, MalformedTableError):
             raise row
         made = tokenizer(*row.inputs, truncation=True, max_length=128)
-        label = task.labels.index(str(row.label)) if task.labels else float(row.label)
+        score_or_class = (
+            task.labels.index(str(row.label))
+            if task.labels
+            else float(row.label) * task.label_scale
+        )
         ids, types = torch.tensor(made.input_ids), torch.tensor(made.token_type_ids)
-        found.append(Example(ids, types, label))
+        found.append(Example(ids, types, score_or_class))
     return found
 
 
