@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.checkpoint.written import write_checkpoint
+from tests.sweep.some_runs import a_run
 from tupe_plugin.commands import main
 from tupe_plugin.commands.plot_learning_curve import draw_learning_curve, read_runs
 from tupe_plugin.commands.plot_positions import NoPositionsError, draw_positions, read_positions
@@ -63,6 +64,15 @@ class TestLearningCurve:
         assert (first.name, first.metric) == ("TUPE-R", "ppl")
         assert (second.name, second.metric) == ("fine", "accuracy")
         assert first.log.valid["valid"][20]["ppl"] == 310.0
+
+    def test_a_run_of_a_sweep_is_read_from_its_record(self, tmp_path: Path) -> None:
+        run = a_run(0.25, 0.5)
+        (tmp_path / "seed1").mkdir()
+        run.write(tmp_path / "seed1")
+        for given in (tmp_path / "seed1", tmp_path / "seed1" / "run.json"):
+            (read,) = read_runs([str(given)], metric="mcc")
+            assert read.name == "seed1"
+            assert read.log.valid["valid"][20]["mcc"] == 0.5
 
     def test_every_run_has_its_colour_in_the_picture(self, write_log, tmp_path: Path) -> None:
         logs = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.sweep.some_runs import a_run
 from tupe_plugin.commands.plot_bitfit_drift import compare_checkpoints, draw_drift, read_drift
 from tupe_plugin.sweep.fairseq_log import UnreadableLogError
 
@@ -36,6 +37,10 @@ def test_the_last_validation_of_a_log_counts(tmp_path: Path) -> None:
     drift, updates = read_drift(log)
     assert drift == {("0", "query"): 0.2, ("embedding", "layer_norm"): 0.3}
     assert updates == 2
+    run = a_run(0.25)
+    run.validations[-1].scores["bias_drift_0_query"] = 0.5
+    run.write(tmp_path)
+    assert read_drift(tmp_path) == ({("0", "query"): 0.5}, 10)
 
 
 def test_a_log_without_drift_says_how_to_get_one(tmp_path: Path, capsys) -> None:

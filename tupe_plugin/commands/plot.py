@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..core.bounds import Whole
+from ..sweep.recorded_curves import name_of
 from .picture_libraries import check_picture_libraries
 from .plot_learning_curve import draw_learning_curve, read_runs
 
@@ -18,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "logs",
         nargs="+",
         metavar="[NAME=]LOG",
-        help="output of fairseq-train with --log-format json or simple; logs of one NAME have "
-        "one colour (default NAME: the log's folder)",
+        help="a run.json or its folder, or the output of fairseq-train with --log-format json or "
+        "simple; those of one NAME have one colour (default NAME: the folder)",
     )
     curve.add_argument(
         "--metric",
@@ -51,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="LOG | BASE TUNED",
-        help="output of fairseq-train --criterion bitfit with --log-format json or simple, or the "
-        "checkpoints before and after fine-tuning",
+        help="a run.json or its folder, or the output of fairseq-train with --log-format json or "
+        "simple, of --criterion bitfit; or the checkpoints before and after fine-tuning",
     )
     drift.add_argument("--title", help="default: the source, and the number of updates")
     _add_output(drift)
@@ -96,5 +97,5 @@ def _draw_drift(args: argparse.Namespace) -> None:
         drift, when = compare_checkpoints(*args.sources), args.sources[1].name
     else:
         drift, updates = read_drift(args.sources[0])
-        when = f"{args.sources[0].resolve().parent.name}, {updates:,} updates"
+        when = f"{name_of(args.sources[0])}, {updates:,} updates"
     draw_drift(drift, args.output, title=args.title or f"Drift of bias terms\n{when}")

@@ -15,7 +15,9 @@ from ..checkpoint.encoder_checkpoint import read_encoder_checkpoint
 from ..checkpoint.errors import UnusableCheckpointError
 from ..core.bitfit import drift_of_metric, mean_drift
 from ..core.encoder_family import ROLES
-from ..sweep.fairseq_log import UnreadableLogError, read_log, refuse_what_is_no_log
+from ..sweep.fairseq_log import UnreadableLogError, refuse_what_is_no_log
+from ..sweep.recorded_curves import read_curves
+from ..sweep.run_record import RUN_FILE
 
 Drift = dict[tuple[str, str], float]
 """(place, role) -> mean |b_0 - b_F|."""
@@ -36,8 +38,9 @@ def read_drift(log: Path) -> tuple[Drift, int]:
     Raises:
         UnreadableLogError: the file is no log, or no validation in it has a drift.
     """
-    refuse_what_is_no_log(log, "give two checkpoints, BASE TUNED, or a log of fairseq-train")
-    for curve in read_log(log).valid.values():
+    if not (log / RUN_FILE).is_file():
+        refuse_what_is_no_log(log, "give two checkpoints, BASE TUNED, or a log of fairseq-train")
+    for curve in read_curves(log).valid.values():
         for update, validation in sorted(curve.items(), reverse=True):
             if drift := drift_of_scores(validation):
                 return drift, update

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..sweep.fairseq_log import Curve, TrainingLog, UnreadableLogError, read_log
+from ..sweep.fairseq_log import Curve, TrainingLog, UnreadableLogError
+from ..sweep.recorded_curves import name_of, read_curves
 
 METRICS = {  # in order of preference: what a log is about -> label of its axis
     "accuracy": "accuracy (%)",
@@ -29,7 +30,7 @@ class Run:
 
 
 def read_runs(arguments: Sequence[str], *, metric: str | None = None) -> list[Run]:
-    """Read logs given as `LOG` or `NAME=LOG`; without a metric, each log's most telling one.
+    """Read logs or runs given as `LOG` or `NAME=LOG`; without a metric, each one's most telling.
 
     Raises:
         UnreadableLogError: a log cannot be read, or has no such metric.
@@ -38,7 +39,7 @@ def read_runs(arguments: Sequence[str], *, metric: str | None = None) -> list[Ru
     for argument in arguments:
         name, separator, rest = argument.partition("=")
         path = Path(rest if separator else argument)
-        log = read_log(path)
+        log = read_curves(path)
         known = log.metrics()
         chosen = metric or next((name for name in METRICS if name in known), None)
         if chosen not in known:
@@ -46,7 +47,7 @@ def read_runs(arguments: Sequence[str], *, metric: str | None = None) -> list[Ru
                 f"{path}: no metric {chosen or ' or '.join(METRICS)!r} in it; "
                 f"it has {', '.join(sorted(known))}"
             )
-        runs.append(Run(name if separator else path.resolve().parent.name, chosen, log))
+        runs.append(Run(name if separator else name_of(path), chosen, log))
     return runs
 
 
