@@ -36,8 +36,8 @@ title() {
 }
 
 source "$here/../need_commands.sh"
-# shellcheck source=examples/jobs.sh
-source "$here/../jobs.sh"
+# shellcheck source=examples/demo/jobs.sh
+source "$here/jobs.sh"
 trap 'stop_jobs; fail "interrupted; run the same command again to go on" 130' INT TERM
 trap 'stop_jobs; fail "line $LINENO of run.sh failed (see above)"' ERR
 

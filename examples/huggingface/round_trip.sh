@@ -21,20 +21,16 @@ source "$(dirname "$0")/../need_commands.sh"
 task=$1 glue=$2 model=$3 out=$4
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=examples/jobs.sh
-source "$here/../jobs.sh"
-stop_when_told
 [ "$task" != STS-B ] || { echo "$0: STS-B has no classes; give another task" >&2; exit 2; }
 
 mkdir -p "$out"
 [ -d "$out/imported" ] || tupe import "$model" -o "$out/imported"
-run_job "$here/../../preprocess/glue.sh" --data-bin "$out/imported" "$glue" "$task" "$out/data"
+"$here/../../preprocess/glue.sh" --data-bin "$out/imported" "$glue" "$task" "$out/data"
 
 echo "$task: BitFit started, log in $out/run/train.log"
 mkdir -p "$out/run"
-EPOCHS=${EPOCHS:-3} LR=${LR:-1e-3} run_job "$here/../finetune/glue.sh" \
-    "$task" "$out/data/$task-bin" "$out/imported/checkpoint.pt" "$out/run" \
-    --criterion bitfit --bitfit-terms "${TERMS:-all}" "$@" >>"$out/run/output" 2>&1 ||
+EPOCHS=${EPOCHS:-3} LR=${LR:-1e-3} TERMS=${TERMS:-all} "$here/../finetune/bitfit.sh" \
+    "$task" "$out/data/$task-bin" "$out/imported/checkpoint.pt" "$out/run" "$@" >>"$out/run/output" 2>&1 ||
     { tail -n 3 "$out/run/output" >&2; exit 1; }
 
 tupe predict "$task=$out/run/checkpoint_best.pt" --splits valid -o "$out/predictions"

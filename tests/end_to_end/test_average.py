@@ -10,28 +10,37 @@ import torch
 
 from tests.conftest import ROOT
 from tupe_plugin.commands import main
+from tupe_plugin.data.glue_tasks import load_task
 from tupe_plugin.inference.dev_scores import DevSet
 from tupe_plugin.sweep.fairseq_log import read_log
+from tupe_plugin.sweep.option_words import options_of
+from tupe_plugin.sweep.recipe import command, fine_tuning, from_scratch
 
-from .example_scripts import run_script
 from .training_jobs import load_checkpoint, logged, losses
 
 pytestmark = pytest.mark.slow
 
-AVERAGE = ROOT / "examples" / "finetune" / "average.sh"
-SETTINGS = {"SEEDS": "1 2", "EPOCHS": "1", "ARCH": "tupe_tiny", "MAX_POSITIONS": "64", "LR": "2e-4"}
-
 
 @pytest.fixture(scope="module")
-def averaged(corpus, tmp_path_factory) -> tuple[Path, str]:
-    """The folder of the example, and what it printed."""
+def averaged(corpus, tmp_path_factory, run_command) -> tuple[Path, str]:
+    """A folder with two seeds and their greedy average; what that and its validation printed."""
     folder = tmp_path_factory.mktemp("averaged")
-    options = ("--cpu", "--layer-decay", "0.5")
-    done = run_script(
-        *(AVERAGE, "RTE", corpus.classification, "none", folder, *options), **SETTINGS
+    models = [folder / f"seed{seed}" / "checkpoint_best.pt" for seed in (1, 2)]
+    for seed, model in enumerate(models, start=1):
+        small = {"arch": "tupe_tiny", "max-positions": 64, "max-epoch": 1, "cpu": True}
+        more = {**small, "lr": 2e-4, "seed": seed, "layer-decay": 0.5}
+        flags = options_of(load_task("RTE").training_flags)
+        options = fine_tuning("RTE", flags, from_scratch(), more)
+        model.parent.mkdir()
+        run_command(*command(corpus.classification, None, model.parent, options))
+    data, output = corpus.classification, folder / "average.pt"
+    greedy = run_command("tupe", "average", *models, "-o", output, "--greedy", data, "--cpu")
+    validated = run_command(
+        *("fairseq-validate", data, "--user-dir", ROOT / "tupe_plugin", "--path", output, "--cpu"),
+        *("--task", "sentence_prediction", "--criterion", "sentence_prediction"),
+        *("--batch-size", 32, "--log-format", "json"),
     )
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    return folder, greedy.stdout + validated.stdout
 
 
 def test_table_says_what_training_and_fairseq_validate_say(averaged):

@@ -34,14 +34,7 @@ RUN_BY_TESTS = {
     "strategies.py": ["test_huggingface_example.py"],
 }
 SCRIPTS = [path for path in PROGRAMS if path.suffix == ".sh" and path.name not in RUN_BY_TESTS]
-SMALL = {
-    "ARCH": "tupe_tiny",
-    "SEEDS": "1",
-    "LRS": "1e-4",
-    "TERMS": "all",
-    "ARMS": "plain",
-    "GPUS_PER_NODE": "16",
-}
+SMALL = {"ARCH": "tupe_tiny", "GPUS_PER_NODE": "16"}
 RECORDER = """#!/bin/sh
 [ "$*" = user-dir ] && exec echo {user_dir}
 [ "${{0##*/}} $1" = "tupe recipe" ] && exec {tupe} "$@"

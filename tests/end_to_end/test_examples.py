@@ -1,4 +1,4 @@
-"""The scripts in examples/: their arithmetic, and a whole sweep."""
+"""The scripts in examples/: their arithmetic, and how they begin and end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import itertools
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,12 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 from tests.conftest import ROOT
 from tests.end_to_end.example_scripts import PATIENCE, SEARCH_PATH, run_script, start_script
 from tests.end_to_end.training_jobs import running
+from tupe_plugin.commands import main
 from tupe_plugin.core.adversarial_methods import DEFAULTS
 from tupe_plugin.criterions.adversarial_options import AdversarialConfig, settings_of
 
 PRETRAIN = ROOT / "examples" / "pretrain" / "tupe_base.sh"
 FINETUNE = ROOT / "examples" / "finetune"
-SWEEP = FINETUNE / "sweep.sh"
 SMALL = (
     *("--cpu", "--arch", "tupe_tiny", "--encoder-layers", 1, "--encoder-embed-dim", 16),
     *("--encoder-ffn-embed-dim", 32, "--encoder-attention-heads", 2, "--max-positions", 64),
@@ -97,33 +96,19 @@ def test_batch_that_cannot_be_divided_is_refused(path_with_recorder: str) -> Non
     assert "48 does not divide the global batch of 256" in done.stderr
 
 
-def test_sweep_names_an_unknown_task_and_a_missing_checkpoint(tmp_path: Path) -> None:
+def test_an_unknown_task_and_a_missing_checkpoint_are_named(tmp_path: Path) -> None:
     for task, checkpoint, complaint in (
         ("MNRP", "none", "no GLUE task 'MNRP'"),
         ("MRPC", tmp_path / "absent.pt", "no checkpoint"),
     ):
-        done = run_script(SWEEP, task, tmp_path, checkpoint, tmp_path / "runs", LRS="1", SEEDS="1")
-        assert done.returncode == 1
+        script = FINETUNE / "glue.sh"
+        done = run_script(script, task, tmp_path, checkpoint, tmp_path / "runs")
+        assert done.returncode == 2
         assert complaint in done.stderr
 
 
-ENDS_BY_ITSELF = -signal.SIGTERM  # there is no script around the training
-SAYS_HOW_TO_GO_ON = 130
-
-
-@pytest.mark.parametrize(
-    ("script", "status"),
-    [
-        ("glue.sh", ENDS_BY_ITSELF),
-        ("adversarial.sh", ENDS_BY_ITSELF),
-        ("average.sh", SAYS_HOW_TO_GO_ON),
-        ("bitfit.sh", SAYS_HOW_TO_GO_ON),
-        pytest.param("strategies.sh", SAYS_HOW_TO_GO_ON, marks=pytest.mark.slow),
-    ],
-)
-def test_sigterm_ends_an_example_with_its_training(
-    tmp_path: Path, script: str, status: int
-) -> None:
+@pytest.mark.parametrize("script", ["glue.sh", "adversarial.sh", "bitfit.sh"])
+def test_sigterm_ends_an_example_with_its_training(tmp_path: Path, script: str) -> None:
     """And what it trains with keeps a last checkpoint, to go on from."""
     programs, began = tmp_path / "bin", tmp_path / "began"
     programs.mkdir()
@@ -140,48 +125,8 @@ def test_sigterm_ends_an_example_with_its_training(
     assert len([line for line in running(tmp_path / "runs") if "fairseq-train" in line]) >= 1
     example.terminate()
     example.communicate(timeout=PATIENCE)
-    assert example.returncode == status
+    assert example.returncode == -signal.SIGTERM  # there is no script around the training
     assert running(tmp_path / "runs") == []
-
-
-@pytest.mark.slow
-def test_sweep_runs_every_seed_once_and_ends_with_the_table(corpus, tmp_path: Path) -> None:
-    settings = {"LRS": "1e-3", "SEEDS": "1 2", "JOBS": "2", "EPOCHS": "1", "ARCH": "tupe_tiny"}
-    settings["MAX_POSITIONS"] = "64"
-    command = (SWEEP, "RTE", corpus.classification, "none", tmp_path / "runs", "--cpu")
-    first = run_script(*command, **settings)
-    assert first.returncode == 0, first.stderr
-    rows = [line for line in first.stdout.splitlines() if line.startswith(f"| {tmp_path}")]
-    assert [cell.strip() for cell in rows[0].split("|")[2:4]] == ["accuracy", "2"]
-    assert 100 < float(rows[0].split("|")[-2]) < 10_000  # peak memory in MB
-    again = run_script(*command, **settings)
-    assert again.returncode == 0
-    assert "started" not in again.stdout
-    assert again.stdout.splitlines()[-1] == rows[0]
-    assert list(tmp_path.rglob("*.pt")) == []  # they were there while the runs needed them
-
-
-@pytest.mark.slow
-def test_interrupted_sweep_leaves_no_training_behind(corpus, tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    settings = {"LRS": "1e-3", "SEEDS": "1 2", "JOBS": "2", "EPOCHS": "1000", "ARCH": "tupe_tiny"}
-    sweep = start_script(
-        *(SWEEP, "RTE", corpus.classification, "none", runs, "--cpu", "--max-positions", 64),
-        **settings,
-    )
-    logs = [runs / "lr1e-3" / f"seed{seed}" / "train.log" for seed in (1, 2)]
-    last = time.monotonic() + PATIENCE
-    while not all(log.exists() and log.stat().st_size for log in logs):
-        assert sweep.poll() is None, sweep.communicate()
-        assert time.monotonic() < last, "no training began"
-        time.sleep(0.1)
-    trainings = [command for command in running(runs) if "fairseq-train" in command]
-    assert len(trainings) >= 2
-    sweep.send_signal(signal.SIGINT)
-    _, errors = sweep.communicate(timeout=PATIENCE)
-    assert sweep.returncode == 130
-    assert errors == f"{SWEEP}: interrupted; run the same command again to go on\n"
-    assert running(runs) == []
 
 
 @pytest.fixture(scope="module")
@@ -199,54 +144,22 @@ def starting_point(corpus, tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_bitfit_example(corpus, starting_point: Path, tmp_path: Path) -> None:
     command = (FINETUNE / "bitfit.sh", "RTE", corpus.classification, starting_point, tmp_path)
-    settings = {"TERMS": "query,intermediate", "LRS": "1e-3", "EPOCHS": "1"}
-    done = run_script(*command, *SMALL, **settings)
+    done = run_script(*command, "--cpu", TERMS="query,intermediate", EPOCHS="1")
     assert done.returncode == 0, done.stderr
-    run = tmp_path / "query,intermediate" / "lr1e-3" / "seed1"
-    assert (run / "drift.png").stat().st_size > 10_000
-    shown = run_script("tupe", "delta", "info", run / "delta.safetensors")
-    assert "query" in shown.stdout, shown
-    table = done.stdout.splitlines()[-1]
-    assert table.startswith(f"| {run.parent} | accuracy | 1 |")
-    again = run_script(*command, *SMALL, **settings)
-    assert again.stdout.splitlines()[-1] == table
-    assert "started" not in again.stdout
-
-
-@pytest.mark.parametrize(
-    ("script", "env", "message"),
-    [
-        ("adversarial.sh", {"METHOD": "smrat"}, "unknown METHOD 'smrat': attention, fgm, pgd"),
-        (
-            "strategies.sh",
-            {"ARMS": "plain smrat"},
-            "unknown arm 'smrat' in ARMS: give some of plain",
-        ),
-    ],
-)
-def test_a_strategy_that_there_is_not_is_refused_before_the_first_run(
-    path_with_recorder: str, tmp_path: Path, script: str, env: dict[str, str], message: str
-) -> None:
-    words = (FINETUNE / script, "RTE", "data", "none", tmp_path / "run")
-    done = run_script(*words, PATH=path_with_recorder, **env)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_strategies_example_averages_the_epochs_of_a_run(
-    corpus, starting_point: Path, tmp_path: Path
-) -> None:
-    done = run_script(
-        *(FINETUNE / "strategies.sh", "RTE", corpus.classification, starting_point, tmp_path),
-        *SMALL,
-        **{"ARMS": "attention_decay", "LR": "1e-3", "SEEDS": "1", "EPOCHS": "3"},
+    assert (
+        main(["plot", "bitfit-drift", str(tmp_path / "train.log"), "-o", str(tmp_path / "d.png")])
+        == 0
     )
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["attention_decay"]
-    run = tmp_path / "attention_decay" / "lr1e-3" / "seed1"
-    assert (run / "average.pt").exists()
-    rows = [line for line in done.stdout.splitlines() if line.startswith(f"| {run}/checkpoint")]
-    assert len(rows) == 2  # the second and third epoch
-    assert "| average of 2 |" in done.stdout
+    assert (tmp_path / "d.png").stat().st_size > 10_000
+    best, delta = tmp_path / "checkpoint_best.pt", tmp_path / "delta.safetensors"
+    assert main(["delta", "save", str(starting_point), str(best), "-o", str(delta)]) == 0
+
+
+def test_a_method_that_there_is_not_is_refused_before_the_first_run(
+    path_with_recorder: str, tmp_path: Path
+) -> None:
+    words = (FINETUNE / "adversarial.sh", "RTE", "data", "none", tmp_path / "run")
+    done = run_script(*words, PATH=path_with_recorder, METHOD="smrat")
+    assert done.returncode == 2
+    assert "unknown METHOD 'smrat': attention, fgm, pgd" in done.stderr
+    assert not (tmp_path / "run").exists()

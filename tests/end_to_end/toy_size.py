@@ -17,6 +17,10 @@ from tupe_plugin.data.glue_tasks import load_tasks
 REPLACED = {  # (program, option) -> the value in place of the documented one
     ("fairseq-train", "--max-epoch"): "1",
     ("fairseq-hydra-train", "optimization.max_epoch"): "1",
+    ("tupe", "--strategies"): "rdrop+layer-decay",
+    ("tupe", "--lr"): "5e-5",
+    ("tupe", "--seeds"): "1",
+    ("tupe", "--set"): "max-epoch=1",
 }
 ADDED = {  # program -> further arguments; a test's small text would want others than the defaults
     "preprocess/pretrain.sh": ("--bpe-merges", "100", "--valid-ratio", "0.2", "--workers", "1"),

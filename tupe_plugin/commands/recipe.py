@@ -10,7 +10,6 @@ import shlex
 from pathlib import Path
 
 from ..data.glue_tasks import load_task
-from ..sweep.model_options import checkpoint_of, model_options
 from ..sweep.option_words import options_of
 from ..sweep.recipe import ADAM, command, fine_tuning, from_scratch
 
@@ -45,12 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     task = load_task(args.task)
-    checkpoint = None if str(args.checkpoint) == NO_CHECKPOINT else checkpoint_of(args.checkpoint)
     given, _ = _CHOICES.parse_known_args(args.more)
-    if checkpoint is None or given.arch is not None:
-        model = from_scratch()
-    else:
-        model = model_options(checkpoint)
+    checkpoint, model = None, from_scratch()
+    if str(args.checkpoint) != NO_CHECKPOINT:
+        from ..sweep.model_options import checkpoint_of, model_options  # imports torch
+
+        checkpoint = checkpoint_of(args.checkpoint)
+        model = model if given.arch is not None else model_options(checkpoint)
     options = fine_tuning(
         task.name, options_of(task.training_flags), model, {"optimizer": given.optimizer}
     )

@@ -27,6 +27,7 @@ from ..sweep.progress import Progress
 from ..sweep.run_record import FAILED
 from ..sweep.spec import KEEP, Spec, SpecError, spec_of
 from ..sweep.toml_file import read_toml
+from . import report
 
 _GO_ON = "run the same command again to go on"
 
@@ -65,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
     spec = spec_of(file, _given(args), "" if args.file is None else str(args.file))
     runs = all_runs(spec)
     status = do_or_show(spec, runs, called="sweep", dry_run=args.dry_run)
-    if not (status or args.dry_run):
-        print(f"all {len(runs)} runs are done: tupe report {spec.folder}")
-    return status
+    return status if status or args.dry_run else _report(spec.folder)
 
 
 def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> int:
@@ -122,6 +121,13 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     if args.set is not None:
         given["options"] = dict(map(option_given, args.set))
     return given
+
+
+def _report(folder: Path) -> int:
+    """`tupe report` of all that the folder holds."""
+    parser = argparse.ArgumentParser()
+    report.add_arguments(parser)
+    return report.run(parser.parse_args([str(folder)]))
 
 
 def _lines(runs: list[Run]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.cluster.slurm_jobs import LOOKS_UNTIL_LOST, SECONDS_BETWEEN_LOOKS, queued_jobs
+from ..data.libraries import MissingLibraryError
 from .grid import Run
 from .job import Job
 from .pool import Launcher, Started
@@ -22,22 +23,15 @@ _AT_ONCE_ON_SLURM = 100
 _A_YEAR = 365 * 24 * 60  # minutes; submitit's own limit for a local job is two
 
 
-class MissingSubmititError(ValueError):
-    """submitit is not installed; the message says what to do."""
-
-    def __init__(self) -> None:
-        super().__init__("submitit is not installed: pip install 'tupe-plugin[sweep]'")
-
-
 def launcher_for(spec: Spec) -> Launcher:
     """Where a sweep's file wants its jobs to run.
 
     Raises:
-        MissingSubmititError: submitit is not installed.
+        MissingLibraryError: submitit is not installed.
         SpecError: there is no Slurm here.
     """
     if find_spec("submitit") is None:
-        raise MissingSubmititError()
+        raise MissingLibraryError(["submitit"], "tupe sweep", extra="sweep")
     folder = spec.folder.absolute() / JOBS / "%j"
     return (
         Local(folder, spec) if spec.slurm is None else Slurm(folder, spec.slurm, spec.folder.name)

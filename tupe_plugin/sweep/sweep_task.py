@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..compat.metric_direction import Metric
-from ..data.glue_tasks import data_of_task, load_tasks, task_of_data
+from ..data.glue_tasks import data_of_task, load_tasks
 from ..data.treatment import MANIFEST
 from .option_words import Options, options_of
 from .spec import Spec, SpecError, TaskSettings
@@ -72,7 +72,7 @@ def _data(name: str, settings: TaskSettings, spec: Spec) -> Path:
         raise SpecError(
             f"there is no `data`: give the folder that has {data_of_task(Path(), name)}"
         )
-    elif (spec.data / INPUT).is_dir() and task_of_data(spec.data) == name:
+    elif (spec.data / INPUT).is_dir() and spec.tasks == (name,):
         found, key = spec.data, "data"
     else:
         found, key = data_of_task(spec.data, name), "data"

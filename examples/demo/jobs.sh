@@ -1,4 +1,4 @@
-# Sourced by scripts that start trainings: what they start ends with them.
+# Sourced by run.sh, which starts trainings: what it starts ends with it.
 #
 #   stop_when_told                        Ctrl-C or a SIGTERM ends the script and all its jobs
 #   run_job COMMAND [ARGUMENT...]         runs a job and gives its exit status
