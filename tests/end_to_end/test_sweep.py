@@ -62,15 +62,17 @@ def test_what_is_killed_goes_on_and_what_is_stopped_leaves_nothing_behind(
     sweep, tmp_path: Path, run_command, capfd
 ) -> None:
     first, second = folder("plain", 1), folder("plain", 2)
-    program = start_script("tupe", *sweep, "--seeds", "2", "--jobs", "2")
+    program = start_script("setsid", "tupe", *sweep, "--seeds", "2", "--jobs", "2")
     wait_for(lambda: is_training(first, 1) and is_training(second, 1))
     leader = int((first / LOCK_FILE).read_text().split()[0])
     os.kill(leader, signal.SIGKILL)
     wait_for(lambda: RunRecord.read(first).attempts == 2)
-    program.terminate()
+    os.killpg(program.pid, signal.SIGINT)  # Ctrl-C, as a terminal sends it
     _, errors = program.communicate(timeout=PATIENCE)
-    assert program.returncode == 128 + signal.SIGTERM
-    assert errors.splitlines()[-1] == ("tupe sweep: stopped; run the same command again to go on")
+    assert program.returncode == -signal.SIGINT
+    last = errors.splitlines()[-1]
+    assert last == "tupe: sweep interrupted; run the same command again to go on"
+    assert "Traceback" not in errors
     assert running(tmp_path) == []
     assert RunRecord.read(first).state == "interrupted"
 

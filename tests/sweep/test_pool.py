@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ from tupe_plugin.sweep.job import record_of, work_on
 from tupe_plugin.sweep.pool import OtherRunError, Pool
 from tupe_plugin.sweep.progress import Progress
 from tupe_plugin.sweep.recorder import Recorder
-from tupe_plugin.sweep.run_lock import at_work
+from tupe_plugin.sweep.run_lock import be_at_work
 from tupe_plugin.sweep.run_record import RunRecord
 
 Training = Callable[[Run, Recorder], None]
@@ -78,8 +78,7 @@ class FakeJob:
         if not self.over:
             self.over = True
             try:
-                with at_work(self.run.folder):
-                    work_on(self.run, self.training)
+                work_on(self.run, self.training)
             except KilledError:
                 pass
         return True
@@ -206,15 +205,14 @@ def test_a_folder_of_another_run_is_left_alone(runs_of) -> None:
 def test_a_run_at_which_somebody_is_at_work_is_waited_for(runs_of) -> None:
     (run,) = runs_of()
     launcher = Fake()
-    with contextlib.ExitStack() as other_sweep:
-        other_sweep.enter_context(at_work(run.folder))
+    other_sweep = be_at_work(run.folder)
 
-        def end_it(one: Run | None, record: RunRecord | None) -> None:
-            if record_of(run).attempts == 0:
-                work_on(run, trained)
-                other_sweep.close()
+    def end_it(one: Run | None, record: RunRecord | None) -> None:
+        if record_of(run).attempts == 0:
+            work_on(run, trained)
+            os.close(other_sweep)
 
-        pool = work([run], launcher, tell=end_it)
+    pool = work([run], launcher, tell=end_it)
     assert launcher.started == []
     assert pool.ended[run.folder].state == "finished"
 

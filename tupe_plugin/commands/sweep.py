@@ -7,7 +7,6 @@ What it can be asked for is described in `tupe_plugin/sweep/spec.py`, the names 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shlex
 import signal
 import sys
@@ -24,7 +23,7 @@ from ..sweep.option_words import Value
 from ..sweep.pool import Pool
 from ..sweep.presets import load_presets
 from ..sweep.progress import Progress
-from ..sweep.run_record import FAILED
+from ..sweep.run_record import FAILED, RunRecord
 from ..sweep.spec import KEEP, Spec, SpecError, spec_of
 from ..sweep.toml_file import read_toml
 from . import report
@@ -92,8 +91,13 @@ def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> in
     launcher = launcher_for(spec)
     spec.folder.mkdir(parents=True, exist_ok=True)
     progress = Progress()
-    with run_lock(spec.folder / ".lock"), _stopped_by_signals():
-        pool = Pool(runs, launcher, spec.retries, spec.keep, progress)
+    with run_lock(spec.folder / ".lock"), _Signals() as signals:
+
+        def tell(run: Run | None, record: RunRecord | None) -> None:
+            progress(run, record)
+            signals.act()
+
+        pool = Pool(runs, launcher, spec.retries, spec.keep, tell)
         progress.begin(pool)
         try:
             pool.work()
@@ -141,22 +145,34 @@ class _Terminated(BaseException):
     """A SIGTERM, or the terminal is gone."""
 
 
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """A SIGTERM ends the runs as Ctrl-C does; a second one does not leave them behind."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+class _Signals:
+    """Ctrl-C, SIGTERM, SIGHUP: heard at any time, and acted upon between two looks at the jobs.
 
-    def stop(number: int, frame: Any) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt(_GO_ON) if number == signal.SIGINT else _Terminated(number)
+    So none of them is lost sight of which is just being started.
+    """
 
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __init__(self) -> None:
+        self._heard = 0
+
+    def __enter__(self) -> _Signals:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._hear) for number in numbers}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def act(self) -> None:
+        """Raise what belongs to a signal that has come; further ones change nothing."""
+        number, self._heard = self._heard, 0
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt(_GO_ON)
+        if number:
+            raise _Terminated(number)
+
+    def _hear(self, number: int, frame: Any) -> None:
+        self._heard = number
 
 
 def _words(text: str) -> list[str]:

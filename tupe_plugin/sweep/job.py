@@ -14,7 +14,7 @@ from typing import Any
 
 from .grid import Run
 from .recorder import Recorder, recorded_progress, scores_in
-from .run_lock import at_work
+from .run_lock import be_at_work
 from .run_record import (
     DIVERGED,
     FAILED,
@@ -49,9 +49,9 @@ class Job:
         if self.devices is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
             os.setsid()  # a group of processes, to be ended as one
-        with at_work(self.run.folder):
-            if record_of(self.run).state != FINISHED:  # by another sweep, while this was in a queue
-                work_on(self.run, train if self.run.parent is None else average)
+        be_at_work(self.run.folder)  # until this process is gone
+        if record_of(self.run).state != FINISHED:  # by another sweep, while this was in a queue
+            work_on(self.run, train if self.run.parent is None else average)
 
     def checkpoint(self) -> Any:
         """How submitit starts it again."""
@@ -107,6 +107,7 @@ def work_on(run: Run, do: Callable[[Run, Recorder], None]) -> None:
         reason="",
         attempts=record.attempts + 1,
     )
+    run.folder.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(begun, run.folder)
     recorder.write()
     state, reason = FINISHED, ""

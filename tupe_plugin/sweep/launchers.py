@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -55,7 +56,27 @@ class Local:
 
     def start(self, run: Run, place: int) -> Started:
         devices = self._devices[place % len(self._devices)] if self._devices else ""
-        return self._executor.submit(Job(run, devices))
+        # Ctrl-C goes to every process of a terminal: the sweep's alone is to act on it.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return _LocalJob(self._executor.submit(Job(run, devices)))
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+class _LocalJob:
+    """A job on this machine; its number is that of the process which looks after it."""
+
+    def __init__(self, job: Any) -> None:
+        self._job = job
+
+    def done(self) -> bool:
+        return bool(self._job.done())
+
+    def cancel(self) -> None:
+        """Not by submitit's `cancel`, which kills a job that takes more than a second to end."""
+        if not self.done():
+            os.kill(int(self._job.job_id), signal.SIGTERM)
 
 
 class Slurm:

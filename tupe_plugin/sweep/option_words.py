@@ -28,7 +28,7 @@ def words(options: Mapping[str, Value]) -> list[str]:
 
 def shown(value: Value) -> str:
     """As people write it: 2e-5, and neither 2e-05 nor 0.00002."""
-    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+    if isinstance(value, float) and value and not 1e-3 <= abs(value) < 1e6:
         return f"{Decimal(repr(value)).normalize():e}"
     return str(value)
 

@@ -191,12 +191,14 @@ class Pool:
 
     def _stop(self) -> None:
         """End all that is at work, and wait until it is gone."""
-        for _, job, _ in self.at_work.values():
-            job.cancel()
         last = time.monotonic() + _PATIENCE
-        for run, job, _ in self.at_work.values():
-            while not job.done() and time.monotonic() < last:
-                time.sleep(0.05)
+        left = [job for _, job, _ in self.at_work.values()]
+        while left and time.monotonic() < last:
+            for job in left:
+                job.cancel()  # a job that is just starting may not hear it the first time
+            time.sleep(self.poll)
+            left = [job for job in left if not job.done()]
+        for run, _, _ in self.at_work.values():
             end_what_is_left(run.folder)
             record = record_of(run)
             if record.state == RUNNING:

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..core.process_lock import lock
@@ -23,23 +22,23 @@ class BusyError(RuntimeError):
     """Another process is at work on the run."""
 
 
-@contextlib.contextmanager
-def at_work(folder: Path) -> Iterator[None]:
+def be_at_work(folder: Path) -> int:
     """Hold the lock of a run; the file says who does.
+
+    Returns:
+        The lock's descriptor: closed, or with the process, the lock is gone.
 
     Raises:
         BusyError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if not lock(file):
-            raise BusyError(f"another process is at work in {folder}")
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpgrp()} {socket.gethostname()}".encode())
-        yield
-    finally:
+    if not lock(file):
         os.close(file)
+        raise BusyError(f"another process is at work in {folder}")
+    os.ftruncate(file, 0)
+    os.write(file, f"{os.getpgrp()} {socket.gethostname()}".encode())
+    return file
 
 
 def is_busy(folder: Path) -> bool:

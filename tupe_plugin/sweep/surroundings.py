@@ -7,12 +7,14 @@ import platform
 import resource
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
+@cache
 def versions() -> dict[str, str]:
     """Of what decides a result; of this package the commit, where it is a checkout."""
     return {

@@ -1,0 +1,75 @@
+"""`tupe sweep` as a program: how it begins, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sweep.test_pool import Fake, FakeJob, diverging, refused, trained
+from tupe_plugin.commands import main, sweep
+from tupe_plugin.data.run_lock import run_lock
+from tupe_plugin.sweep.grid import Run
+
+
+@pytest.fixture
+def words(glue: Path, tmp_path: Path, monkeypatch) -> list[str]:
+    """A small sweep, of which fairseq is not asked what it thinks."""
+    monkeypatch.setattr(sweep, "check_commands", lambda runs: None)
+    usual = ["--tasks", "CoLA", "--data", str(glue), "--model", "m=none", "--lr", "1e-3"]
+    return ["sweep", *usual, "--seeds", "2", "-o", str(tmp_path / "runs")]
+
+
+def test_it_ends_with_the_table(words, monkeypatch, capsys) -> None:
+    launcher = Fake(lambda run, attempt: diverging if run.seed == 2 else trained)
+    monkeypatch.setattr(sweep, "launcher_for", lambda spec: launcher)
+    assert main(words) == 0  # that a run diverges is a result
+    output = capsys.readouterr().out
+    assert "| CoLA" in output
+    assert "1 diverged" in output
+
+
+def test_a_run_that_fails_is_named(words, tmp_path, monkeypatch, capsys) -> None:
+    launcher = Fake(lambda run, attempt: refused if run.seed == 2 else trained)
+    monkeypatch.setattr(sweep, "launcher_for", lambda spec: launcher)
+    assert main(words) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "tupe sweep: 1 of 2 runs failed, the first: CoLA, m, plain, lr 0.001, seed 2: "
+        "fairseq-train: error: --clip-norm -1: give more; their output is in "
+        f"{tmp_path / 'runs' / 'jobs'}; the same command tries them again"
+    )
+
+
+def test_sigterm_ends_what_is_at_work(words, monkeypatch, capsys) -> None:
+    class Stopped(Fake):
+        def start(self, run: Run, place: int) -> FakeJob:
+            job = super().start(run, place)
+            if place == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return job
+
+    monkeypatch.setattr(FakeJob, "done", lambda job: job.over)  # they take long
+    launcher = Stopped()
+    monkeypatch.setattr(sweep, "launcher_for", lambda spec: launcher)
+    assert main(words) == 128 + signal.SIGTERM
+    assert "stopped; run the same command again to go on" in capsys.readouterr().err
+    assert launcher.jobs[0].cancelled
+
+
+def test_two_sweeps_in_one_folder_are_refused(words, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sweep, "launcher_for", lambda spec: Fake())
+    (tmp_path / "runs").mkdir()
+    with run_lock(tmp_path / "runs" / ".lock"):
+        assert main(words) == 1
+    assert f"another run is at work in {tmp_path / 'runs'}\n" in capsys.readouterr().err
+
+
+def test_without_submitit_one_line_says_what_to_do(words, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert main(words) == 1
+    assert "has no submitit, which tupe sweep needs: pip install 'tupe-plugin[sweep]'" in (
+        capsys.readouterr().err
+    )
