@@ -21,6 +21,9 @@ ADAPTER_FOLDERS = ("criterions", "models", "optim", "tasks")
 OUR_PACKAGES = ("tupe_plugin", "tests", "benchmarks", "examples")
 HEAP_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "tools"}
 
+# In core, these import triton, and others import these inside of functions alone.
+TRITON_FILES = {"triton_attention_kernels.py", "triton_attention_tiles.py"}
+
 # An adapter's equation is in the core file of the same stem, but for these, and why.
 OTHER_STEMS = {
     "models/tupe.py": "core/encoder.py",  # the model is named by the paper, its part by what it is
@@ -41,12 +44,12 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_modules(path: Path) -> Iterator[str]:
+def imported_modules(path: Path, *, only_at_the_top: bool = False) -> Iterator[str]:
     """Absolute names of what a file imports; `from a import b` gives a.b, which may be a name."""
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
-    for node in ast.walk(parsed(path)):
+    for node in parsed(path).body if only_at_the_top else ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -76,8 +79,17 @@ def tracked_files() -> list[Path]:
 @pytest.mark.parametrize("path", python_files(PACKAGE / "core"), ids=relative)
 def test_core_imports_torch_and_the_standard_library(path: Path) -> None:
     allowed = {"torch", *sys.stdlib_module_names}
+    if path.name in TRITON_FILES:
+        allowed.add("triton")
     for name in imported_modules(path):
         assert name.startswith("tupe_plugin.core.") or name.split(".")[0] in allowed, name
+
+
+def test_triton_is_imported_when_it_is_asked_for() -> None:
+    files = tuple(f"tupe_plugin.core.{Path(name).stem}." for name in TRITON_FILES)
+    for path in (path for path in python_files(PACKAGE) if path.name not in TRITON_FILES):
+        names = imported_modules(path, only_at_the_top=True)
+        assert [name for name in names if name.startswith(files)] == [], relative(path)
 
 
 def test_fairseqs_trainer_is_patched_in_compat_and_nowhere_else() -> None:
