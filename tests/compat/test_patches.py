@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import pytest
 import torch
 from fairseq import options
 from fairseq.data import TokenBlockDataset
-from fairseq.dataclass import initialize
+from fairseq.dataclass import FairseqDataclass, initialize
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.models import distributed_fairseq_model
 from omegaconf import OmegaConf
@@ -53,6 +54,22 @@ def test_huffman_codes_are_read_back() -> None:
     builder.add_symbols(*words)
     coder = builder.build_code()
     assert [node.symbol for node in coder.decode(coder.encode(words))] == words
+
+
+def test_a_configuration_of_a_plug_in_may_be_the_default_of_another() -> None:
+    """Made with the decorator as it was before fairseq was imported."""
+    dataclass = inspect.unwrap(dataclasses.dataclass)
+
+    @dataclass
+    class Part(FairseqDataclass):
+        size: int = 3
+
+    @dataclass
+    class Whole(FairseqDataclass):
+        part: Part = Part()
+
+    assert Whole() == Whole()
+    assert Whole().part.size == 3
 
 
 @pytest.mark.parametrize(

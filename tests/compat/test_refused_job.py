@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from tupe_plugin.checkpoint.errors import UnusableCheckpointError
 from tupe_plugin.commands import main
 from tupe_plugin.compat.checkpoint_errors import say_why_a_checkpoint_does_not_fit
 from tupe_plugin.compat.refused_job import (
+    RefusedJobError,
     bring_home_what_workers_refuse,
     end_refused_jobs_in_one_line,
 )
@@ -34,9 +36,20 @@ def end_of_job(error: BaseException, save_dir: Path | None = None) -> BaseExcept
     fairseq = SimpleNamespace(call_main=lambda cfg, main: main(cfg))
     end_refused_jobs_in_one_line(fairseq)
     checkpoint = SimpleNamespace(save_dir=str(save_dir), checkpoint_suffix="")
+    cfg = SimpleNamespace(checkpoint=checkpoint)
     with pytest.raises((AssertionError, KeyboardInterrupt, SystemExit)) as end:
-        fairseq.call_main(SimpleNamespace(checkpoint=checkpoint), train)
+        in_a_command(lambda: fairseq.call_main(cfg, train))
     return end.value
+
+
+def in_a_command(call: Callable[[], Any]) -> None:
+    """Call as `fairseq-train` would."""
+
+    def cli_main() -> None:
+        call()
+
+    code = cli_main.__code__.replace(co_filename=program.__file__)
+    FunctionType(code, globals(), closure=cli_main.__closure__)()
 
 
 def test_no_batch_size_is_one_line() -> None:
@@ -67,8 +80,11 @@ def test_what_a_spawned_worker_refuses_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     how = SimpleNamespace(distributed_no_spawn=False)
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        cfg = SimpleNamespace(save_dir=folder, distributed_training=how)
         with pytest.raises(SystemExit) as end:
-            fairseq.call_main(SimpleNamespace(save_dir=folder, distributed_training=how), train)
+            in_a_command(lambda cfg=cfg: fairseq.call_main(cfg, train))
+        with pytest.raises(RefusedJobError, match="cannot be written to"):
+            fairseq.call_main(cfg, train)  # by a program of another kind
         assert f"error: --save-dir {folder} cannot be written to (" in str(end.value)
         assert str(end.value).endswith("): name another folder")
     with pytest.raises(ProcessRaisedException, match="a fault"):

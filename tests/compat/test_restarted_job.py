@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,6 +113,29 @@ def test_what_a_second_start_loads(
     assert [job.cfg.checkpoint[name] for name in RESETS] == [
         change.get(f"checkpoint__{name}", first.cfg.checkpoint[name]) for name in RESETS
     ]
+
+
+def test_x_pt_begins_anew_and_leaves_another_model_alone(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    anew = Job(folder, checkpoint__restore_file="x.pt")
+    assert anew.start() == ("x.pt", True)
+    anew.write()
+    with caplog.at_level("INFO"):
+        assert anew.start() == ("x.pt", True)
+    assert "checkpoint_last.pt will be overwritten" in caplog.text
+    other = Job(folder, checkpoint__restore_file="x.pt", model___name="tupe_base")
+    with pytest.raises(ValueError, match="was written by another job"):
+        checkpoint_utils.load_checkpoint(other.cfg.checkpoint, other)
+
+
+def test_a_trainer_of_another_program_gets_the_function_of_fairseq(folder: Path) -> None:
+    job = Job(folder, dataset__batch_size=1)
+    job.write()
+    other = SimpleNamespace(cfg=object(), checkpoint_suffix="", load_checkpoint=job.load_checkpoint)
+    with pytest.raises(Loaded) as loaded:
+        checkpoint_utils.load_checkpoint(job.cfg.checkpoint, other)
+    assert loaded.value.args == ("pretrained.pt", True)
 
 
 def test_a_first_start_loads_what_is_named(folder: Path) -> None:

@@ -53,7 +53,7 @@ SETTINGS = {
     ),
     "--max-positions 8": (
         "valid: 12 of 16 sentences are longer than 8 tokens: give --shorten-method truncate",
-        "--skip-invalid-size-inputs-valid-test would leave them out, with metrics over 4 of 16",
+        "--skip-invalid-size-inputs-valid-test, and all like it: metrics are then over 4 of 16",
     ),
     "--max-positions 8 --shorten-method truncate --shorten-data-split-list train": (
         "add valid to --shorten-data-split-list train",

@@ -22,6 +22,7 @@ from types import ModuleType
 from .before_training import (
     check_the_files_of_the_data,
     check_the_job_before_its_first_update,
+    leave_other_trainers_alone,
 )
 from .checkpoint_errors import refuse_unusable_files, say_why_a_checkpoint_does_not_fit
 from .checkpoint_loading import (
@@ -82,7 +83,10 @@ from .missing_dictionary import name_a_damaged_dictionary, name_the_folder_that_
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .option_bounds import read_lists_of_numbers_as_they_are_written
-from .python_dataclasses import make_config_dataclasses_hashable
+from .python_dataclasses import (
+    make_config_dataclasses_hashable,
+    make_configurations_of_plug_ins_hashable,
+)
 from .refused_job import bring_home_what_workers_refuse, end_refused_jobs_in_one_line
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
 from .restarted_job import go_on_from_the_last_checkpoint
@@ -127,6 +131,7 @@ PATCHES = (
     ("fairseq.checkpoint_utils", name_an_unusable_save_dir),
     ("fairseq.checkpoint_utils", write_checkpoints_whole),
     ("fairseq.checkpoint_utils", make_no_update_after_the_last),  # after all that look at the data
+    ("fairseq.checkpoint_utils", leave_other_trainers_alone),  # around all that look at the job
     ("fairseq.criterions", name_an_unknown_criterion),
     ("fairseq.data.data_utils", check_the_files_of_the_data),
     ("fairseq.data.data_utils", seed_numpy_one_thread_at_a_time),
@@ -136,6 +141,7 @@ PATCHES = (
     ("fairseq.data.iterators", start_loaders_anew_in_each_epoch),
     ("fairseq.data.iterators", go_on_with_the_sentences_not_seen),
     ("fairseq.data.iterators", group_all_batches_of_a_resumed_epoch),
+    ("fairseq.dataclass.configs", make_configurations_of_plug_ins_hashable),
     ("fairseq.dataclass.initialize", keep_one_limit_of_positions),
     ("fairseq.dataclass.initialize", take_the_criterion_of_the_task_in_hydra),
     ("fairseq.dataclass.utils", silence_hydra_about_fairseq),

@@ -10,6 +10,7 @@ worker makes the same checks on the same data, so that all of them stop, or none
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from typing import Any
 
@@ -71,5 +72,26 @@ def check_the_job_before_its_first_update(checkpoint_utils: Any) -> None:
             if warning is not None and trainer.is_data_parallel_master:
                 logger.warning(warning)
         return extra_state, epoch_itr
+
+    checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+def leave_other_trainers_alone(checkpoint_utils: Any) -> None:
+    """`AttributeError: ...` from this package, where a program has a trainer of its own.
+
+    Where: whoever calls `checkpoint_utils.load_checkpoint`.
+    When: its trainer has no configuration of fairseq's kind, and so no job that could be compared
+    or checked.
+    Fix: it gets fairseq's function.
+    """
+    ours = checkpoint_utils.load_checkpoint
+    original = inspect.unwrap(ours)
+
+    @functools.wraps(ours)
+    def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> Any:
+        from omegaconf import OmegaConf
+
+        is_of_fairseq = OmegaConf.is_config(getattr(trainer, "cfg", None))
+        return (ours if is_of_fairseq else original)(cfg, trainer, **options)
 
     checkpoint_utils.load_checkpoint = load_checkpoint

@@ -13,6 +13,8 @@ from .checkpoint_models import admitting
 from .checkpoint_package import checkpoint_module
 
 DEFAULT_RESTORE_FILE = "checkpoint_last.pt"  # may be missing: the job is then a new one
+NO_FILE = "x.pt"
+"""What fairseq's own tests give to `--restore-file` for a job that begins from no file."""
 
 
 def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
@@ -71,8 +73,8 @@ def refuse_unusable_files(trainer: Any) -> None:
     When: `--restore-file`, `--finetune-from-model` or the save-dir's `checkpoint_last.pt` is a
     folder or a link to nothing; `--restore-file` names no file; a file is damaged, by a full disk
     for instance.
-    Fix: each is an error in one line; only a missing `checkpoint_last.pt` means a new job. Of a
-    damaged file the last line names the newest whole checkpoint beside it.
+    Fix: each is an error in one line; only a missing `checkpoint_last.pt` or `x.pt` means a new
+    job. Of a damaged file the last line names the newest whole checkpoint beside it.
     """
     load_checkpoint = trainer.Trainer.load_checkpoint
 
@@ -84,7 +86,7 @@ def refuse_unusable_files(trainer: Any) -> None:
         )
         for path in filter(os.path.lexists, (filename, last)):  # a job must be able to write `last`
             checkpoint_module("file_kind").refuse_what_is_no_file(path)
-        is_asked_for = self.cfg.checkpoint.restore_file != DEFAULT_RESTORE_FILE
+        is_asked_for = self.cfg.checkpoint.restore_file not in (DEFAULT_RESTORE_FILE, NO_FILE)
         if is_asked_for and not os.path.lexists(filename):
             raise FileNotFoundError(
                 f"--restore-file {filename} does not exist: correct the path, or leave the option "

@@ -43,6 +43,10 @@ class NotAValueError(ValueError):
     """A text is no literal, and no sum or product of literals."""
 
 
+class NotATextError(TypeError):
+    """What is given is a value already. fairseq asks for this type, and then takes the value."""
+
+
 def evaluate_values_only(module: Any) -> None:
     """A checkpoint's `conv_feature_layers`, `wer_args`, `encoder_layers` ... are run as Python.
 
@@ -59,11 +63,14 @@ def value_of(text: str) -> Any:
 
     Raises:
         NotAValueError: it is anything else, or would be very large.
+        NotATextError: it is no text.
     """
     shown = f"{text!s:.60}"
-    if not isinstance(text, str) or len(text) > LONGEST_TEXT:
-        raise NotAValueError(f"{shown} should be the text of a value")
+    if not isinstance(text, str):
+        raise NotATextError(f"{shown} should be the text of a value")
     try:
+        if len(text) > LONGEST_TEXT:
+            raise ValueError
         return _value(ast.parse(text.strip(), mode="eval").body)
     except (ArithmeticError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as no:
         raise NotAValueError(

@@ -38,3 +38,22 @@ def make_config_dataclasses_hashable() -> None:
 
     dataclass.mends_fairseq = True
     dataclasses.dataclass = dataclass
+
+
+def make_configurations_of_plug_ins_hashable(configs: Any) -> None:
+    """The same `ValueError`, of a plug-in or a program that was written for Python <= 3.10.
+
+    Where: a field of its configuration has an instance of another one as its default, as fairseq's
+    own have: `common: Common = Common()`.
+    When: Python >= 3.11, and both are below `FairseqDataclass`.
+    Fix: these classes have the identity hash before they are made dataclasses, which keeps it.
+    """
+    if sys.version_info < (3, 11):
+        return
+
+    def __init_subclass__(cls: Any, **options: Any) -> None:
+        super(configs.FairseqDataclass, cls).__init_subclass__(**options)
+        if "__hash__" not in vars(cls):
+            cls.__hash__ = object.__hash__
+
+    configs.FairseqDataclass.__init_subclass__ = classmethod(__init_subclass__)

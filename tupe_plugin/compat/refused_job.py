@@ -13,6 +13,8 @@ from .training_program import is_of_training
 PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 MESSAGES = (ValueError, RuntimeError, OSError, MemoryError)
 """What this package raises at those who use it; anything else is a fault of its own."""
+COMMANDS, ENTRIES = "fairseq_cli", ("cli_main", "_hydra_main")
+"""The folder of fairseq's commands, and the functions that they begin with."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     When: a part of this package raises an error, which is a message to the user; there is no batch
     size; Ctrl-C.
     Fix: the program ends with that line alone, as for an error of the command line. With
-    `LOGLEVEL=DEBUG`, fairseq's own variable, the traceback is there as well.
+    `LOGLEVEL=DEBUG`, fairseq's own variable, the traceback is there as well. A program of another
+    kind that calls the function itself gets the error, as before.
     """
     original = distributed_utils.call_main
 
@@ -76,11 +79,11 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
         try:
             return original(cfg, main, **named)
         except MESSAGES as error:
-            if not raised_here(error):
+            if not raised_here(error) or not _in_a_command():
                 raise
             exit_with(error)
         except AssertionError as error:
-            if not str(error).startswith("Must specify batch size"):
+            if not str(error).startswith("Must specify batch size") or not _in_a_command():
                 raise
             exit_with("no batch size: give --batch-size (sentences) or --max-tokens")
         except KeyboardInterrupt:
@@ -111,6 +114,17 @@ def end_interrupted_with(line: str) -> None:
             usual(kind, error, traceback)
 
     sys.excepthook = show
+
+
+def _in_a_command() -> bool:
+    """Whether one of fairseq's commands is what called this."""
+    frame = sys._getframe()
+    while frame is not None:
+        folder, _ = os.path.split(frame.f_code.co_filename)
+        if os.path.basename(folder) == COMMANDS and frame.f_code.co_name in ENTRIES:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def _way_on(cfg: Any, main: Any) -> str:

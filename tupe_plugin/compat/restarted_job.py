@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .checkpoint_errors import DEFAULT_RESTORE_FILE
+from .checkpoint_errors import DEFAULT_RESTORE_FILE, NO_FILE
 from .checkpoint_package import checkpoint_module
 from .refused_job import RefusedJobError
 
@@ -57,7 +57,8 @@ def go_on_from_the_last_checkpoint(checkpoint_utils: Any) -> None:
     `--save-dir` of the pre-training is left in the command of the fine-tuning.
     Fix: P and `--reset-*` are for the first start. A `checkpoint_last.pt` of this job is gone on
     from, and nothing of it is reset; one of another job is left alone, and one line says so. P
-    beside it winds the job back, as before. See docs/decisions/restarted-jobs.md.
+    beside it winds the job back, as before, and `x.pt`, where there is none, to its beginning. See
+    docs/decisions/restarted-jobs.md.
     Upstream: https://github.com/facebookresearch/metaseq/issues/544
     """
     original = checkpoint_utils.load_checkpoint
@@ -82,6 +83,11 @@ def go_on_from_the_last_checkpoint(checkpoint_utils: Any) -> None:
                 logger.warning(
                     f"going on from {last} with other settings ({', '.join(different.values())})"
                 )
+            return original(cfg, trainer, **options)
+        if start == NO_FILE and not os.path.lexists(NO_FILE):
+            if not cfg.no_save:
+                _refuse(last, different, MODEL)
+            logger.info(f"beginning from no checkpoint: {last} will be overwritten")
             return original(cfg, trainer, **options)
         elsewhere = _different_start(theirs, cfg)
         if option == "--restore-file" and is_inside and (elsewhere or different):

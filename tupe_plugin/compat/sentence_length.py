@@ -43,8 +43,9 @@ def say_what_to_do_with_long_sentences(fairseq_task: Any) -> None:
             raise RefusedJobError(f"{told}, none is left: {advice}")
         if not ignore_invalid_inputs:
             raise RefusedJobError(
-                f"{told}: {advice}; --skip-invalid-size-inputs-valid-test would leave them out, "
-                f"with metrics over {len(kept):,} of {len(indices):,}"
+                f"{told}, such as number {ignored[0]}: {advice}; or skip this example with "
+                "--skip-invalid-size-inputs-valid-test, and all like it: metrics are then over "
+                f"{len(kept):,} of {len(indices):,}"
             )
         said = vars(self).setdefault("_said_of_long_sentences", set())
         if told not in said and distributed_utils.get_global_rank() == 0:
