@@ -32,6 +32,8 @@ def save(tmp_path: Path) -> Any:
 
     def write(*, args: Any = None, weights: Any = None, **parts: Any) -> Path:
         cfg = None if args else {"model": TINY, "task": task, "criterion": {"_name": "masked_lm"}}
+        if args:
+            args.data = str(tmp_path)
         path = tmp_path / "checkpoint_best.pt"
         model = {"weight": torch.zeros(2)} if weights is None else weights
         torch.save(
@@ -53,7 +55,7 @@ def refusal(path: Path) -> str:
 
 def attacks(code: str) -> dict[str, dict[str, Any]]:
     lm = {"_name": "transformer_lm", "character_embeddings": True, "character_filters": code}
-    fconv = {"arch": "fconv", "task": "translation", "criterion": "cross_entropy", "data": ""}
+    fconv = {"arch": "fconv_lm", "task": "language_modeling", "criterion": "cross_entropy"}
     return {
         "wav2vec2": {"model": {"_name": "wav2vec2", "conv_feature_layers": code}},
         "wav2vec": {"model": {"_name": "wav2vec", "conv_feature_layers": code}},
@@ -63,7 +65,7 @@ def attacks(code: str) -> dict[str, dict[str, Any]]:
         "ctc": {"criterion": {"_name": "ctc", "wer_args": code}},
         "speech task": {"task": {"_name": "masked_lm", "task": "audio_pretraining"}},
         "a value for a name": {"model": {"_name": ["wav2vec2"]}},
-        "fconv, of old": {"args": argparse.Namespace(**fconv, encoder_layers=code)},
+        "fconv, of old": {"args": argparse.Namespace(**fconv, decoder_layers=code)},
     }
 
 

@@ -135,9 +135,12 @@ def test_no_setting_names_a_file_that_a_constructor_reads() -> None:
     assert {name for text in texts for name in named.findall(text)} == {
         *("encoder_embed_path", "decoder_embed_path", "embed_path"),  # refused
         "plasma_path",  # of a program that keeps arrays in memory; with a set of data
+        "w2v_path",  # refused, but where the settings that it would give are there
+        "label_dir",  # its dict.*.txt, as those in the folder of data
     }
     assert {call for text in texts for call in reading.findall(text)} == {
-        *("parse_embedding(path)", "parse_embedding(embed_path)"),  # refused
+        *("parse_embedding(path)", "parse_embedding(embed_path)"),  # refused, as the next two
+        *(f"parse_embedding(args.{side}_embed_path)" for side in ("encoder", "decoder")),
         'open(save_predictions, "w")',  # refused
-        "open(label_path) as h:",  # in the folder of data
+        *("open(label_path) as h:", 'open(label_path, "r") as f:'),  # in the folder of data
     }

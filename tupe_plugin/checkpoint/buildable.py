@@ -2,16 +2,17 @@
 
 A checkpoint names its model, task and criterion, and `fairseq-validate`, `fairseq-generate`,
 `from_pretrained`, `tupe predict` and `tupe average` build what it names. Of fairseq that is what
-stands below: text models whose constructors run no text as code, start no program and read no other
-file. Ours may be built, and so may those of a --user-dir that the user loads: these are the user's
-choice. What a user names on a command line is not asked about here.
+stands below: models whose constructors run no text as code (compat/literal_evaluation.py reads the
+lists that some have as text), start no program and read no other file. Ours may be built, and so
+may those of a --user-dir that the user loads: these are the user's choice. What a user names on a
+command line is not asked about here.
 """
 
 from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .errors import UnsafeCheckpointError, UnusableCheckpointError
@@ -21,9 +22,23 @@ REVIEWED = tuple(
     f"fairseq.{name}"
     for name in (
         "models.bart.model",
+        "models.fconv",
+        "models.fconv_lm",
+        "models.fconv_self_att",
+        "models.hubert.hubert",
+        "models.hubert.hubert_asr",
+        "models.lightconv",
+        "models.lightconv_lm",
         "models.lstm",
+        "models.lstm_lm",
         "models.masked_lm",
         "models.multilingual_transformer",
+        "models.nat.cmlm_transformer",
+        "models.nat.insertion_transformer",
+        "models.nat.iterative_nonautoregressive_transformer",
+        "models.nat.levenshtein_transformer",
+        "models.nat.nat_crf_transformer",
+        "models.nat.nonautoregressive_transformer",
         "models.roberta.model",
         "models.roberta.model_camembert",
         "models.roberta.model_gottbert",
@@ -31,8 +46,14 @@ REVIEWED = tuple(
         "models.transformer.transformer_legacy",
         "models.transformer_align",
         "models.transformer_lm",
+        "models.wav2vec.wav2vec",
+        "models.wav2vec.wav2vec2",
+        "models.wav2vec.wav2vec2_asr",
+        "tasks.audio_finetuning",
+        "tasks.audio_pretraining",
         "tasks.cross_lingual_lm",
         "tasks.denoising",
+        "tasks.hubert_pretraining",
         "tasks.language_modeling",
         "tasks.legacy_masked_lm",
         "tasks.masked_lm",
@@ -43,14 +64,20 @@ REVIEWED = tuple(
         "tasks.sentence_ranking",
         "tasks.translation",
         "tasks.translation_from_pretrained_bart",
+        "tasks.translation_lev",
+        "tasks.translation_multi_simple_epoch",
         "criterions.adaptive_loss",
         "criterions.cross_entropy",
+        "criterions.ctc",
+        "criterions.hubert_criterion",
         "criterions.label_smoothed_cross_entropy",
         "criterions.label_smoothed_cross_entropy_with_alignment",
         "criterions.legacy_masked_lm",
         "criterions.masked_lm",
+        "criterions.nat_loss",
         "criterions.sentence_prediction",
         "criterions.sentence_ranking",
+        "criterions.wav2vec_criterion",
     )
 )
 """Modules of fairseq; what they may call is in tests/compat/test_fairseq_scan.py."""
@@ -60,8 +87,14 @@ LARGEST = 1_000_000
 _SIZE = re.compile(r"layers|dim|heads|positions|bins")
 _LENGTH = re.compile(r"positions$|tokens_per_sample$")
 _WIDTH = re.compile(r"dim$")
-_OTHER_FILES = ("embed_path", "save_predictions")
+_OTHER_FILES = (
+    *("embed_path", "save_predictions", "pretrained_checkpoint"),
+    *("lang_dict", "sampling_weights_from_file"),
+    *("wer_args", "wer_kenlm_model", "wer_lexicon"),
+)
 """Ends of settings that name a file which a constructor reads, or writes."""
+_INSIDE = ("w2v_path", "w2v_args")
+"""Of a fine-tuned speech model: a file, and the settings without which it would be read."""
 _NAMES = {  # part -> the entries by which fairseq may choose, and the option
     "model": (("_name", "arch"), "--arch"),
     "task": (("task", "_name"), "--task"),
@@ -69,27 +102,40 @@ _NAMES = {  # part -> the entries by which fairseq may choose, and the option
 }
 
 
-def check_buildable(cfg: Any, path: Any) -> None:
+PARTS = tuple(_NAMES)
+
+
+def check_buildable(
+    cfg: Any, path: Any, *, parts: Collection[str] = PARTS, chosen: Collection[str] = ()
+) -> None:
     """Refuse a configuration that wants something else built, or something enormous.
 
     Args:
         cfg: fairseq's, or a namespace of all options (before fairseq 0.11).
         path: of the file, for the error.
+        parts: those that the file decides on; the program has built the others already.
+        chosen: names of settings that the user gave, over those in the file.
 
     Raises:
         UnsafeCheckpointError: a part was not looked through.
         UnusableCheckpointError: a part is not known at all, or a size is out of range.
     """
-    for part, (entries, option) in _NAMES.items():
+    for part in parts:
+        entries, option = _NAMES[part]
         settings = entry(cfg, part)
         names = [name for name in (entry(settings, key) for key in entries) if name is not None]
         if part == "model" and settings is not None and not names:
             raise UnusableCheckpointError(f"{path} does not say what model it is of")
         for name in names:
             _check_part(part, name, option, path)
-    for part in _NAMES:
-        for name, value in _settings(entry(cfg, part)):
-            if name.endswith(_OTHER_FILES) and value:
+    for part in parts:
+        settings = entry(cfg, part)
+        other_file, instead = _INSIDE
+        for name, value in _settings(settings):
+            is_other = name.endswith(_OTHER_FILES) or (
+                name == other_file and not entry(settings, instead)
+            )
+            if is_other and value and name not in chosen:
                 raise UnsafeCheckpointError(
                     f"{path} asks for {_flag(name)} {value}, and no other file is read or written "
                     "because a checkpoint says so; to leave it out, give --model-overrides "
@@ -132,7 +178,7 @@ def _check_part(part: str, name: Any, option: str, path: Any) -> None:
     if module.split(".")[0] in ("fairseq", "fairseq_cli") and module not in REVIEWED:
         raise UnsafeCheckpointError(
             f"{path} asks for {option} {name} ({module}), which is not built here because a file "
-            "says so: its settings may be run as code. Only text models are; see "
+            "says so: its settings may be run as code. Those of checkpoint/buildable.py are; see "
             "docs/decisions/checkpoint-safety.md. `fairseq-train --restore-file` takes the file, "
             "with the model named on the command line"
         )

@@ -15,7 +15,7 @@ import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 import torch
@@ -30,9 +30,10 @@ from .errors import (
     in_one_line,
 )
 from .file_kind import foreign_kind, refuse_what_is_no_file, zip_kind
+from .stored_objects import stand_in, without_records
 
 # What fairseq's own checkpoints hold beside tensors and plain containers. `argparse.Namespace` is
-# a bag of attributes: building one runs no code.
+# a bag of attributes: building one runs no code. What else may be in one is in stored_objects.py.
 ALLOWED_CLASSES = (argparse.Namespace,)
 
 _BLOCK = 1 << 20
@@ -95,13 +96,26 @@ def load(source: str | os.PathLike[str] | BinaryIO, map_location: Any = None) ->
 
 
 def _torch_load(source: Any, file: BinaryIO, path: Any, **options: Any) -> Any:
-    with torch.serialization.safe_globals(list(ALLOWED_CLASSES)):
-        try:
-            return torch.load(source, weights_only=True, **options)
-        except Exception as error:  # the file's fault, unless the machine's
-            if _is_of_the_machine(error):
+    allowed: dict[str, Any] = {}
+    while True:
+        entries: list[Any] = [
+            *ALLOWED_CLASSES,
+            *((stand_in, name) for name, stand_in in allowed.items()),
+        ]
+        with torch.serialization.safe_globals(entries):
+            try:
+                state = torch.load(source, weights_only=True, **options)
+                return without_records(state, path) if allowed else state
+            except CheckpointError:
                 raise
-            raise _explained(error, file, path) from error
+            except Exception as error:  # the file's fault, unless the machine's
+                if _is_of_the_machine(error):
+                    raise
+                more = _readable_classes(error, file, allowed)
+                if not more:
+                    raise _explained(error, file, path) from error
+                allowed |= more
+        file.seek(0)
 
 
 @contextlib.contextmanager
@@ -190,6 +204,13 @@ def _explained(error: Exception, file: BinaryIO, path: Any) -> CheckpointError:
     )
 
 
+def _readable_classes(error: Exception, file: BinaryIO, known: Collection[str]) -> dict[str, Any]:
+    """Names that safe loading does not know, and what may be read for each; none if one may not."""
+    names = [name for name in _foreign_classes(error, file) if name not in known]
+    found = {name: stand_in(name) for name in names}
+    return found if all(value is not None for value in found.values()) else {}
+
+
 def _foreign_classes(error: Exception, file: BinaryIO) -> list[str]:
     """Every class or function that the file wants and may not have; at worst the one in `error`."""
     if not isinstance(error, pickle.UnpicklingError):
@@ -198,7 +219,8 @@ def _foreign_classes(error: Exception, file: BinaryIO) -> list[str]:
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except Exception:  # not torch's zip format: before torch 1.6
-        return re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
+        names = re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
+        return [name if "." in name else f"builtins.{name}" for name in names]
 
 
 def _check_tensors(state: Any, path: Any) -> None:

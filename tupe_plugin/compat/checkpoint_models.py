@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import contextvars
 import functools
@@ -49,9 +50,17 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
         name = ", ".join(map(str, filenames))
         bounded_model = checkpoint_module("bounded_model").bounded_model
 
+        buildable, entry = checkpoint_module("buildable"), checkpoint_module("settings").entry
+        parts = [part for part in buildable.PARTS if part != "task" or task is None]
+
         def admit(read: Any, path: Any) -> None:
             cfg = read.get("cfg") or checkpoint_utils.convert_namespace_to_omegaconf(read["args"])
-            checkpoint_module("buildable").check_buildable(cfg, path)
+            buildable.check_buildable(cfg, path, parts=parts, chosen=arg_overrides or ())
+            inner = entry(entry(cfg, "model"), "w2v_args")  # of a model, and a task, inside
+            if isinstance(inner, argparse.Namespace):
+                inner = checkpoint_utils.convert_namespace_to_omegaconf(inner)
+            if inner:
+                buildable.check_buildable(inner, path)
             bound.allow(read["model"], cfg, path)
 
         with bounded_model(shards=num_shards) as bound, admitting(admit):
