@@ -91,6 +91,10 @@ gpu: $(INSTALLED) ## the tests that need a GPU, and everything that is measured 
 matrix: ## a smoke job on every Python 3.10 to 3.13 found
 	bash scripts/matrix.sh
 
+.PHONY: fairseq-tests
+fairseq-tests: ## fairseq's own tests on every Python found (TESTS=fairseq/tests)
+	bash scripts/fairseq_tests.sh "$(TESTS)"
+
 .PHONY: clean
 clean: ## remove build products, caches and outputs (not .venv)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .venvs matrix-out "$(OUT)"

@@ -29,6 +29,7 @@ MADE = {  # document -> what its commands leave behind
         "runs/cola/checkpoint_best.pt",
         "runs/cola-hydra/checkpoint_best.pt",
         "runs/sweep/CoLA/books/rdrop+layer-decay/lr5e-5/seed1/run.json",
+        "runs/de-en/checkpoint_best.pt",
         "drift.png",
         "bitfit.pt",
         "out/CoLA/metrics.json",

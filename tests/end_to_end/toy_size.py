@@ -133,6 +133,14 @@ def _sentences(path: Path) -> None:
     path.write_text("".join(f"{_sentence()}\n" for _ in range(5)), "utf-8")
 
 
+def _parallel(folder: Path) -> None:
+    folder.mkdir()
+    for split, count in (("train", 40), ("valid", 8), ("test", 8)):
+        for language in ("de", "en"):
+            text = "".join(f"{_sentence()}\n" for _ in range(count))
+            (folder / f"{split}.{language}").write_text(text, "utf-8")
+
+
 def _runs(folder: Path) -> None:
     data = write_task(folder / "data", kind="bpe", pairs=False)
     fine_tuned(folder / "cola" / "checkpoint_best.pt", data)
@@ -154,6 +162,7 @@ GIVEN: dict[str, Callable[[Path], None]] = {  # name in the documents -> writes 
     "dump.xml.bz2": _dump,
     "glue_data": _glue,
     "my_data": _own_tasks,
+    "parallel": _parallel,
     "CLUE": _clue,
     "bert-base-chinese": _bert,
     "all-MiniLM-L6-v2": _minilm,

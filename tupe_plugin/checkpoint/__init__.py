@@ -3,6 +3,7 @@
     errors.py           CheckpointError and what derives from it: one line for the user each
     file_kind.py        what a file is that torch did not write
     read.py             from a file to tensors and plain containers, without running code from it
+    stored_objects.py   what is read in the place of the objects that a file of fairseq may hold
     contents.py         what fairseq needs to find in a checkpoint, and of which types
     buildable.py        what may be built because a file says so
     bounded_model.py    and how large that may become
