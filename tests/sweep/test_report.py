@@ -119,6 +119,8 @@ def test_baseline_is_a_strategy_or_a_model_of_the_same_task() -> None:
     ]
     report = make_report(runs, baseline="bert-a")
     assert [cells(report, row)["difference"] for row in range(3)] == ["-", "+0.25 (1 seed)", "-"]
+    nameless = make_report([a_run(0.5, strategy=name) for name in ("x", "y")])
+    assert "--baseline names another" in markdown(nameless)
     with pytest.raises(UnknownBaselineError, match=r"--baseline base: .* bert-a, plain, tupe-r"):
         make_report(runs, baseline="base")
 

@@ -58,6 +58,11 @@ class Report:
             "2006.15595, section 4.1). That is a choice on the dev set, so best figures flatter; "
             "what is called last is the last validation, of which the rate alone was chosen."
         ]
+        if self.baseline is None and len(self.chosen) > 1:
+            notes.append(
+                f"No differences: none of {', '.join(BASELINES)} is among the runs; --baseline "
+                "names another strategy or model."
+            )
         differences = [row.difference for row in self.chosen if row.difference is not None]
         if differences:
             notes.append(
