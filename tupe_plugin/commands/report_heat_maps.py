@@ -38,20 +38,21 @@ def heat_maps_of(
 
 
 def _positions(arms: list[Arm], by_run: Mapping[int, Path], notes: list[str]) -> Iterator[Picture]:
-    shown: set[str] = set()
+    seen: set[str] = set()
     for arm in arms:
         folder = by_run[id(arm.counted[0])]
         kept = [folder / name for name in CHECKPOINTS if (folder / name).is_file()]
-        if not kept or arm.question.model in shown:
+        if not kept or arm.question.model in seen:
             continue
         try:
             learned = read_positions(kept[0])
-        except NoPositionsError:  # nothing to draw
+        except NoPositionsError:  # nothing to draw, nor in another run of this model
+            seen.add(arm.question.model)
             continue
         except (CheckpointError, OSError) as error:
             notes.append(f"No heat map: {error}")
             continue
-        shown.add(arm.question.model)
+        seen.add(arm.question.model)
         bias = learned.attn_bias[:, :_LENGTH, :_LENGTH]
         width, height = size_of_positions(bias)
         yield Picture(
