@@ -47,6 +47,7 @@ BEFORE_AND_AFTER = [
     ("{| class=x\n! colspan=2 | a {{open\n| b\n!c\n|}\n!Kung is.", ["!Kung is."]),
     ("Text. <!-- open\n''more''", ["Text."]),
     ("<nowiki><!--</nowiki> opens.\nMore.", ["<!-- opens.", "More."]),
+    ("Text " + "<nowiki a b. " * 20_000, [("Text " + "<nowiki a b. " * 20_000).strip()]),
     ("", []),
 ]
 

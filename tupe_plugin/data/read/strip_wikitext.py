@@ -61,6 +61,8 @@ _QUOTE_MARKS = re.compile(r"''+")
 _UNCLOSED_BLOCK = re.compile(r"^(\||\[\[\s*(file|image)\s*:)", re.I)
 _UNCLOSED_REF = re.compile(r"<ref[^<]*(</ref>|$)", re.I)
 _UNCLOSED_MARK = re.compile(r"</?[a-z][^<>]*>|\[\[([^|\]]*\|)?|\]\]|\{\{[^{}]*|\}\}", re.I)
+# No tag: another begins before it ends. The parser would try each to the end of the page.
+_TAG_WITHOUT_END = re.compile(r"""<(?=/?[a-z][^<>"']*(?:<(?!!--)|\Z))""", re.I)
 _LITERAL_TAG = re.compile(r"<(/?)(?:nowiki|pre|source|syntaxhighlight)\b[^<>]*(?<!/)>", re.I)
 _EMPTIED_BRACKETS = re.compile(r"\s*\(\s*(?:[,;:–-]\s*)*\)")
 _SPACE_AFTER_OPENING = re.compile(r"\(\s*(?:[,;]\s*)+|\(\s+")
@@ -73,6 +75,7 @@ def strip_wikitext(wikitext: str) -> list[str]:
     parts: list[str] = []
     skipped_level = 0  # of the heading of a section without prose; 0: the section is read
     wikitext = _QUOTED_LINE.sub(_with_written_apostrophe, _without_unclosed_comment(wikitext))
+    wikitext = _TAG_WITHOUT_END.sub("&lt;", wikitext)
     for node in mwparserfromhell.parse(wikitext).nodes:
         if isinstance(node, Heading):
             parts.append("\n")
