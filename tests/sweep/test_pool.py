@@ -194,12 +194,26 @@ def test_an_average_of_a_run_that_diverged_has_diverged(runs_of) -> None:
     assert (record.state, record.attempts) == ("diverged", 0)
     assert record.reason.startswith("the run that it is made of has diverged: the training loss")
 
+    other = {"options": {"max-epoch": 3}}
+    work(runs_of(lr=[1.0], **other), Fake(lambda run, attempt: diverging))
+    work(runs_of(lr=[1.0], strategies=["average"], **other), again := Fake())
+    assert again.started == []  # a run that has diverged is not tried again for its average
 
-def test_a_folder_of_another_run_is_left_alone(runs_of) -> None:
+
+@pytest.mark.parametrize(
+    ("entries", "difference"),
+    [
+        ({"options": {"dropout": 0.0}, "keep": "all"}, "dropout is 0.1 there and 0.0 here"),
+        ({"options": {"cpu": True}}, "cpu is not given there and True here"),
+        ({}, "its data or its checkpoint were others"),
+    ],
+)
+def test_a_folder_of_another_run_is_left_alone(runs_of, glue, entries, difference) -> None:
     work(runs_of(), Fake())
-    (other,) = runs_of(options={"dropout": 0.0})
-    with pytest.raises(OtherRunError, match=r"seed1 holds another run: dropout is 0\.1 there and"):
-        Pool([other], Fake())
+    if not entries:
+        (glue / "CoLA-bin" / "manifest.json").write_text('{"other": 1}')
+    with pytest.raises(OtherRunError, match=f"seed1 holds another run: {difference}; name another"):
+        Pool(runs_of(**entries), Fake())
 
 
 def test_a_run_at_which_somebody_is_at_work_is_waited_for(runs_of) -> None:

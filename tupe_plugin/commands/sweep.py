@@ -121,7 +121,10 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     values = {name: getattr(args, name) for name in (*names, "retries")}
     given = {name: value for name, value in values.items() if value is not None}
     if args.model is not None:
-        given["models"] = dict(map(_model, args.model))
+        named = list(map(_model, args.model))
+        given["models"] = dict(named)
+        if len(given["models"]) < len(named):
+            raise SpecError(f"--model: two have one name ({named[0][0]}): give NAME=PATH")
     if args.set is not None:
         given["options"] = dict(map(option_given, args.set))
     return given

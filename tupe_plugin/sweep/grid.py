@@ -28,7 +28,7 @@ from .sweep_task import SweepTask, files_that_tell_data_apart, sweep_task
 AVERAGE = "average.pt"
 
 # Options that change no score: what is written, how often, and how it is computed side by side.
-_OF_NO_ACCOUNT = frozenset(
+OF_NO_ACCOUNT = frozenset(
     {
         *("log-format", "log-interval", "log-file", "tensorboard-logdir", "no-progress-bar"),
         *(
@@ -161,7 +161,7 @@ def _average(spec: Spec, parent: Run, strategy: Strategy) -> Run:
 
 def _folder(spec: Spec, run: Run, strategy: str) -> Path:
     searched = [f"{name}{shown(value)}" for name, value in run.setting.items()]
-    rates = ",".join([*searched, f"lr{shown(run.lr)}"])
+    rates = ",".join([*searched, f"lr{shown(run.lr)}"]).replace("/", "_")
     return spec.folder / run.task / run.model / strategy / rates / f"seed{run.seed}"
 
 
@@ -179,7 +179,7 @@ def key_of_training(options: Options, data: Path, checkpoint: Path | None) -> st
     counted = {
         name: shown(value)
         for name, value in sorted(options.items())
-        if name not in _OF_NO_ACCOUNT and value is not False
+        if name not in OF_NO_ACCOUNT and value is not False
     }
     files = files_that_tell_data_apart(data)
     digests = [(path.relative_to(data).as_posix(), sha256_of(path)) for path in files]

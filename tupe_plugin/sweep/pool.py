@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from .grid import Run
+from .grid import OF_NO_ACCOUNT, Run
 from .job import REFUSED, record_of
+from .option_words import shown
 from .run_lock import end_what_is_left, is_busy
 from .run_record import DIVERGED, FAILED, FINISHED, INTERRUPTED, RUN_FILE, RUNNING, RunRecord
 
@@ -97,8 +98,11 @@ class Pool:
                 self.ended[run.folder] = record
         for run in self.runs:
             parent = run.parent
-            if parent is not None and run.folder not in self.ended and not _has_checkpoints(run):
-                self.ended.pop(parent.folder, None)  # it is trained again for them
+            if parent is None or run.folder in self.ended or _has_checkpoints(run):
+                continue
+            known = self.ended.get(parent.folder)
+            if known is not None and known.state == FINISHED:
+                del self.ended[parent.folder]  # it is trained again for its last epochs
         self.waiting = [run for run in self.runs if run.folder not in self.ended]
 
     def work(self) -> None:
@@ -180,14 +184,17 @@ class Pool:
 
     def _tidy(self, run: Run) -> None:
         """Remove the checkpoints that nobody has asked for and nobody needs any more."""
-        needed = [one for one in self.runs if one.parent == run and one.folder not in self.ended]
-        record = self.ended.get(run.folder)
-        if record is None or record.state not in DONE or needed or self.keep == "all":
+        averages = [one for one in self.runs if one.parent == run]
+        if self.keep == "all" or not all(map(self._is_done, [run, *averages])):
             return
         kept = ("checkpoint_best.pt", "average.pt") if self.keep == "best" else ()
         for path in run.folder.glob("*.pt"):
             if path.name not in kept:
                 path.unlink()
+
+    def _is_done(self, run: Run) -> bool:
+        record = self.ended.get(run.folder)
+        return record is not None and record.state in DONE
 
     def _stop(self) -> None:
         """End all that is at work, and wait until it is gone."""
@@ -211,9 +218,13 @@ def _has_checkpoints(run: Run) -> bool:
 
 
 def _difference(record: RunRecord, run: Run) -> str:
-    ours, theirs = run.configuration, record.configuration
-    names = [name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name)]
-    if not names:
-        return "its data or its checkpoint were others; name another folder"
-    there, here = (table.get(names[0], "not given") for table in (theirs, ours))
-    return f"{names[0]} is {there} there and {here} here; name another folder"
+    """In the words of the options; what the data and the checkpoint held is in the key alone."""
+    theirs, ours = (
+        {name: shown(value) for name, value in options.items() if name not in OF_NO_ACCOUNT}
+        for options in (record.configuration, run.configuration)
+    )
+    for name in {**theirs, **ours}:
+        there, here = (options.get(name, "not given") for options in (theirs, ours))
+        if there != here:
+            return f"{name} is {there} there and {here} here; name another folder"
+    return "its data or its checkpoint were others; name another folder"

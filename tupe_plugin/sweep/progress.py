@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from .grid import Run
-from .pool import DONE, Pool
+from .pool import Pool
 from .run_record import DIVERGED, FAILED, FINISHED, RunRecord
 
 
@@ -15,21 +14,22 @@ class Progress:
     """Shows a pool's runs while it works; it is called as its `tell`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        from tqdm import tqdm
-
         self._stream = stream or sys.stderr
         self._pool: Pool | None = None
         self._last = ""
-        self._bar = None
-        if self._stream.isatty():
-            layout = "{bar} {n_fmt}/{total_fmt}, {desc}"
-            self._bar = tqdm(file=self._stream, bar_format=layout, dynamic_ncols=True)
+        self._bar: Any = None
 
     def begin(self, pool: Pool) -> None:
-        self._pool, self._began = pool, time.monotonic()
-        self._found = len(pool.ended)
-        if self._found:
-            self._say(f"{self._found} of {len(pool.runs)} runs are done already")
+        from tqdm import tqdm
+
+        self._pool, found = pool, len(pool.ended)
+        if self._stream.isatty():
+            layout, total = "{bar} {n_fmt}/{total_fmt}, {desc}", len(pool.runs)
+            self._bar = tqdm(
+                total=total, initial=found, file=self._stream, bar_format=layout, dynamic_ncols=True
+            )
+        if found:
+            self._say(f"{found} of {len(pool.runs)} runs are done already")
 
     def __call__(self, run: Run | None, record: RunRecord | None) -> None:
         assert self._pool is not None
@@ -37,7 +37,7 @@ class Progress:
             self._say(f"{run.name}: {_end_of(record)}")
         line = self._line(self._pool)
         if self._bar is not None:
-            self._bar.total, self._bar.n = len(self._pool.runs), len(self._pool.ended)
+            self._bar.n = len(self._pool.ended)
             self._bar.set_description_str(line)
         elif line != self._last and (run is not None or not self._last):
             self._say(f"{len(self._pool.ended)}/{len(self._pool.runs)} done, {line}")
@@ -64,7 +64,7 @@ def seconds_left(pool: Pool) -> float | None:
     """By what runs of the same task and strategy, of the same task, or any have taken."""
     taken: dict[tuple[str, ...], list[float]] = {}
     for record in pool.ended.values():
-        if record.state in DONE:
+        if record.state == FINISHED:
             for kind in _kinds(record.task, record.strategy):
                 taken.setdefault(kind, []).append(record.seconds)
     if not taken or len(pool.ended) == len(pool.runs):
