@@ -24,7 +24,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer__weight_decay": 0.1},
     "adam by depth": {"optimizer__weight_decay": 0.1, **DECAYED},
     "mfac": WINDOW,
-    "mfac by depth": {**WINDOW, **MOMENTUM, **DECAYED},
     "mfac with momentum": {**WINDOW, **MOMENTUM},
     "mfac with decoupled decay": {**WINDOW, "optimizer__mfac_decoupled_weight_decay": 0.1},
     "mfac in bfloat16": {**WINDOW, **MOMENTUM, "optimizer__mfac_dtype": "bfloat16"},
