@@ -52,7 +52,6 @@ def test_a_preset_has_the_papers_rates_and_seeds(runs_of, preset, strategies) ->
 def test_every_axis_of_the_grid_is_in_the_command_and_in_the_folder(runs_of, tmp_path) -> None:
     runs = runs_of(
         tasks=["CoLA", "MRPC"],
-        strategies=["mine"],
         seeds=[3, 8],
         strategy={"mine": {"criterion": "rdrop", "rdrop-alpha": [0.25, 1], "lr": [2e-5]}},
         options={"max-epoch": 4},
@@ -132,6 +131,7 @@ def test_of_two_files_the_upper_one_counts_and_flags_count_most(runs_of, glue, c
             "strategy 'rdrop+fgm': its parts have criterion 'rdrop' and 'adversarial'",
         ),
         ({"strategies": ["average"], "options": {"max-epoch": 1}}, "average of 2 epochs, and max"),
+        ({"models": {}}, "f.toml: there is no `models`: give one there, or with --model"),
         ({"keep": "some"}, "f.toml: keep: give one of none, best, all, not 'some'"),
         ({"options": {"lr": [1]}}, "f.toml: options.lr: give a text, a number, true or false"),
         ({"models": {"m": "absent.pt"}}, "no checkpoint absent.pt"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from tupe_plugin.data.glue_tasks import load_task, load_tasks
 from tupe_plugin.sweep.grid import Run
 from tupe_plugin.sweep.job import record_of, work_on
 from tupe_plugin.sweep.pool import OtherRunError, Pool
@@ -38,6 +39,10 @@ def failing(run: Run, recorder: Recorder) -> None:
 
 def refused(run: Run, recorder: Recorder) -> None:
     raise SystemExit("fairseq-train: error: --clip-norm -1: give more")
+
+
+def refused_by_this_package(run: Run, recorder: Recorder) -> None:
+    load_task("MNRP")
 
 
 class KilledError(BaseException):
@@ -118,6 +123,10 @@ def test_every_run_is_done_once_and_some_at_a_time(runs_of) -> None:
         (diverging, 1, "diverged", "the training loss at update 50 is nan"),
         (failing, 3, "failed", "RuntimeError: and more"),
         (refused, 1, "failed", "fairseq-train: error: --clip-norm -1: give more"),
+        (
+            *(refused_by_this_package, 1, "failed"),
+            f"fairseq-train: error: no GLUE task 'MNRP'; the tasks are {', '.join(load_tasks())}",
+        ),
         (killed, 3, "failed", "killed"),
         (lambda run, recorder: None, 3, "failed", "it has ended without a validation"),
     ],

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..compat.refused_job import raised_here
 from .grid import Run
 from .recorder import Recorder, recorded_progress, scores_in
 from .run_lock import be_at_work
@@ -134,6 +135,8 @@ def _end(error: BaseException) -> tuple[str, str]:
         return INTERRUPTED, "stopped"
     if isinstance(error, FloatingPointError):
         return DIVERGED, lines[0]
+    if isinstance(error, ValueError) and raised_here(error):
+        return FAILED, f"{REFUSED}{lines[0]}"
     if isinstance(error, SystemExit):
         return (INTERRUPTED, "requeued") if error.code == _REQUEUED else (FAILED, lines[-1])
     of_worker = next((line for line in reversed(lines) if _DIVERGED in line), None)

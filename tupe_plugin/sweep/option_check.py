@@ -45,10 +45,11 @@ def _check(run: Run) -> None:
             parsed = options.parse_args_and_arch(parser, list(run.command[1:]))
             parsed.distributed_world_size = 1  # no workers are started to do nothing
             utils.call_main(convert_namespace_to_omegaconf(parsed), _nothing)
-    except SystemExit as refusal:
-        said = str(refusal.code) if isinstance(refusal.code, str) else errors.getvalue()
-        line = said.strip().splitlines()[-1].partition("error: ")[2] or said.strip()
-        raise SpecError(f"{run.name}: fairseq-train refuses it: {line}") from refusal
+    except (SystemExit, ValueError) as refusal:
+        of_parser = isinstance(refusal, SystemExit) and not isinstance(refusal.code, str)
+        line = (errors.getvalue() if of_parser else str(refusal)).strip().splitlines()[-1]
+        said = line.rpartition("error: ")[2]
+        raise SpecError(f"{run.name}: fairseq-train refuses it: {said}") from refusal
 
 
 def _nothing(cfg: object) -> None:

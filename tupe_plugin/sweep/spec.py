@@ -5,6 +5,7 @@ data = "data/glue"                  the folder that `tupe data task` wrote
 models.small = "runs/books"         a checkpoint, a folder with one, or "none"; or a table with
                                     `checkpoint` and further options, such as `arch`
 strategies = ["plain", "rdrop+layer-decay"]       of presets.toml, or of [strategy.NAME]
+                                    (default: those of [strategy.NAME], else plain)
 lr = [2e-5, 3e-5]                   for strategies that have no rates of their own
 seeds = 5                           1 to 5, or a list
 folder = "runs/sweep"               where everything is written
@@ -31,7 +32,7 @@ from typing import Any
 from ..core.bounds import LEARNING_RATE, Number, Whole
 from .option_words import Options
 from .presets import laid_over, load_presets, preset
-from .strategy import Strategy, StrategyError, strategy_called
+from .strategy import PLAIN, Strategy, StrategyError, strategy_called
 
 SEED = Whole(0, 2**31 - 1)
 SEEDS = Whole(1, 1_000)
@@ -110,8 +111,7 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
         SpecError: a key is unknown or missing, or its value is of no use.
     """
     own = laid_over(file, given)
-    name = own.get("preset")
-    entries = laid_over(preset(_text("preset", name)), own) if name is not None else own
+    entries = laid_over(preset(_text("preset", own["preset"])), own) if "preset" in own else own
 
     def check(key: str, of: Callable[[str, Any], Any], default: Any = None) -> Any:
         if key not in entries:
@@ -124,13 +124,14 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
         if key not in _KEYS:
             raise SpecError(f"{prefix}{key} is not known; the keys are {', '.join(_KEYS)}")
     for key, advice in (("tasks", "name some"), ("models", "give one"), ("folder", "give one")):
-        if key not in entries:
+        if not entries.get(key):
             flag = {"tasks": "--tasks", "models": "--model", "folder": "-o"}[key]
             raise SpecError(f"{prefix}there is no `{key}`: {advice} there, or with {flag}")
     known = laid_over(load_presets()["strategy"], check("strategy", _table, {}))
+    usual = tuple(own.get("strategy", {})) or (PLAIN,)
     try:
         strategies = tuple(
-            strategy_called(one, known) for one in check("strategies", _names, ("plain",))
+            strategy_called(one, known) for one in check("strategies", _names, usual)
         )
     except StrategyError as error:
         raise SpecError(f"{prefix}{error}") from error
