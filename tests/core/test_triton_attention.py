@@ -13,12 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from tupe_plugin.core.attention_backends import BACKENDS, NoiseTerms
+from tupe_plugin.core.encoder import TupeEncoder
+from tupe_plugin.core.position_scheme import POSITION_SCHEMES
 from tupe_plugin.core.triton_attention import triton_attention
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 pytestmark = [] if INTERPRETED else [pytest.mark.gpu]
 
+PAD = 1
 F16, BF16, F32 = torch.float16, torch.bfloat16, torch.float32
 Names = tuple[str, ...]
 
@@ -310,6 +314,62 @@ def test_compiles_and_exports_as_one_graph_for_every_size() -> None:
     short, long = (inputs(case._replace(seq=seq)).query for seq in (5, 7))
     exported = torch.export.export(Module(), (short,), dynamic_shapes=sizes).module()
     assert torch.equal(exported(long), Module()(long))
+
+
+# ---- as a backend
+
+
+def test_an_encoder_trains_with_it() -> None:
+    """Features and gradients are those of the equation, in a padded batch with noise."""
+    tokens = torch.randint(4, 17, (3, 7), generator=torch.Generator().manual_seed(2)).to(DEVICE)
+    tokens[1, 4:] = PAD
+    noise = torch.randn(3, 2, 7, 7, generator=torch.Generator().manual_seed(3)).to(DEVICE) / 8
+    direction = torch.randn(12, 64, generator=torch.Generator().manual_seed(4)).to(DEVICE)
+    outcomes = []
+    for name in ("explicit", "triton"):
+        torch.manual_seed(1)
+        encoder = TupeEncoder(
+            17,
+            PAD,
+            num_layers=2,
+            embed_dim=64,
+            ffn_embed_dim=11,
+            num_heads=2,
+            max_positions=7,
+            scheme=POSITION_SCHEMES["tupe-r"],
+            dropout=0.0,
+            attention_dropout=0.0,
+            attention=BACKENDS[name],
+        ).to(DEVICE)
+        encoder.layers[0].self_attn.noise = NoiseTerms(weights=noise)
+        (features,) = encoder(tokens)
+        words = features[tokens.ne(PAD)][:12]
+        (words * direction).sum().backward()
+        outcomes.append([words, *(p.grad for p in encoder.parameters())])
+    # One scale serves all gradients: that of a key's bias is zero but for rounding.
+    largest = max(gradient.abs().max().item() for gradient in outcomes[0][1:])
+    for explicit, triton in zip(*outcomes, strict=True):
+        torch.testing.assert_close(triton, explicit, rtol=0, atol=1e-5 * largest)
+
+
+def test_a_generator_decides_what_is_dropped() -> None:
+    case = Case(F32, 2, 1, 7, 32)
+    x = inputs(case)
+
+    def dropped(seed: int) -> Tensor:
+        generator = torch.Generator(DEVICE).manual_seed(seed)
+        options = {"dropout_p": 0.5, "scale": case.scale, "generator": generator}
+        return BACKENDS["triton"](x.query, x.key, x.value, **options)
+
+    assert torch.equal(dropped(3), dropped(3))
+    assert not torch.equal(dropped(3), dropped(4))
+
+
+def test_noise_on_the_logits_is_refused() -> None:
+    x = inputs(Case(F32, 1, 1, 2, 32))
+    noise = NoiseTerms(logits=torch.zeros(1, 1, 2, 2, device=DEVICE))
+    with pytest.raises(ValueError, match="no noise on the attention logits: choose sdpa"):
+        BACKENDS["triton"](x.query, x.key, x.value, scale=1.0, noise=noise)
 
 
 # ---- what is refused

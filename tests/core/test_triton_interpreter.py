@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 from tupe_plugin.core.triton_attention import triton_attention
 
 
+@pytest.mark.slow
 def test_the_kernels_in_tritons_interpreter() -> None:
     pytest.importorskip("triton", reason="the package triton is not installed (286 MB)")
     file = ROOT / "tests" / "core" / "test_triton_attention.py"

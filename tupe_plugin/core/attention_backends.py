@@ -18,6 +18,7 @@
 | ``explicit`` | the equation, step by step: what the others must equal    | autograd's        |
 | ``sdpa``     | ``scaled_dot_product_attention``, on every device         | a batch's, summed |
 | ``flex``     | FlexAttention: no dropout; not the same bits every run    | added up anywhere |
+| ``triton``   | our kernel, for a GPU; the same bits every run            | summed inside     |
 
 B is broadcast over the batch by all but ``explicit``. An additive mask that holds the padding too
 would be a copy of B for each sentence. So ``sdpa`` puts the padding into the product: one more
@@ -35,6 +36,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .triton_attention_launch import why_not_triton
 
 
 class NoiseTerms(NamedTuple):
@@ -143,10 +146,8 @@ def flex_attention(
     Raises:
         ValueError: dropout is asked for, which it does not have; or gradients on a CPU.
     """
-    if dropout_p:
-        raise ValueError(f"flex has no dropout on attention weights, and {dropout_p} is asked for")
-    if query.device.type == "cpu" and torch.is_grad_enabled() and query.requires_grad:
-        raise ValueError("flex has no gradients on a CPU: choose sdpa")
+    if dropout_p or (torch.is_grad_enabled() and query.requires_grad):
+        _check_flex(query.device, dropout_p)
     terms = [term for term in (bias, noise.logits) if term is not None]
 
     def changed(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -160,13 +161,75 @@ def flex_attention(
     return _with_noise_on_weights(context, noise, value)
 
 
+def triton_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None = None,
+    key_padding: Tensor | None = None,
+    noise: NoiseTerms = NO_NOISE,
+    dropout_p: float = 0.0,
+    scale: float,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Our kernel; see `triton_attention.py`.
+
+    Raises:
+        ValueError: the logits have noise, or it is what `why_not_triton` names.
+    """
+    from .triton_attention import triton_attention as of_triton
+
+    if noise.logits is not None:
+        raise ValueError("triton takes no noise on the attention logits: choose sdpa")
+    seed = None
+    if generator is not None:
+        seed = torch.randint(2**63 - 1, (1,), device=query.device, generator=generator)
+    dtype = value.dtype  # a positional query may have made the others wider
+    context = of_triton(
+        query.to(dtype),
+        key.to(dtype),
+        value,
+        bias=bias,
+        key_padding=key_padding,
+        dropout_p=dropout_p,
+        scale=scale,
+        seed=seed,
+    )
+    return _with_noise_on_weights(context, noise, value)
+
+
 BACKENDS: dict[str, Attention] = {
     "explicit": explicit_attention,
     "sdpa": sdpa_attention,
     "flex": flex_attention,
+    "triton": triton_attention,
 }
 AUTO = "auto"
 """The fastest that has been measured on the kind of device: so far `sdpa` on all."""
+
+
+def check_backend(name: str, device: torch.device, *, head_dim: int, dropout_p: float) -> None:
+    """Say before training what a backend would refuse in its first step.
+
+    Raises:
+        ValueError: it cannot train a model on this device, of this size or with this dropout.
+    """
+    if name == "flex":
+        _check_flex(device, dropout_p)
+    elif name == "triton":
+        problem = why_not_triton(device, torch.float16, head_dim)
+        if problem is not None:
+            raise ValueError(problem)
+
+
+def _check_flex(device: torch.device, dropout_p: float) -> None:
+    if dropout_p:
+        raise ValueError(
+            f"flex has no dropout on attention weights, and {dropout_p} is asked for: choose sdpa"
+        )
+    if device.type == "cpu":
+        raise ValueError("flex has no gradients on a CPU: choose sdpa")
 
 
 def attention_backend(name: str) -> Attention:

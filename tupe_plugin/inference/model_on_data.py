@@ -13,6 +13,7 @@ from torch import Tensor
 from ..checkpoint.errors import in_one_line
 from ..compat.damaged_data import problem_of_index
 from ..compat.refused_job import raised_here
+from ..core.attention_backends import AUTO
 from ..core.encoder_family import UnknownEncoderError
 from ..core.encoder_view import names_of
 
@@ -65,6 +66,8 @@ def build_model(
     from fairseq.checkpoint_utils import load_model_ensemble_and_task
 
     _check_dictionary(checkpoint, state["model"], task)
+    if "attention_backend" in state["cfg"].model:  # that of the training may want a GPU
+        state["cfg"].model.attention_backend = AUTO
     (model,), _, _ = load_model_ensemble_and_task([str(checkpoint)], task=task, state=state)
     model.to(device)
     return (model.half() if half else model).eval()

@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.attention_backends import attention_backend
+from ..core.attention_backends import attention_backend, check_backend
 from ..core.available_memory import available_bytes, format_bytes
 from ..core.bounds import Whole
 from ..core.encoder import TupeEncoder
@@ -79,6 +79,7 @@ class TupeModel(FairseqEncoderModel):
                 f"--tokens-per-sample {tokens_per_sample} is longer than --max-positions "
                 f"{cfg.max_positions}: raise --max-positions or lower --tokens-per-sample"
             )
+        _check_attention(cfg)
         _check_memory(cfg, task.source_dictionary)
         # Not at level info: `tupe predict` builds models too.
         logger.debug("position scheme %s", scheme_of(named(cfg)).name)
@@ -269,6 +270,16 @@ class TupeFairseqEncoder(FairseqEncoder):
 
     def max_positions(self) -> int:
         return self.sentence_encoder.max_positions
+
+
+def _check_attention(cfg: DictConfig) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    head_dim = cfg.encoder_embed_dim // cfg.encoder_attention_heads
+    name = str(cfg.attention_backend)
+    try:
+        check_backend(name, device, head_dim=head_dim, dropout_p=cfg.attention_dropout)
+    except ValueError as error:
+        raise ValueError(f"--attention-backend {name}: {error}") from None
 
 
 def _check_memory(cfg: DictConfig, dictionary: Any) -> None:

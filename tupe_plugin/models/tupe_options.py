@@ -89,7 +89,8 @@ class TupeConfig(FairseqDataclass):
         metadata={
             "help": "what computes the attention: explicit (the equation, step by step), sdpa "
             "(torch's scaled_dot_product_attention), flex (torch's FlexAttention; needs "
-            "--attention-dropout 0); auto is the fastest that was measured, sdpa"
+            "--attention-dropout 0), triton (our kernel, which has not run on a GPU yet); auto is "
+            "the fastest that was measured, sdpa"
         },
     )
     activation_dropout: float = option(0.0, DROPOUT, "dropout after the feed-forward activation")
@@ -135,11 +136,6 @@ def check_tupe_options(cfg: Any) -> None:
             f"--position-offset {cfg.position_offset}: position scheme {scheme.name} has no "
             "learned positions in its input; leave the option out, or give --position-scheme "
             "bert-a or bert-r"
-        )
-    if cfg.attention_backend == "flex" and cfg.attention_dropout:
-        raise ValueError(
-            f"--attention-backend flex has no dropout, and --attention-dropout is "
-            f"{cfg.attention_dropout}: give --attention-dropout 0, or another backend"
         )
     one_by_one = cfg.rel_pos_bins // 4
     if scheme.has_relative and cfg.max_rel_pos <= one_by_one:
