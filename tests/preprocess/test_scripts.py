@@ -510,6 +510,13 @@ def folder(tmp_path) -> Path:
         ("corpus text out --skip nothing", 2, "'nothing' cannot be left out"),
         ("corpus text out --dedup words", 2, "documents, lines or none"),
         ("corpus text out --wrapped y", 2, "must be auto, yes or no"),
+        ("corpus text out --executor dask", 2, "must be local, slurm or ray, not 'dask'"),
+        (
+            "corpus text out --executor ray --merge 2",
+            2,
+            "divides by itself: no --shard, no --merge",
+        ),
+        ("corpus text out --near-duplicates 80", 2, "a number from 0 to 1, not '80'"),
         ("corpus text out --min-letter-share 2", 2, "from 0 to 1, not '2'"),
         ("corpus text out --tokenizer mosses", 2, "wordpiece or gpt2, not 'mosses'"),
         ("corpus text out --tokenizer wordpiece", 2, "needs --vocab FILE"),
