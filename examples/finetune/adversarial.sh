@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tune on a GLUE task with adversarial noise: glue.sh with another criterion.
+# Fine-tune on a GLUE task with adversarial noise: glue.sh with another strategy.
 #
 #   paper     METHOD=attention  wenxin (Baidu), strategy "adv": ERNIE 3.0 base on CLUE, iflytek 61.14 -> 61.83,
 #                               afqmc 76.11 -> 76.39; its sizes of noise are not public, ours are chosen
@@ -15,16 +15,11 @@ set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
 
 case ${METHOD:=attention} in
-    attention | fgm | pgd) noise=() ;; # our defaults
-    freelb) noise=(--adv-unit absolute --adv-step-size 0.1 --adv-init-size 0.2 --adv-steps 3 --adv-epsilon 0.6) ;;
-    smart)
-        noise=(--adv-unit absolute --adv-init-size 1e-5 --adv-step-size 1e-3 --adv-steps 1 --adv-norm linf)
-        noise+=(--adv-epsilon 1e-3 --adv-divergence detached)
-        ;;
+    attention | fgm | pgd | freelb | smart) ;;
     *)
         echo "$0: unknown METHOD '$METHOD': attention, fgm, pgd, freelb or smart" >&2
         exit 2
         ;;
 esac
-exec "$(dirname "$0")/glue.sh" "${@:1:4}" --criterion adversarial --adv-method "$METHOD" \
-    "${noise[@]}" ${WEIGHT:+--adv-weight "$WEIGHT"} --rdrop-alpha "${ALPHA:-0}" "${@:5}"
+STRATEGY=$METHOD exec "$(dirname "$0")/glue.sh" "${@:1:4}" \
+    ${WEIGHT:+--adv-weight "$WEIGHT"} --rdrop-alpha "${ALPHA:-0}" "${@:5}"

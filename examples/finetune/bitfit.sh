@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fine-tune the bias terms of a model on a GLUE task: BitFit, arXiv 2106.10199; glue.sh with another
-# criterion.
+# strategy.
 #
 #   promise   BERT-large, average of GLUE's dev sets: 84.2 with all bias terms, 0.08 % of the
 #             parameters; full fine-tuning 84.1 (the paper's figures)
@@ -15,4 +15,4 @@
 # `tupe plot bitfit-drift SAVE_DIR/train.log -o FILE` draws what has moved.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
-LR=${LR:-1e-3} exec "$(dirname "$0")/glue.sh" "${@:1:4}" --criterion bitfit --bitfit-terms "${TERMS:-all}" "${@:5}"
+LR=${LR:-1e-3} STRATEGY=bitfit exec "$(dirname "$0")/glue.sh" "${@:1:4}" ${TERMS:+--bitfit-terms "$TERMS"} "${@:5}"

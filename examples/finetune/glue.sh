@@ -13,6 +13,7 @@
 #   settings  LR=5e-5 SEED=1 EPOCHS ARCH REL_POS=--rel-pos MAX_POSITIONS FP16=
 #             OPTIMIZER=adam, or mfac: the settings published for it (arXiv 2107.03356), LR=1e-4,
 #             NUM_GRADS=512 (a float32 window takes 2 KB for each parameter)
+#             STRATEGY=plain, or another of tupe_plugin/sweep/presets.toml
 #             CHECKPOINTS=--no-epoch-checkpoints (the best and the last one are kept)
 #
 # Killed, the same command goes on from the last checkpoint.
@@ -22,9 +23,10 @@ source "$(dirname "$0")/../need_commands.sh"
 task=$1 data=$2 checkpoint=$3 save_dir=$4
 shift 4
 
-without=() settings=()
-[ -n "${REL_POS-x}" ] || without=(--without rel-pos)
-[ -z "${CHECKPOINTS-x}" ] && without+=(--without no-epoch-checkpoints)
+how=() settings=()
+[ -n "${REL_POS-x}" ] || how=(--without rel-pos)
+[ -z "${CHECKPOINTS-x}" ] && how+=(--without no-epoch-checkpoints)
+[ -z "${STRATEGY:-}" ] || how+=(--strategy "$STRATEGY")
 [ -z "${ARCH:-}" ] || settings+=(--arch "$ARCH")
 [ -z "${MAX_POSITIONS:-}" ] || settings+=(--max-positions "$MAX_POSITIONS")
 [ -z "${OPTIMIZER:-}" ] || settings+=(--optimizer "$OPTIMIZER")
@@ -34,7 +36,7 @@ without=() settings=()
 [ -z "${SEED:-}" ] || settings+=(--seed "$SEED")
 
 # The figures are in tupe_plugin/sweep/recipe.toml, which `tupe sweep` reads too.
-command=$(tupe recipe "${without[@]}" "$task" "$data" "$checkpoint" "$save_dir" \
+command=$(tupe recipe "${how[@]}" "$task" "$data" "$checkpoint" "$save_dir" \
     "${settings[@]}" ${FP16:-} ${CHECKPOINTS:-} "$@") || exit 2
 mkdir -p "$save_dir"
 eval "exec $command"

@@ -12,4 +12,5 @@
 # With FP16=--fp16 give --fp16-no-flatten-grads as well.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
-exec "$(dirname "$0")/glue.sh" "${@:1:4}" --layer-decay "${LAYER_DECAY:-0.95}" "${@:5}"
+STRATEGY=layer-decay exec "$(dirname "$0")/glue.sh" "${@:1:4}" \
+    ${LAYER_DECAY:+--layer-decay "$LAYER_DECAY"} "${@:5}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tune on a GLUE task with R-Drop: glue.sh with another criterion.
+# Fine-tune on a GLUE task with R-Drop: glue.sh with another strategy.
 #
 #   paper     R-Drop (arXiv 2106.14448), the table of GLUE dev sets, with BERT-base and RoBERTa-large.
 #             Not reproduced here.
@@ -10,4 +10,4 @@
 #             our units, chosen for each task; the authors' GLUE code: 0.25 x batch size), and glue.sh's
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n 's/^#   usage  */usage: /p' "$0" >&2; exit 2; }
-exec "$(dirname "$0")/glue.sh" "${@:1:4}" --criterion rdrop --rdrop-alpha "${ALPHA:-0.5}" "${@:5}"
+STRATEGY=rdrop exec "$(dirname "$0")/glue.sh" "${@:1:4}" ${ALPHA:+--rdrop-alpha "$ALPHA"} "${@:5}"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tupe_plugin.commands import main
+from tupe_plugin.sweep.option_check import check_commands
 from tupe_plugin.sweep.presets import load_presets
 from tupe_plugin.sweep.recipe import load_recipe
 
@@ -168,7 +169,10 @@ def test_what_fairseq_would_refuse_is_refused_before_any_run(
     assert not (tmp_path / "runs").exists()
 
 
-def test_presets_and_recipe_name_what_there_is(runs_of) -> None:
-    for name in load_presets()["strategy"]:
-        assert runs_of(strategies=[name])[-1].strategy == name
+@pytest.mark.slow
+def test_fairseq_takes_every_strategy_that_has_a_name(runs_of) -> None:
+    names = list(load_presets()["strategy"])
+    runs = runs_of(strategies=names)
+    assert {run.strategy for run in runs} == set(names)
+    check_commands(runs)
     assert set(load_recipe()["optimizers"]) == {"adam", "mfac"}

@@ -33,6 +33,14 @@ def test_the_users_options_come_last_and_choose_what_belongs_to_them(capsys) -> 
     assert (given.num_classes, given.valid_subset, given.rel_pos) == (3, "valid,valid1", True)
 
 
+def test_a_strategy_brings_its_options_for_the_task(capsys) -> None:
+    printed = recipe(capsys, "--strategy", "mfac+layer-decay", "STS-B", "data", "none", "run")
+    value = dict(itertools.pairwise(printed))
+    assert (value["--optimizer"], value["--mfac-num-grads"]) == ("mfac", "512")
+    assert (value["--layer-decay"], value["--lr"]) == ("0.95", "1e-4")
+    assert "--adam-eps" not in printed
+
+
 def test_options_can_be_left_out(capsys) -> None:
     printed = recipe(capsys, "--without", "rel-pos", "RTE", "data", "none", "run")
     assert "--rel-pos" not in printed
@@ -73,6 +81,7 @@ def test_an_imported_folder_has_its_options_beside_it(tmp_path: Path) -> None:
     [
         (("MNRP", "data", "none"), "no GLUE task 'MNRP'; the tasks are CoLA"),
         (("RTE", "data", "absent.pt"), "no checkpoint absent.pt ('none' trains from scratch)"),
+        (("--strategy", "average", "RTE", "data", "none", "run"), "average trains nothing"),
         (("RTE", "data", "none", "run", "--optimizer", "sgd"), "unknown optimizer 'sgd': adam or"),
     ],
 )
