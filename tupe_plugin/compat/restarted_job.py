@@ -87,7 +87,6 @@ def go_on_from_the_last_checkpoint(checkpoint_utils: Any) -> None:
         if start == NO_FILE and not os.path.lexists(NO_FILE):
             if not cfg.no_save:
                 _refuse(last, different, MODEL)
-            logger.info(f"beginning from no checkpoint: {last} will be overwritten")
             return original(cfg, trainer, **options)
         elsewhere = _different_start(theirs, cfg)
         if option == "--restore-file" and is_inside and (elsewhere or different):
