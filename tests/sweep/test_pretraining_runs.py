@@ -50,8 +50,9 @@ def test_dry_run_prints_commands_and_writes_nothing(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [str(tmp_path / "runs"), "--data", str(corpus), "--seeds", "1", "--set", "cpu"]
+    given += ["--schemes", "tupe-r"]
     assert commands.main(["compare-pretraining", *given, "--updates", "7", "--dry-run"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 * len(SCHEMES)
-    assert all("--max-update 7 " in line and " --cpu " in line for line in lines[2::3])
+    _, _, line = capsys.readouterr().out.splitlines()
+    assert "--max-update 7 " in line
+    assert " --cpu " in line
     assert not (tmp_path / "runs").exists()
