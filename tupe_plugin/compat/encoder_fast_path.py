@@ -10,9 +10,6 @@ import functools
 import re
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from .module_view import ModuleView
 
 
@@ -25,8 +22,10 @@ def say_what_kind_of_mask_it_is(transformer_layer: Any) -> None:
     Fix: torch is told.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4899
     """
+    from .fast_path_functions import layer_with_mask
+
     transformer_layer.torch = ModuleView(
-        transformer_layer.torch, _transformer_encoder_layer_fwd=_layer_with_mask
+        transformer_layer.torch, _transformer_encoder_layer_fwd=layer_with_mask
     )
 
 
@@ -75,8 +74,10 @@ def keep_columns_of_padding_alone(transformer_encoder: Any) -> None:
     When: the batch was wider than that, by `--required-seq-len-multiple` for instance.
     Fix: such a batch takes the fast path with a mask, and stays as wide as it was.
     """
+    from .fast_path_functions import is_padded_on_the_right
+
     transformer_encoder.torch = ModuleView(
-        transformer_encoder.torch, _nested_tensor_from_mask_left_aligned=_is_padded_on_the_right
+        transformer_encoder.torch, _nested_tensor_from_mask_left_aligned=is_padded_on_the_right
     )
 
 
@@ -88,61 +89,6 @@ def read_the_version_of_every_torch(module: Any) -> None:
     Fix: these modules see the release that it will be, `2.6.0`.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4532
     """
-    version = re.match(r"\d+\.\d+\.\d+(?=(a|b|rc)\d)", torch.__version__)
+    version = re.match(r"\d+\.\d+\.\d+(?=(a|b|rc)\d)", module.torch.__version__)
     if version:
         module.torch = ModuleView(module.torch, __version__=version.group())
-
-
-def _is_padded_on_the_right(x: Tensor, is_word: Tensor) -> bool:
-    """torch's function of this name, and whether a word of ``(batch, key)`` is in the last column.
-
-    TorchScript reads it, as it does the next one.
-    """
-    left_aligned: bool = torch._nested_tensor_from_mask_left_aligned(x, is_word)
-    return left_aligned and bool(is_word[:, -1].any())
-
-
-def _layer_with_mask(
-    src: Tensor,
-    embed_dim: int,
-    num_heads: int,
-    qkv_weight: Tensor,
-    qkv_bias: Tensor,
-    proj_weight: Tensor,
-    proj_bias: Tensor,
-    use_gelu: bool,
-    norm_first: bool,
-    eps: float,
-    norm_weight_1: Tensor,
-    norm_bias_1: Tensor,
-    norm_weight_2: Tensor,
-    norm_bias_2: Tensor,
-    ffn_weight_1: Tensor,
-    ffn_bias_1: Tensor,
-    ffn_weight_2: Tensor,
-    ffn_bias_2: Tensor,
-    mask: Tensor | None,
-) -> Tensor:
-    """torch's function of this name, with the kind of the mask (batch, key)."""
-    return torch._transformer_encoder_layer_fwd(
-        src,
-        embed_dim,
-        num_heads,
-        qkv_weight,
-        qkv_bias,
-        proj_weight,
-        proj_bias,
-        use_gelu,
-        norm_first,
-        eps,
-        norm_weight_1,
-        norm_bias_1,
-        norm_weight_2,
-        norm_bias_2,
-        ffn_weight_1,
-        ffn_bias_1,
-        ffn_weight_2,
-        ffn_bias_2,
-        mask,
-        None if mask is None else 1,  # 1: (batch, key), True where a key is padding
-    )
