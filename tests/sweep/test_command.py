@@ -67,6 +67,15 @@ def test_two_sweeps_in_one_folder_are_refused(words, tmp_path, monkeypatch, caps
     assert f"another run is at work in {tmp_path / 'runs'}\n" in capsys.readouterr().err
 
 
+def test_without_slurm_one_line_says_so(words, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "sweep.toml").write_text("[slurm]\nhours = 1\n")
+    assert main([*words[:1], str(tmp_path / "sweep.toml"), *words[1:]]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("tupe sweep: [slurm]: this machine has no Slurm (")
+    assert error.count("\n") == 1
+
+
 def test_without_submitit_one_line_says_what_to_do(words, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert main(words) == 1

@@ -139,6 +139,7 @@ def test_of_two_files_the_upper_one_counts_and_flags_count_most(runs_of, glue, c
         ({"models": {"m": {"arch": "x"}}}, "f.toml: models.m.checkpoint: give a text, not None"),
         ({"slurm": {"gpu": 1}}, "f.toml: slurm.gpu is not known; the keys are partition"),
         ({"slurm": {"hours": "2"}}, "f.toml: slurm.hours: give a float, not '2'"),
+        ({"slurm": {"setup": [1]}}, "f.toml: slurm.setup: give a list of lines of a shell"),
         ({"options": {"optimizer": "sgd"}}, "unknown optimizer 'sgd': adam or mfac"),
     ],
 )

@@ -280,6 +280,8 @@ def _slurm(key: str, value: Any) -> dict[str, Any]:
         kinds = (int, float) if kind is float else (kind,)
         if isinstance(one, bool) or not isinstance(one, kinds):
             raise SpecError(f"{key}.{name}: give a {kind.__name__}, not {one!r}")
+        if isinstance(one, list) and not all(isinstance(line, str) for line in one):
+            raise SpecError(f"{key}.{name}: give a list of lines of a shell, not {one!r}")
         if bound is not None and bound.problem(one) is not None:
             raise SpecError(f"{key}.{name}: {bound.problem(one)}, not {one!r}")
     return value
