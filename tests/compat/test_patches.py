@@ -25,6 +25,7 @@ from fairseq.data import TokenBlockDataset
 from fairseq.dataclass import FairseqDataclass, initialize
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.models import distributed_fairseq_model
+from fairseq.nan_detector import NanDetector
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -44,6 +45,24 @@ def test_dataclasses_of_fairseq_have_a_hash_and_others_do_not() -> None:
     assert mended() == mended()
     with pytest.raises(TypeError, match="unhashable"):
         hash(config("fairseq_like.configs")())
+
+
+def test_a_gradient_that_is_no_number_is_found_in_an_output_of_lists(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> dict[str, list[torch.Tensor]]:
+            return {"states": [], "out": [self.linear(x)]}
+
+    model = nn.Sequential(Encoder())
+    with NanDetector(model):
+        model(torch.ones(1, 3))["out"][0].backward(torch.full((1, 2), torch.nan))
+    assert "NaN detected in output of 0" in caplog.text
+    assert "backward" in caplog.text
 
 
 def test_huffman_codes_are_read_back() -> None:

@@ -80,6 +80,7 @@ from .loss_scale import (
     unscale_amp_gradients_once,
 )
 from .missing_dictionary import name_a_damaged_dictionary, name_the_folder_that_has_the_dictionary
+from .nan_gradients import look_at_the_gradients_of_every_output
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .option_bounds import read_lists_of_numbers_as_they_are_written
@@ -165,6 +166,7 @@ PATCHES = (
     ("fairseq.modules.transformer_layer", say_what_kind_of_mask_it_is),
     ("fairseq.modules.transformer_layer", keep_the_fast_path_to_batch_first_encoders),
     ("fairseq.modules.transformer_layer", read_the_version_of_every_torch),
+    ("fairseq.nan_detector", look_at_the_gradients_of_every_output),
     ("fairseq.optim.amp_optimizer", scale_gradients_on_the_device_in_use),
     ("fairseq.optim.amp_optimizer", unscale_amp_gradients_once),
     ("fairseq.optim.amp_optimizer", keep_amp_loss_scale),
