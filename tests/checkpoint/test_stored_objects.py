@@ -166,7 +166,7 @@ def test_a_dictionary_is_one(tmp_path: Path) -> None:
         (Calls(os.system, "false"), UnsafeCheckpointError),
         (Calls(FairseqConfig, 1, 2), UnusableCheckpointError),  # a record of what means nothing
     ],
-    ids=str,
+    ids=["enumeration", "function of fairseq", "program", "class of fairseq"],
 )
 def test_no_function_is_called(value: Any, refused: type, tmp_path: Path) -> None:
     torch.save({**contents(), "cfg": OmegaConf.create({"x": 1}), "y": value}, tmp_path / "a.pt")
