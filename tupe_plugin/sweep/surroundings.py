@@ -1,4 +1,4 @@
-"""On what a run was trained: versions, hardware, the most memory that it took."""
+"""What a run was trained on: versions, hardware, and the most memory that it took."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 @cache
 def versions() -> dict[str, str]:
-    """Of what decides a result; of this package the commit, where it is a checkout."""
+    """Those that decide a result; this package's is its commit, where it is a checkout."""
     return {
         "tupe_plugin": _commit() or metadata.version("tupe-plugin"),
         "torch": metadata.version("torch"),
@@ -33,7 +33,8 @@ def hardware() -> str:
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {_counted(cores, 'core')}, {_counted(threads, 'thread')}"
 
 
 def peak_memory() -> int:
@@ -47,13 +48,22 @@ def peak_memory() -> int:
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Nothing where there is no git, or where the package only lies in somebody's checkout."""
+    if not _git("ls-files", "__init__.py"):  # as in a virtual environment below their files
+        return ""
+    return _git("describe", "--always", "--dirty", "--abbrev=12")
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, text=True)
+    except OSError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _counted(number: int | None, thing: str) -> str:
+    return f"{number} {thing}" + "s" * (number != 1)
 
 
 def _processor() -> str:
