@@ -185,6 +185,13 @@ def test_checkpoints_stay_while_an_average_needs_them_and_then_as_asked(
         assert left or not list(run.folder.glob("*.pt"))
 
 
+def test_checkpoints_that_an_earlier_sweep_kept_stay(runs_of) -> None:
+    runs = runs_of()
+    work(runs, Fake(), keep="best")
+    work(runs, Fake(), keep="none")  # as by the same command without its --keep
+    assert (runs[0].folder / "checkpoint_best.pt").is_file()
+
+
 def test_a_run_whose_checkpoints_are_gone_is_trained_again_for_its_average(runs_of) -> None:
     options = {"max-epoch": 3}
     work(runs_of(options=options), Fake())

@@ -66,7 +66,8 @@ class Pool:
         runs: in order; the parent of an average before it.
         launcher: starts them.
         retries: of a run that fails or is killed.
-        keep: of the checkpoints of a run that is done: "none", "best" or "all".
+        keep: of the checkpoints of a run that gets done: "none", "best" or "all". Those of runs
+            that were done before stay as they are.
         tell: is called with a run and its record when it has ended, and with None from time to
             time.
         poll: seconds between two looks at the jobs.
@@ -108,8 +109,6 @@ class Pool:
     def work(self) -> None:
         """Until every run has ended; what is at work ends with this, however that ends."""
         try:
-            for run in self.runs:
-                self._tidy(run)
             while self.waiting or self.at_work:
                 self._start_some()
                 if not self._collect():
