@@ -157,6 +157,7 @@ def test_what_cannot_be_is_named_in_the_words_of_the_file(runs_of, entries, mess
         (["--lr", "2e-5,-1"], "--lr -1.0: give a number from 0"),
         (["--seeds", "0"], "--seeds: give a whole number from 1"),
         (["--preset", "tupa"], "no preset 'tupa'"),
+        (["--model", "b=none", "--model", "b=x"], "--model: two are called b: give NAME=PATH"),
     ],
 )
 def test_what_fairseq_would_refuse_is_refused_before_any_run(

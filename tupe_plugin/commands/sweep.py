@@ -123,8 +123,10 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     if args.model is not None:
         named = list(map(_model, args.model))
         given["models"] = dict(named)
-        if len(given["models"]) < len(named):
-            raise SpecError(f"--model: two have one name ({named[0][0]}): give NAME=PATH")
+        names_alone = [name for name, _ in named]
+        twice = [name for name in given["models"] if names_alone.count(name) > 1]
+        if twice:
+            raise SpecError(f"--model: two are called {twice[0]}: give NAME=PATH")
     if args.set is not None:
         given["options"] = dict(map(option_given, args.set))
     return given
@@ -207,8 +209,7 @@ def _model(text: str) -> tuple[str, str]:
 
 
 def option_given(text: str) -> tuple[str, Value]:
-    """`OPTION=VALUE`, or a switch."""
-    """As a file would have it: a switch, a number or a text."""
+    """The name and value of `OPTION=VALUE`, as a file would have them: without `=`, a switch."""
     name, equals, value = text.removeprefix("--").partition("=")
     if not equals:
         return name, True
