@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.references import mfac as reference
-from tupe_plugin.core import mfac as mfac_module
+from tupe_plugin.core import window_settings
 from tupe_plugin.core.fisher_window import FisherWindow
 from tupe_plugin.core.mfac import MFAC
 
@@ -274,7 +274,7 @@ def test_nothing_to_train_is_refused() -> None:
 def test_window_that_does_not_fit_is_refused_before_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mfac_module, "available_bytes", lambda device: 10_000_000)
+    monkeypatch.setattr(window_settings, "available_bytes", lambda device: 10_000_000)
     MFAC(parameters(), num_grads=500)
     with pytest.raises(MemoryError) as caught:
         MFAC(parameters(dtype=torch.float32), num_grads=100_000, window_dtype=torch.bfloat16)
@@ -293,13 +293,13 @@ def test_a_compressed_window_fits_where_a_whole_one_does_not(
     num_grads, dim, kept = 50, 100_000, 24 * 41 + 17
     needed = num_grads * kept * 6 + 4 * dim + 4 * kept + 3 * 8 * num_grads**2
     param = nn.Parameter(torch.zeros(dim))
-    monkeypatch.setattr(mfac_module, "available_bytes", lambda device: needed)
+    monkeypatch.setattr(window_settings, "available_bytes", lambda device: needed)
     optimizer = MFAC([param], num_grads=num_grads, density=0.01)
     param.grad = torch.ones(dim)
     optimizer.step()
     rows = optimizer.window.rows  # type: ignore[union-attr]
     assert rows.values.shape == rows.indices.shape == (num_grads, kept)
-    monkeypatch.setattr(mfac_module, "available_bytes", lambda device: needed - 1)
+    monkeypatch.setattr(window_settings, "available_bytes", lambda device: needed - 1)
     with pytest.raises(MemoryError, match=f"at density 0.01 takes .*{needed:,} bytes"):
         MFAC([param], num_grads=num_grads, density=0.01)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fairseq.trainer import Trainer
 
-from tupe_plugin.core import mfac
+from tupe_plugin.core import window_settings
 
 from .test_bitfit import assert_only_terms_moved
 from .test_data_parallel import TWO_WORKERS, assert_same_parameters
@@ -160,6 +160,6 @@ def test_what_the_machine_lacks_is_said_in_one_line_before_training(
     option, parts, corpus, tmp_path, last_line, monkeypatch
 ):
     monkeypatch.setattr(Trainer, "train_step", lambda *_: pytest.fail("training has started"))
-    monkeypatch.setattr(mfac, "available_bytes", lambda _: 10**9)
+    monkeypatch.setattr(window_settings, "available_bytes", lambda _: 10**9)
     line = last_line([*mfac_job(corpus.classification, tmp_path), *option.split()])
     assert [part for part in ("fairseq-train: error: ", *parts) if part not in line] == [], line

@@ -14,6 +14,8 @@ those of the optimizer around it, which so has one rule for all of its parameter
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, MutableMapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -36,3 +38,23 @@ def adam_direction(
     square = state["exp_avg_sq"].mul_(betas[1]).addcmul_(g, g, value=1 - betas[1])
     bias = [1 - beta ** state["step"] for beta in betas]
     return mean / (square / bias[1]).sqrt_().add_(eps).mul_(bias[0])
+
+
+def load_averages(
+    state: MutableMapping[Tensor, Any],
+    groups: Iterable[Mapping[str, Any]],
+    saved: Mapping[str, Any],
+) -> None:
+    """Load saved averages in the type that they were saved in; torch gives them the parameter's.
+
+    Args:
+        state: of an optimizer, into which torch has loaded ``saved``; changed.
+        groups: of that optimizer.
+        saved: what its ``state_dict`` returned.
+    """
+    numbers = chain.from_iterable(group["params"] for group in saved["param_groups"])
+    params = chain.from_iterable(group["params"] for group in groups)
+    for number, param in zip(numbers, params, strict=True):
+        for name, value in saved["state"].get(number, {}).items():
+            kept = value.to(param.device, copy=True) if isinstance(value, Tensor) else value
+            state[param][name] = kept

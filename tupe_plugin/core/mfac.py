@@ -31,9 +31,7 @@ damp 1e-6, m 1024 (512 for MRPC and STS-B), batch 32, linear decay to 0.
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -41,21 +39,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .adam_direction import adam_direction
-from .available_memory import available_bytes, format_bytes, usable_device
+from .adam_direction import adam_direction, load_averages
+from .available_memory import usable_device
 from .compressed_window import CompressedWindow
 from .fisher_window import FisherWindow
 from .flat_parameters import FlatParameters, gradient_of
-from .gradient_rows import dtype_name
+from .mfac_group import (
+    BESIDE_THE_WINDOW,
+    check_mfac_group,
+    move,
+    numbers_outside,
+    with_gradient,
+)
 from .saved_window import check_saved_window
-from .window_settings import check_window_settings, window_bytes
+from .window_settings import check_window_memory, check_window_settings
 
 logger = logging.getLogger(__name__)
 
 # Steps from one measurement of their rounding to the next: 2 to 5 % of their time.
 ERROR_INTERVAL = 64
-# What groups have had since some of them do without the window.
-_BESIDE_THE_WINDOW = {"in_window": True, "betas": (0.9, 0.999), "eps": 1e-8}
 
 
 class MFAC(torch.optim.Optimizer):
@@ -129,7 +131,7 @@ class MFAC(torch.optim.Optimizer):
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize,
-            **_BESIDE_THE_WINDOW,
+            **BESIDE_THE_WINDOW,
         }
         super().__init__(params, defaults)
         self._check_memory(FlatParameters(self.param_groups))
@@ -142,7 +144,7 @@ class MFAC(torch.optim.Optimizer):
                 "window's gradients lack its parameters; make a new optimizer"
             )
         super().add_param_group(param_group)
-        _check_group(self.param_groups[-1])
+        check_mfac_group(self.param_groups[-1])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -158,7 +160,9 @@ class MFAC(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        inside, beside = (self._with_gradient(in_window=there) for there in (True, False))
+        inside, beside = (
+            with_gradient(self.param_groups, in_window=there) for there in (True, False)
+        )
         finite = all(bool(g.isfinite().all()) for p, _ in beside if (g := p.grad) is not None)
         if inside and finite:
             window, flat = self._window_and_layout()
@@ -179,7 +183,7 @@ class MFAC(torch.optim.Optimizer):
         for param, group in beside:
             g = gradient_of(param, group, dtype=torch.promote_types(param.dtype, torch.float32))
             betas, eps = group["betas"], group["eps"]
-            _move(param, group, adam_direction(self.state[param], g, betas=betas, eps=eps))
+            move(param, group, adam_direction(self.state[param], g, betas=betas, eps=eps))
         return loss
 
     def consolidate_state_dict(self, to: int = 0) -> None:
@@ -204,7 +208,7 @@ class MFAC(torch.optim.Optimizer):
             "num_skipped": self.num_skipped,
             "step_error": self.step_error,
             "momentum_buffer": self._momentum_buffer,
-            "outside": self._numbers_outside(),
+            "outside": numbers_outside(self.param_groups),
         }
         return {**state, "fisher_window": joint}
 
@@ -220,7 +224,7 @@ class MFAC(torch.optim.Optimizer):
         saved = state_dict.pop("fisher_window")
         if saved is not None:
             check_saved_window(saved)
-            outside, own = saved.get("outside", []), self._numbers_outside()
+            outside, own = saved.get("outside", []), numbers_outside(self.param_groups)
             if outside != own:
                 raise ValueError(
                     f"M-FAC: the saved window leaves out {len(outside)} parameters, and this one "
@@ -228,7 +232,7 @@ class MFAC(torch.optim.Optimizer):
                     "with a new state (--reset-optimizer)"
                 )
         super().load_state_dict(state_dict)
-        self._take_over_adam(state_dict)
+        load_averages(self.state, self.param_groups, state_dict)
         self.window, self._momentum_buffer, self.num_skipped = None, None, 0
         self.step_error = None
         if saved is None:
@@ -249,7 +253,7 @@ class MFAC(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for group in self.param_groups:
-            for name, value in _BESIDE_THE_WINDOW.items():
+            for name, value in BESIDE_THE_WINDOW.items():
                 group.setdefault(name, value)
         self.__dict__.setdefault("process_group", None)
         # Pickled before there were others.
@@ -291,65 +295,15 @@ class MFAC(torch.optim.Optimizer):
                     self._momentum_buffer = torch.zeros_like(update)
                 buffer = self._momentum_buffer[columns]
                 part = buffer.mul_(group["momentum"]).add_(part, alpha=1 - group["momentum"])
-            _move(param, group, part)
-
-    def _with_gradient(self, *, in_window: bool) -> list[tuple[Tensor, dict[str, Any]]]:
-        """Parameters that have a gradient, and their groups."""
-        groups = (group for group in self.param_groups if group["in_window"] == in_window)
-        return [(p, group) for group in groups for p in group["params"] if p.grad is not None]
-
-    def _numbers_outside(self) -> list[int]:
-        """Of the parameters that stand beside the window, as torch numbers them in a state."""
-        inside = [group["in_window"] for group in self.param_groups for _ in group["params"]]
-        return [number for number, there in enumerate(inside) if not there]
-
-    def _take_over_adam(self, state_dict: dict[str, Any]) -> None:
-        """Its averages in the type that they were saved in: torch gives them the parameter's."""
-        saved = itertools.chain.from_iterable(g["params"] for g in state_dict["param_groups"])
-        own = itertools.chain.from_iterable(g["params"] for g in self.param_groups)
-        for number, param in zip(saved, own, strict=True):
-            for name, value in state_dict["state"].get(number, {}).items():
-                kept = value.to(param.device, copy=True) if isinstance(value, Tensor) else value
-                self.state[param][name] = kept
+            move(param, group, part)
 
     def _check_memory(self, flat: FlatParameters) -> None:
         """Raise MemoryError if the window does not fit where it will live."""
-        device, dtype = self.window_device or flat.device, self.window_dtype or flat.dtype
-        workers = 1 if self.process_group is None else dist.get_world_size(self.process_group)
-        needed = window_bytes(
-            self.num_grads, flat.dim, dtype, density=self.density, workers=workers
+        check_window_memory(
+            self.num_grads,
+            flat.dim,
+            self.window_dtype or flat.dtype,
+            device=self.window_device or flat.device,
+            density=self.density,
+            workers=1 if self.process_group is None else dist.get_world_size(self.process_group),
         )
-        available = available_bytes(device)
-        if available is not None and needed > available:
-            share = "" if self.density == 1 else f" at density {self.density:g}"
-            raise MemoryError(
-                f"M-FAC's window of {self.num_grads} gradients x {flat.dim:,} parameters in "
-                f"{dtype_name(dtype)}{share} takes {format_bytes(needed)} on {device} for each of "
-                f"{workers} worker(s), and {format_bytes(available)} are available. Lower it with "
-                "density 0.01 (--mfac-density), a smaller num_grads (--mfac-num-grads), "
-                "window_dtype bfloat16 (--mfac-dtype), fewer parameters in it (--mfac-parameters, "
-                "BitFit) or more workers; or put it into host memory with window_device='cpu' "
-                "(--mfac-device cpu)"
-            )
-
-
-def _move(param: Tensor, group: dict[str, Any], direction: Tensor) -> None:
-    lr = float(group["lr"])
-    if group["decoupled_weight_decay"]:
-        param.mul_(1 - lr * group["decoupled_weight_decay"])
-    param.add_(direction.view_as(param).to(param.device), alpha=-lr)
-
-
-def _check_group(group: dict[str, Any]) -> None:
-    """Raise ValueError for hyper-parameters out of range."""
-    if not 0 <= float(group["lr"]) < math.inf:
-        raise ValueError(f"lr={group['lr']}: must be 0 or more, and finite")
-    if not 0 <= group["momentum"] < 1:
-        raise ValueError(f"momentum={group['momentum']}: must lie in [0, 1)")
-    for name in ("weight_decay", "decoupled_weight_decay"):
-        if not 0 <= group[name] < math.inf:
-            raise ValueError(f"{name}={group[name]}: must be 0 or more, and finite")
-    if not all(0 <= beta < 1 for beta in group["betas"]):
-        raise ValueError(f"betas={group['betas']}: each must lie in [0, 1)")
-    if not 0 <= group["eps"] < math.inf:
-        raise ValueError(f"eps={group['eps']}: must be 0 or more, and finite")

@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from .available_memory import available_bytes, format_bytes
+from .gradient_rows import dtype_name
 from .sparse_rows import block_layout
 
 
@@ -41,3 +43,28 @@ def window_bytes(
     kept = block_layout(own, density).kept
     feedback = 8 if dtype is torch.float64 else 4
     return kept * (num_grads * (item + 2) + 4) + own * feedback + system
+
+
+def check_window_memory(
+    num_grads: int,
+    dim: int,
+    dtype: torch.dtype,
+    *,
+    device: torch.device,
+    density: float = 1.0,
+    workers: int = 1,
+) -> None:
+    """Raise MemoryError for a window that does not fit on ``device``."""
+    needed = window_bytes(num_grads, dim, dtype, density=density, workers=workers)
+    available = available_bytes(device)
+    if available is not None and needed > available:
+        share = "" if density == 1 else f" at density {density:g}"
+        raise MemoryError(
+            f"M-FAC's window of {num_grads} gradients x {dim:,} parameters in "
+            f"{dtype_name(dtype)}{share} takes {format_bytes(needed)} on {device} for each of "
+            f"{workers} worker(s), and {format_bytes(available)} are available. Lower it with "
+            "density 0.01 (--mfac-density), a smaller num_grads (--mfac-num-grads), "
+            "window_dtype bfloat16 (--mfac-dtype), fewer parameters in it (--mfac-parameters, "
+            "BitFit) or more workers; or put it into host memory with window_device='cpu' "
+            "(--mfac-device cpu)"
+        )
