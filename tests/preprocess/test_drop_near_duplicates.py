@@ -6,7 +6,11 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from tupe_plugin.data.text.drop_near_duplicates import bands_for, drop_near_duplicates
+from tupe_plugin.data.text.drop_near_duplicates import (
+    HIGHEST_SIMILARITY,
+    bands_for,
+    drop_near_duplicates,
+)
 from tupe_plugin.data.worker_pool import WorkerPool
 
 PAIRS, WORDS = 40, 150
@@ -64,3 +68,7 @@ def test_later_documents_are_dropped_by_their_similarity(tmp_path: Path) -> None
     assert (of_changes[0], of_changes[40]) == (PAIRS, 0)
     deviation = (PAIRS * 0.25) ** 0.5  # at most, of a sum of independent chances
     assert abs(sum(of_changes.values()) - expected) < 3 * deviation
+
+
+def test_the_highest_similarity_that_is_taken_has_bands() -> None:
+    assert bands_for(HIGHEST_SIMILARITY).number >= 2

@@ -516,7 +516,7 @@ def folder(tmp_path) -> Path:
             2,
             "divides by itself: no --shard, no --merge",
         ),
-        ("corpus text out --near-duplicates 80", 2, "a number from 0 to 1, not '80'"),
+        ("corpus text out --near-duplicates 80", 2, "a number from 0 to 0.98, not '80'"),
         ("corpus text out --min-letter-share 2", 2, "from 0 to 1, not '2'"),
         ("corpus text out --tokenizer mosses", 2, "wordpiece or gpt2, not 'mosses'"),
         ("corpus text out --tokenizer wordpiece", 2, "needs --vocab FILE"),

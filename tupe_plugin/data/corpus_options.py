@@ -12,6 +12,7 @@ from .language_codes import language_code
 from .line_steps import LINE_STEPS
 from .option_flags import File, flag_option, switch
 from .read.shard import Shard, parse_shard
+from .text.drop_near_duplicates import HIGHEST_SIMILARITY
 from .text.filter_paragraphs import Limits
 from .unit_options import UnitOptions, Units, UsageError, is_word_step
 
@@ -78,7 +79,7 @@ class CorpusOptions(CleaningOptions):
     )
     near_duplicates: float = flag_option(
         0.0,
-        Number(0, 1),
+        Number(0, HIGHEST_SIMILARITY),
         "drop documents that are about so similar to an earlier one, as the share of the runs of "
         "five words that they have in common, by MinHash (0: none; 0.8 is usual)",
         group=_TEXT,
