@@ -16,7 +16,7 @@ from tupe_plugin.sweep.pool import OtherRunError, Pool
 from tupe_plugin.sweep.progress import Progress
 from tupe_plugin.sweep.recorder import Recorder
 from tupe_plugin.sweep.run_lock import be_at_work
-from tupe_plugin.sweep.run_record import RunRecord
+from tupe_plugin.sweep.run_record import RunRecord, UnreadableRunError
 
 Training = Callable[[Run, Recorder], None]
 
@@ -230,6 +230,16 @@ def test_a_folder_of_another_run_is_left_alone(runs_of, glue, entries, differenc
         (glue / "CoLA-bin" / "manifest.json").write_text('{"other": 1}')
     with pytest.raises(OtherRunError, match=f"seed1 holds another run: {difference}; name another"):
         Pool(runs_of(**entries), Fake())
+
+
+def test_a_damaged_record_is_left_as_it_is_and_named_with_what_to_do(runs_of) -> None:
+    (run,) = runs_of()
+    work([run], Fake())
+    file = run.folder / "run.json"
+    file.write_text("{")
+    with pytest.raises(UnreadableRunError, match=f"{file} is no JSON.*; move {run.folder} away"):
+        Pool([run], Fake())
+    assert file.read_text() == "{"
 
 
 def test_a_run_at_which_somebody_is_at_work_is_waited_for(runs_of) -> None:

@@ -90,6 +90,7 @@ def test_numbers_that_are_none_are_null_and_never_the_best(tmp_path: Path) -> No
         ({"sede": 3}, "sede is no field of a run"),
         ({"lr": ...}, "lr is missing"),
         ({"metric": {"name": "mcc"}}, "metric.higher_is_better is missing"),
+        ({"seconds": 10**400}, "seconds is too large for a number"),
         ({"best": 0}, "best is 0, and of its validations 2 is"),
         ({"train": [{"update": 1, "seconds": 1, "loss": "x"}]}, "train[0].loss is 'x', and should"),
         (
@@ -111,7 +112,8 @@ def test_a_damaged_record_is_named_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_half_a_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"format": 1,')
+@pytest.mark.parametrize("text", ['{"format": 1,', "[" * 100_000], ids=["half", "nested"])
+def test_what_is_no_json_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
     with pytest.raises(UnreadableRunError, match=r"run\.json is no JSON file"):
         RunRecord.read(tmp_path)

@@ -17,7 +17,16 @@ from .grid import OF_NO_ACCOUNT, Run
 from .job import REFUSED, record_of
 from .option_words import shown
 from .run_lock import end_what_is_left, is_busy
-from .run_record import DIVERGED, FAILED, FINISHED, INTERRUPTED, RUN_FILE, RUNNING, RunRecord
+from .run_record import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    RUN_FILE,
+    RUNNING,
+    RunRecord,
+    UnreadableRunError,
+)
 
 DONE = (FINISHED, DIVERGED)
 _PATIENCE = 20.0  # seconds for jobs that were told to end
@@ -92,7 +101,12 @@ class Pool:
             UnreadableRunError: a `run.json` is damaged.
         """
         for run in self.runs:
-            record = record_of(run)
+            try:
+                record = record_of(run)
+            except UnreadableRunError as error:
+                raise UnreadableRunError(
+                    f"{error}; move {run.folder} away to train that run again"
+                ) from error
             if record.key != run.key:
                 raise OtherRunError(f"{run.folder} holds another run: {_difference(record, run)}")
             if record.state in DONE:

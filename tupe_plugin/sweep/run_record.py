@@ -120,7 +120,7 @@ class RunRecord:
         path = path / RUN_FILE if path.is_dir() else path
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableRunError(f"{path} is no JSON file: {error}") from error
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             found = fields.get("format") if isinstance(fields, dict) else None
@@ -180,7 +180,11 @@ def _value_of(kind: Any, value: Any, where: str) -> Any:
     if type(None) in inner:
         return None if value is None else _value_of(inner[0], value, where)
     if kind is float:
-        return math.nan if value is None else float(_of_type(value, (int, float), where))
+        number = math.nan if value is None else _of_type(value, (int, float), where)
+        try:
+            return float(number)
+        except OverflowError:
+            raise UnreadableRunError(f"{where} is too large for a number") from None
     return value if kind is Any else _of_type(value, kind, where)
 
 
