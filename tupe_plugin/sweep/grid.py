@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from .option_words import Options, shown
 from .recipe import command, fine_tuning, from_scratch
 from .spec import Spec, SpecError
 from .strategy import Strategy
-from .sweep_task import SweepTask, files_that_tell_data_apart, sweep_task
+from .sweep_task import SweepTask, files_that_tell_data_apart, refuse_unknown_tasks, sweep_task
 
 AVERAGE = "average.pt"
 
@@ -43,6 +43,14 @@ OF_NO_ACCOUNT = frozenset(
         "find-unused-parameters",
     }
 )
+
+OF_EACH_RUN = {  # option of fairseq-train -> the key of a sweep that decides it
+    "lr": "lr",
+    "seed": "seeds",
+    "save-dir": "folder",
+    "log-file": "folder",
+    "restore-file": "models",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ def all_runs(spec: Spec) -> list[Run]:
     strategies = [one.parent or one for one in spec.strategies]
     averages = [one for one in spec.strategies if one.parent is not None]
     tasks = [sweep_task(name, spec) for name in spec.tasks]
+    refuse_unknown_tasks(spec)
     for task in tasks:
         for model in spec.models:
             checkpoint, options = _model(spec, model)
@@ -110,6 +119,15 @@ def _trained(
         kept = {"no-epoch-checkpoints": False, "keep-last-epochs": last_epochs}
     own_of_task = spec.task[task.name].options if task.name in spec.task else {}
     more = (own_of_task, strategy.options, strategy.task.get(task.name, {}))
+    _refuse_what_is_searched(
+        {
+            f"models.{model}": spec.models[model].options,
+            "options": spec.options,
+            f"task.{task.name}": own_of_task,
+            f"strategy {strategy.name!r}": {**strategy.options, **strategy.searched},
+            f"strategy {strategy.name!r}, task.{task.name}": strategy.task.get(task.name, {}),
+        }
+    )
     for setting, lr, seed in itertools.product(strategy.settings(), rates, spec.seeds):
         searched: Options = {**setting, "lr": lr, "seed": seed}
         options = fine_tuning(
@@ -134,16 +152,30 @@ def _trained(
         yield replace(run, folder=folder, command=tuple(words))
 
 
+def _refuse_what_is_searched(places: Mapping[str, Mapping[str, Any]]) -> None:
+    """Each run has its own value of these: another one would be lost, or count unseen.
+
+    Raises:
+        SpecError: a place gives one.
+    """
+    for place, options in places.items():
+        for option, key in OF_EACH_RUN.items():
+            if option in options:
+                raise SpecError(f"{place}: {option} is another for each run: give `{key}` instead")
+
+
 def _average(spec: Spec, parent: Run, strategy: Strategy) -> Run:
     """The average of a run's last epochs.
 
     Raises:
         SpecError: the run has not as many.
     """
-    last, number = int(parent.configuration["max-epoch"]), strategy.average_last
+    given, number = shown(parent.configuration["max-epoch"]), strategy.average_last
+    last = int(given) if given.isdecimal() else 0
     if last < number:
         raise SpecError(
-            f"strategy {strategy.name!r} is the average of {number} epochs, and max-epoch is {last}"
+            f"strategy {strategy.name!r} is the average of {number} epochs, and max-epoch is "
+            f"{given}"
         )
     folder = _folder(spec, parent, strategy.name)
     epochs = [f"{parent.folder}/checkpoint{n}.pt" for n in range(last - number + 1, last + 1)]

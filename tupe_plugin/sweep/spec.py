@@ -128,7 +128,7 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
             flag = {"tasks": "--tasks", "models": "--model", "folder": "-o"}[key]
             raise SpecError(f"{prefix}there is no `{key}`: {advice} there, or with {flag}")
     known = laid_over(load_presets()["strategy"], check("strategy", _table, {}))
-    usual = tuple(own.get("strategy", {})) or (PLAIN,)
+    usual = _names(f"{prefix}strategy", list(own.get("strategy", {})) or [PLAIN])
     try:
         strategies = tuple(
             strategy_called(one, known) for one in check("strategies", _names, usual)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..core.bounds import LEARNING_RATE, Whole
-from .option_words import Options, Value
+from .option_words import Options, Value, shown
 
 PLAIN = "plain"
 _LR, _AVERAGE, _TASK = "lr", "average-last", "task"
@@ -58,8 +58,7 @@ def strategy_called(name: str, known: Mapping[str, Any]) -> Strategy:
             )
         if parts.count(part) > 1:
             raise StrategyError(f"strategy {name!r} has {part!r} twice")
-        if not isinstance(known[part], dict):
-            raise StrategyError(f"strategy.{part}: give a table, not {known[part]!r}")
+        _table(f"strategy.{part}", known[part])
     averages = [part for part in parts if _AVERAGE in known[part]]
     if averages:
         return _average(name, parts, averages, known)
@@ -69,7 +68,13 @@ def strategy_called(name: str, known: Mapping[str, Any]) -> Strategy:
     for part in parts:
         table = dict(known[part])
         lr = _rates(part, table.pop(_LR)) if _LR in table else lr  # the last part's
-        for one, more in table.pop(_TASK, {}).items():
+        for one, more in _table(f"strategy.{part}.{_TASK}", table.pop(_TASK, {})).items():
+            place = f"strategy.{part}.{_TASK}.{one}"
+            for option, value in _table(place, more).items():
+                if not isinstance(value, str | int | float):
+                    raise StrategyError(
+                        f"{place}.{option}: give a text, a number, true or false, not {value!r}"
+                    )
             task[one] = {**task.get(one, {}), **more}
         for option, value in table.items():
             if options.get(option, value) != value:
@@ -84,6 +89,8 @@ def strategy_called(name: str, known: Mapping[str, Any]) -> Strategy:
                 raise StrategyError(f"strategy {name!r}: {option} {one!r} is no option's value")
         if value == []:
             raise StrategyError(f"strategy {name!r}: {option} has no value to search")
+        if option in searched:
+            _refuse_twice(f"strategy {name!r}: {option}", value)
     return Strategy(
         name,
         {option: value for option, value in options.items() if option not in searched},
@@ -114,4 +121,22 @@ def _rates(part: str, value: Any) -> tuple[float, ...]:
     for one in values:
         if LEARNING_RATE.problem(one) is not None:
             raise StrategyError(f"strategy.{part}.lr {one!r}: {LEARNING_RATE.problem(one)}")
-    return tuple(map(float, values))
+    if not values:
+        raise StrategyError(f"strategy.{part}.lr: give one rate or more")
+    rates = tuple(map(float, values))
+    _refuse_twice(f"strategy.{part}.lr", rates)
+    return rates
+
+
+def _table(place: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise StrategyError(f"{place}: give a table, not {value!r}")
+    return value
+
+
+def _refuse_twice(place: str, values: Sequence[Value]) -> None:
+    """Two values that are written alike would be two runs in one folder."""
+    written = list(map(shown, values))
+    for number, one in enumerate(written):
+        if one in written[:number]:
+            raise StrategyError(f"{place}: {one} is there twice, and would count twice")

@@ -84,6 +84,23 @@ def _data(name: str, settings: TaskSettings, spec: Spec) -> Path:
     return found
 
 
+def refuse_unknown_tasks(spec: Spec) -> None:
+    """Options for a task that is none would be lost, such as those of a misspelled name.
+
+    Raises:
+        SpecError: a table is of such a task.
+    """
+    described = [name for name, settings in spec.task.items() if settings.metric is not None]
+    known = dict.fromkeys([*load_tasks(), *spec.tasks, *described])
+    places = [("task", name) for name in spec.task]
+    places += [
+        (f"strategy {one.name!r}, task", name) for one in spec.strategies for name in one.task
+    ]
+    for place, name in places:
+        if name not in known:
+            raise SpecError(f"{place}.{name}: there is no such task; there is {', '.join(known)}")
+
+
 def files_that_tell_data_apart(data: Path) -> list[Path]:
     """The record of how they were made and their dictionaries; all files, where no record is."""
     manifest = data / MANIFEST
