@@ -86,6 +86,7 @@ def test_what_is_killed_goes_on_and_what_is_stopped_leaves_nothing_behind(
         assert record.seconds > record.validations[-1].seconds - record.validations[0].seconds > 0
         assert list(path.glob("*.pt")) == []
     assert RunRecord.read(first).attempts == 3
+    assert [path.name for path in tmp_path.rglob("%j")] == []
 
     # A person who pastes what --dry-run prints gets the same scores, without an interruption.
     capfd.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -51,6 +52,7 @@ class Local:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
             threads = max(1, (cores or os.cpu_count() or 1) // self.at_once)
             os.environ["OMP_NUM_THREADS"] = str(threads)  # of the jobs: each takes all otherwise
+        self._folder = folder
         self._executor = submitit.LocalExecutor(folder)
         self._executor.update_parameters(timeout_min=_A_YEAR, stderr_to_stdout=True)
 
@@ -59,7 +61,7 @@ class Local:
         # Ctrl-C goes to every process of a terminal: the sweep's alone is to act on it.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return _LocalJob(self._executor.submit(Job(run, devices)))
+            return _LocalJob(self._executor.submit(Job(run, devices)), self._folder)
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -67,11 +69,15 @@ class Local:
 class _LocalJob:
     """A job on this machine; its number is that of the process which looks after it."""
 
-    def __init__(self, job: Any) -> None:
-        self._job = job
+    def __init__(self, job: Any, folder: Path) -> None:
+        self._job, self._folder = job, folder
 
     def done(self) -> bool:
-        return bool(self._job.done())
+        is_over = bool(self._job.done())
+        if is_over:
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()  # "%j" itself, which submitit makes and leaves empty
+        return is_over
 
     def cancel(self) -> None:
         """Not by submitit's `cancel`, which kills a job that takes more than a second to end."""
