@@ -42,6 +42,8 @@ def test_runs_differ_in_scheme_and_seed_and_place_alone(corpus: Path, tmp_path: 
 def test_what_cannot_be_compared_is_refused_before_any_work(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(PretrainingError, match=r"--schemes bert: .* tupe-a, tupe-r"):
         pretraining_runs(corpus, tmp_path, BUDGET, schemes=("bert",), seeds=(1,), more={})
+    with pytest.raises(PretrainingError, match="--schemes: none is there twice"):
+        pretraining_runs(corpus, tmp_path, BUDGET, schemes=("none", "none"), seeds=(1,), more={})
     with pytest.raises(PretrainingError, match=r"no data of a corpus, it has no dict\.txt"):
         pretraining_runs(tmp_path, tmp_path, BUDGET, seeds=(1,), more={})
 

@@ -98,7 +98,7 @@ def pretraining_runs(
         more: further options of fairseq-train, which count more.
 
     Raises:
-        PretrainingError: there is no such scheme, or no corpus there.
+        PretrainingError: there is no such scheme, or it is given twice, or no corpus is there.
     """
     for scheme in schemes:
         if scheme not in POSITION_SCHEMES:
@@ -106,6 +106,8 @@ def pretraining_runs(
                 f"--schemes {scheme}: there is no such scheme; there are "
                 f"{', '.join(POSITION_SCHEMES)}"
             )
+        if schemes.count(scheme) > 1:
+            raise PretrainingError(f"--schemes: {scheme} is there twice, and would count twice")
     if not (data / DICTIONARY).is_file():
         raise PretrainingError(
             f"{data} is no data of a corpus, it has no {DICTIONARY}: "
