@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..core.process_lock import lock
+from ..core.process_lock import open_locked
 
 
 class FolderInUseError(ValueError):
@@ -22,10 +22,10 @@ def run_lock(path: Path) -> Iterator[None]:
         FolderInUseError: another process holds it.
         OSError: the file cannot be written.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    file = open_locked(path)
+    if file is None:
+        raise FolderInUseError(f"another run is at work in {path.parent}")
     try:
-        if not lock(file):
-            raise FolderInUseError(f"another run is at work in {path.parent}")
         yield
     finally:
         os.close(file)

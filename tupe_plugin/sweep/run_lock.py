@@ -12,7 +12,7 @@ import socket
 import time
 from pathlib import Path
 
-from ..core.process_lock import lock
+from ..core.process_lock import lock, open_locked
 
 LOCK_FILE = ".at-work"
 _PATIENCE = 10.0  # seconds for killed processes to be gone
@@ -32,9 +32,8 @@ def be_at_work(folder: Path) -> int:
         BusyError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
-    if not lock(file):
-        os.close(file)
+    file = open_locked(folder / LOCK_FILE)
+    if file is None:
         raise BusyError(f"another process is at work in {folder}")
     os.ftruncate(file, 0)
     os.write(file, f"{os.getpgrp()} {socket.gethostname()}".encode())
