@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .arms import Question
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml_file import read_toml
 
 TABLE = Path(__file__).with_suffix(".toml")
 _IN_PERCENT = ("accuracy",)  # all other metrics are fractions here
@@ -49,8 +44,7 @@ def published_scores(question: Question) -> list[Published]:
 
 @cache
 def _tables() -> list[dict[str, Any]]:
-    with open(TABLE, "rb") as table:
-        return list(tomllib.load(table)["tables"])
+    return list(read_toml(TABLE)["tables"])
 
 
 def _plain(name: str) -> str:
