@@ -27,8 +27,8 @@ from .sweep_task import SweepTask, files_that_tell_data_apart, refuse_unknown_ta
 
 AVERAGE = "average.pt"
 
-# Options that change no score: what is written, how often, and how it is computed side by side.
-OF_NO_ACCOUNT = frozenset(
+# What is written and how often, and how work is spread over processes.
+WITHOUT_EFFECT_ON_SCORES = frozenset(
     {
         *("log-format", "log-interval", "log-file", "tensorboard-logdir", "no-progress-bar"),
         *(
@@ -211,7 +211,7 @@ def key_of_training(options: Options, data: Path, checkpoint: Path | None) -> st
     counted = {
         name: shown(value)
         for name, value in sorted(options.items())
-        if name not in OF_NO_ACCOUNT and value is not False
+        if name not in WITHOUT_EFFECT_ON_SCORES and value is not False
     }
     files = files_that_tell_data_apart(data)
     digests = [(path.relative_to(data).as_posix(), sha256_of(path)) for path in files]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from .grid import OF_NO_ACCOUNT, Run
+from .grid import WITHOUT_EFFECT_ON_SCORES, Run
 from .job import REFUSED, record_of
 from .option_words import shown
 from .run_lock import end_what_is_left, is_busy
@@ -233,7 +233,11 @@ def _has_checkpoints(run: Run) -> bool:
 def _difference(record: RunRecord, run: Run) -> str:
     """In the words of the options; what the data and the checkpoint held is in the key alone."""
     theirs, ours = (
-        {name: shown(value) for name, value in options.items() if name not in OF_NO_ACCOUNT}
+        {
+            name: shown(value)
+            for name, value in options.items()
+            if name not in WITHOUT_EFFECT_ON_SCORES
+        }
         for options in (record.configuration, run.configuration)
     )
     for name in {**theirs, **ours}:
