@@ -37,7 +37,7 @@ masks = pytest.mark.parametrize("masking", MASKINGS)
 
 @every_backend
 @masks
-@pytest.mark.parametrize("seq", [1, 2, SEQ])
+@pytest.mark.parametrize("seq", [1, SEQ])
 def test_every_backend_equals_the_naive_reference(name: str, masking: str, seq: int) -> None:
     query, key, value = random(3, BATCH, HEADS, seq, HEAD_DIM)
     bias, padding = bias_and_padding(masking, seq)
@@ -47,7 +47,7 @@ def test_every_backend_equals_the_naive_reference(name: str, masking: str, seq: 
 
 
 @every_backend
-@masks
+@pytest.mark.parametrize("masking", ["nothing", "bias and padding"])
 def test_equal_logits_average_the_values(name: str, masking: str) -> None:
     query = torch.zeros(BATCH, HEADS, SEQ, HEAD_DIM, dtype=torch.float64)
     key, value = random(2, BATCH, HEADS, SEQ, HEAD_DIM)
@@ -72,7 +72,7 @@ def test_a_sentence_of_padding_alone_gives_numbers(name: str, masking: str) -> N
 
 
 @every_backend
-@masks
+@pytest.mark.parametrize("masking", ["nothing", "bias and padding"])
 def test_noise_enters_weights_and_logits(name: str, masking: str) -> None:
     """By the equation: on the logits it is a bias of its own, on the weights it is R V besides."""
     query, key, value = random(3, BATCH, HEADS, SEQ, HEAD_DIM)
