@@ -36,6 +36,12 @@ def refuse(item: int) -> object:
     raise ValueError(f"{item} is refused")
 
 
+def raise_a_lock(item: int) -> object:
+    error = ValueError(f"{item} has a lock")
+    error.lock = threading.Lock()  # type: ignore[attr-defined]
+    raise error
+
+
 def die_at_work(item: int) -> object:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -62,6 +68,11 @@ def test_an_error_is_the_works_own_and_says_where_it_was():
     with pytest.raises(ValueError, match="15 is refused") as caught, WorkerPool(2) as pool:
         list(pool.map(Work("refuse"), range(ITEMS)))
     assert "in refuse" in str(caught.value.__cause__)
+
+
+def test_an_error_that_cannot_be_sent_is_told_as_another() -> None:
+    with pytest.raises(RuntimeError, match="15 has a lock"), WorkerPool(2) as pool:
+        list(pool.map(Work("raise_a_lock"), range(ITEMS)))
 
 
 @pytest.mark.parametrize("name", ["die_at_work", "die_writing"])

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -156,7 +157,12 @@ def _serve(pipe: Connection) -> None:
             answer = function(item), None, ""
         except Exception as error:
             answer = None, error, traceback.format_exc()
-        pipe.send(answer)
+        try:
+            message = ForkingPickler.dumps(answer)
+        except Exception:  # what was raised or made cannot be sent
+            said = answer[1] or f"the result of {work}"
+            message = ForkingPickler.dumps((None, RuntimeError(str(said)), traceback.format_exc()))
+        pipe.send_bytes(message)
 
 
 def _exit_with_parent() -> None:
