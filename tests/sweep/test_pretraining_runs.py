@@ -44,6 +44,13 @@ def test_what_cannot_be_compared_is_refused_before_any_work(corpus: Path, tmp_pa
         pretraining_runs(corpus, tmp_path, BUDGET, schemes=("bert",), seeds=(1,), more={})
     with pytest.raises(PretrainingError, match="--schemes: none is there twice"):
         pretraining_runs(corpus, tmp_path, BUDGET, schemes=("none", "none"), seeds=(1,), more={})
+    for option, message in (
+        ("lr", "give --lr"),
+        ("save-dir", "give FOLDER"),
+        ("restore-file", "anew"),
+    ):
+        with pytest.raises(PretrainingError, match=f"--set {option}: .*{message}"):
+            pretraining_runs(corpus, tmp_path, BUDGET, seeds=(1,), more={option: "1"})
     with pytest.raises(PretrainingError, match=r"no data of a corpus, it has no dict\.txt"):
         pretraining_runs(tmp_path, tmp_path, BUDGET, seeds=(1,), more={})
 

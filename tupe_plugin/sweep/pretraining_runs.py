@@ -46,6 +46,17 @@ OPTIONS: Options = {
 }
 
 
+# Options that `--set` cannot give -> what decides them.
+_DECIDED = {
+    **{"position-scheme": "--schemes", "seed": "--seeds", "lr": "--lr", "arch": "--arch"},
+    **{"max-update": "--updates", "total-num-update": "--updates", "max-epoch": "--updates"},
+    **{"batch-size": "--batch-size", "max-positions": "--tokens", "tokens-per-sample": "--tokens"},
+    **{"save-dir": "FOLDER", "log-file": "FOLDER"},
+    **{"validate-interval-updates": "--validations", "save-interval-updates": "--validations"},
+}
+_OF_A_START = ("restore-file", "finetune-from-model")
+
+
 class PretrainingError(ValueError):
     """A comparison cannot be what it is asked to be; the message names the option."""
 
@@ -98,8 +109,14 @@ def pretraining_runs(
         more: further options of fairseq-train, which count more.
 
     Raises:
-        PretrainingError: there is no such scheme, or it is given twice, or no corpus is there.
+        PretrainingError: there is no such scheme, or it is given twice, or no corpus is there; an
+            option is decided elsewhere.
     """
+    for option in more:
+        if option in _DECIDED:
+            raise PretrainingError(f"--set {option}: give {_DECIDED[option]} instead")
+        if option in _OF_A_START:
+            raise PretrainingError(f"--set {option}: all runs begin anew; leave it out")
     for scheme in schemes:
         if scheme not in POSITION_SCHEMES:
             raise PretrainingError(
