@@ -48,11 +48,13 @@ MAXIMIZE = "--maximize-best-checkpoint-metric"
 SETTINGS = {
     # dev sentences that are too long
     f"{MLM} --sample-break-mode eos --max-positions 8 --tokens-per-sample 8": (
-        "valid: 12 of 16 blocks are longer than 8 tokens: give --sample-break-mode none, ",
+        "valid: 12 of 16 blocks are longer than 8 tokens, such as number 10: ",
+        "give --sample-break-mode none, ",
         "or raise --max-positions",
     ),
     "--max-positions 8": (
-        "valid: 12 of 16 sentences are longer than 8 tokens: give --shorten-method truncate",
+        "valid: 12 of 16 sentences are longer than 8 tokens, such as number 10: ",
+        "give --shorten-method truncate",
         "--skip-invalid-size-inputs-valid-test, and all like it: metrics are then over 4 of 16",
     ),
     "--max-positions 8 --shorten-method truncate --shorten-data-split-list train": (
