@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -106,6 +107,6 @@ def test_example(path_with_recorder, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     words = done.stdout.splitlines()
-    given = dict(zip(words, words[1:], strict=False))  # of an option given twice, the last counts
+    given = dict(itertools.pairwise(words))  # of an option given twice, the last counts
     assert given["--layer-decay"] == "0.95"
     assert given["--seed"] == "3"
