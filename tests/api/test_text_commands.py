@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -157,3 +158,15 @@ def test_an_unknown_argument_is_said_with_the_usage_of_its_command(tupe, capsys)
     err = capsys.readouterr().err
     assert err.startswith("usage: tupe encode ")
     assert "tupe encode: error: unrecognized arguments: text" in err
+
+
+def test_ctrl_c_while_a_command_is_imported_is_one_line(monkeypatch, capsys) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which is put back
+    monkeypatch.setattr(commands.importlib, "import_module", interrupt)
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        commands.main(["data", "corpus", "text", "out"])
+    sys.excepthook(interrupted.type, interrupted.value, interrupted.tb)
+    assert capsys.readouterr().err.endswith(": data interrupted\n")

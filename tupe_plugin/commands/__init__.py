@@ -53,22 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     What a command refuses, it raises as a ValueError or an OSError; that ends here, in one line.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
-        prog="tupe", description="Tools of tupe_plugin; training itself is fairseq-train."
-    )
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     called = next((argument for argument in arguments if argument in COMMANDS), None)
-    for name, (module_name, summary) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name == called:
-            module = importlib.import_module(f"{__name__}.{module_name}")
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
-    args, unknown = parser.parse_known_args(arguments)
-    if unknown:  # said with the usage of the subcommand; argparse's own is `tupe COMMAND ...`
-        subparsers.choices[str(called)].error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        return args.run(args)
+        return _run(arguments, called)
     except (ValueError, OSError) as error:
         print(f"tupe {called}: {error}", file=sys.stderr)
         return 1
@@ -81,3 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         advice = f"; {interrupt}" if str(interrupt) else ""
         end_interrupted_with(f"{called} interrupted{advice}")
         raise
+
+
+def _run(arguments: list[str], called: str | None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="tupe", description="Tools of tupe_plugin; training itself is fairseq-train."
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (module_name, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == called:
+            module = importlib.import_module(f"{__name__}.{module_name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:  # said with the usage of the subcommand; argparse's own is `tupe COMMAND ...`
+        subparsers.choices[str(called)].error(f"unrecognized arguments: {' '.join(unknown)}")
+    status: int = args.run(args)
+    return status
