@@ -194,10 +194,13 @@ def test_checkpoints_that_an_earlier_sweep_kept_stay(runs_of) -> None:
 
 def test_a_run_whose_checkpoints_are_gone_is_trained_again_for_its_average(runs_of) -> None:
     options = {"max-epoch": 3}
-    work(runs_of(options=options), Fake())
+    (alone,) = runs_of(options=options)
+    work([alone], Fake())
+    before = (alone.folder / "run.json").read_bytes()
     launcher = Fake()
     runs = runs_of(strategies=["plain", "average"], options=options)
     work(runs, launcher)
+    assert (alone.folder / "run.before.json").read_bytes() == before
     assert [name for name, _ in launcher.started] == [run.name for run in runs]
     work(runs, again := Fake())
     assert again.started == []

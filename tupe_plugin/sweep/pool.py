@@ -21,6 +21,7 @@ from .run_record import (
     DIVERGED,
     FAILED,
     FINISHED,
+    FORMER_RUN_FILE,
     INTERRUPTED,
     RUN_FILE,
     RUNNING,
@@ -150,8 +151,8 @@ class Pool:
             if is_busy(run.folder):
                 self.at_work[run.folder] = (run, _Elsewhere(run.folder), free.pop(0))
                 continue
-            if record_of(run).state in DONE:
-                (run.folder / RUN_FILE).unlink()
+            if record_of(run).state in DONE:  # an average wants its checkpoints, which are gone
+                (run.folder / RUN_FILE).replace(run.folder / FORMER_RUN_FILE)
             place = free.pop(0)
             self.at_work[run.folder] = (run, self.launcher.start(run, place), place)
 
