@@ -224,6 +224,8 @@ class Pool:
             record = record_of(run)
             if record.state == RUNNING:
                 replace(record, state=INTERRUPTED, reason="stopped").write(run.folder)
+            elif record.state in DONE:  # just before it could be told to end
+                self._end(run, record)
 
 
 def _has_checkpoints(run: Run) -> bool:
