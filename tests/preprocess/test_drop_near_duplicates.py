@@ -6,11 +6,8 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from tupe_plugin.data.text.drop_near_duplicates import (
-    HIGHEST_SIMILARITY,
-    bands_for,
-    drop_near_duplicates,
-)
+from tupe_plugin.data.corpus_options import HIGHEST_SIMILARITY
+from tupe_plugin.data.text.drop_near_duplicates import bands_for, drop_near_duplicates
 from tupe_plugin.data.worker_pool import WorkerPool
 
 PAIRS, WORDS = 40, 150

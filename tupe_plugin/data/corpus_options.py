@@ -12,10 +12,14 @@ from .language_codes import language_code
 from .line_steps import LINE_STEPS
 from .option_flags import File, flag_option, switch
 from .read.shard import Shard, parse_shard
-from .text.drop_near_duplicates import HIGHEST_SIMILARITY
 from .text.filter_paragraphs import Limits
 from .unit_options import UnitOptions, Units, UsageError, is_word_step
 
+HIGHEST_SIMILARITY = 0.98
+"""Of near-duplicates: above it one band of hashes would be best, and datasketch wants two.
+
+It stands here, because the options are read before it is known whether the libraries are there.
+"""
 _LIMITS = Limits()
 _TEXT, _VALID, _UNITS = "text", "validation text", "units and dictionary"
 _MACHINES, _OTHER = "several machines", "other"

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 SHINGLE_WORDS = 5
 NUM_HASHES = 128
-HIGHEST_SIMILARITY = 0.98
-"""Above it one band would be best, and datasketch wants two."""
 _SEED = 1
 _KEY_BYTES = 16
 _SHINGLES_AT_ONCE = 4096  # of a document: bounds the memory for a long one
