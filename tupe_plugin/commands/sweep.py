@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.run_lock import run_lock
+from ..data.toml_file import read_toml
 from ..sweep import spec as spec_of_sweep
 from ..sweep.grid import Run, all_runs
 from ..sweep.launchers import JOBS, launcher_for
@@ -25,7 +26,6 @@ from ..sweep.presets import load_presets
 from ..sweep.progress import Progress
 from ..sweep.run_record import FAILED, RunRecord
 from ..sweep.spec import KEEP, Spec, SpecError, spec_of
-from ..sweep.toml_file import read_toml
 from . import report
 
 _GO_ON = "run the same command again to go on"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml_file import read_toml
 
 TABLE = Path(__file__).with_suffix(".toml")
 _BIN = "-bin"  # how `tupe data task` ends the name of a folder of data
@@ -121,8 +117,6 @@ def finite_number(text: str) -> float:
 @cache
 def load_tasks() -> dict[str, GlueTask]:
     """All tasks of the table by name, in its order."""
-    with open(TABLE, "rb") as table:
-        entries = tomllib.load(table)
     return {
         name: GlueTask(
             name=name,
@@ -147,7 +141,7 @@ def load_tasks() -> dict[str, GlueTask]:
                 for file in entry["files"]
             ),
         )
-        for name, entry in entries.items()
+        for name, entry in read_toml(TABLE).items()
     }
 
 

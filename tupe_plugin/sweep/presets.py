@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .toml_file import read_toml
+from ..data.toml_file import read_toml
 
 TABLE = Path(__file__).with_suffix(".toml")
 

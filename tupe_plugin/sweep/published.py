@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..data.toml_file import read_toml
 from .arms import Question
-from .toml_file import read_toml
 
 TABLE = Path(__file__).with_suffix(".toml")
 _IN_PERCENT = ("accuracy",)  # all other metrics are fractions here

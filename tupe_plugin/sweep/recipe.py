@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..data.toml_file import read_toml
 from .option_words import Options, Value, words
-from .toml_file import read_toml
 
 TABLE = Path(__file__).with_suffix(".toml")
 USER_DIR = Path(__file__).resolve().parent.parent
