@@ -245,8 +245,8 @@ def attention_backend(name: str) -> Attention:
     return BACKENDS[name]
 
 
-# A softmax of exactly 0: scale times this is below -600 even for 2,500 features a head, and it is
-# a number of float16.
+# Its weight is exactly 0 in float32, whose exp is 0 below -104: TUPE's scale times this is -424 for
+# 2,500 features a head. It is a number of float16.
 _FAR_BELOW = -30_000.0
 _FEATURES = 8  # in which kernels of half precision want their vectors
 
