@@ -41,7 +41,7 @@ def one_worker_pretrained(corpus, tmp_path_factory, run_command):
     folder = tmp_path_factory.mktemp("one_worker")
     job = pretraining(corpus.pretraining, folder, *PRETRAIN)
     finished = run_command("fairseq-train", *job, "--update-freq", 4, "--max-update", 9)
-    return folder, losses(finished.stdout)
+    return folder, losses(finished.stdout), losses(finished.stdout, "padding")
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,16 @@ def test_pretraining(backend, stops, corpus, one_worker_pretrained, tmp_path, ru
     """With c10d the two workers are stopped in the middle of an epoch, and go on."""
     job = pretraining(corpus.pretraining, tmp_path, *PRETRAIN, "--update-freq", 2)
     job += ["--distributed-backend", "gloo", "--ddp-backend", backend]
-    reported = {}
+    reported, padding = {}, {}
     for max_update in stops:
         finished = run_command(*TWO_WORKERS, *job, "--max-update", max_update)
         assert not reported.keys() & losses(finished.stdout).keys()
         reported.update(losses(finished.stdout))
-    folder, expected = one_worker_pretrained
+        padding.update(losses(finished.stdout, "padding"))
+    folder, expected, expected_padding = one_worker_pretrained
     assert reported == pytest.approx(expected, abs=2e-3)  # three decimals are logged
+    assert padding == expected_padding
+    assert any(padding.values())
     assert_same_parameters(folder, tmp_path)
 
 

@@ -68,9 +68,9 @@ def logged(output: str, tag: str) -> list[dict[str, float]]:
     return entries
 
 
-def losses(output: str) -> dict[int, float]:
-    """Update -> training loss."""
-    return {int(entry["num_updates"]): entry["loss"] for entry in logged(output, "train_inner")}
+def losses(output: str, name: str = "loss") -> dict[int, float]:
+    """Update -> training loss, or another number of that name."""
+    return {int(entry["num_updates"]): entry[name] for entry in logged(output, "train_inner")}
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -84,6 +84,7 @@ from .nan_gradients import look_at_the_gradients_of_every_output
 from .numpy_names import MODULES as MODULES_WITH_DROPPED_NUMPY_NAMES
 from .numpy_names import restore_dropped_numpy_names
 from .option_bounds import read_lists_of_numbers_as_they_are_written
+from .padding_share import log_the_share_of_padding
 from .python_dataclasses import (
     make_config_dataclasses_hashable,
     make_configurations_of_plug_ins_hashable,
@@ -183,6 +184,8 @@ PATCHES = (
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
     ("fairseq.tasks.fairseq_task", say_what_to_do_with_long_sentences),
     ("fairseq.tasks.masked_lm", mask_whole_words_of_every_kind),
+    ("fairseq.tasks.masked_lm", log_the_share_of_padding),
+    ("fairseq.tasks.sentence_prediction", log_the_share_of_padding),
     ("fairseq.tasks.sentence_prediction", name_what_sentence_prediction_lacks),
     ("fairseq.trainer", say_over_how_many_sentences_metrics_are),
     ("fairseq.trainer", keep_amp_retries),

@@ -10,9 +10,11 @@ import math
 from typing import Any
 
 from .metric_direction import Metric
+from .padding_share import SHARE_OF_PADDING
 from .refused_job import RefusedJobError
 
-NO_METRICS = frozenset({"wps", "wpb", "bsz"})  # what fairseq logs of a validation's speed
+# What is logged of a validation's speed and batches.
+NO_METRICS = frozenset({"wps", "wpb", "bsz", SHARE_OF_PADDING})
 MOST_NAMES = 12  # of metrics in a message: bitfit has one for each bias
 
 

@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..compat.validation_plan import NO_METRICS
 from .run_record import RunRecord, TrainPoint, Validation
 
 FIRST_SUBSET = "valid"
 _INNER = "train_inner"
 _EPOCH = "train"
-_NO_SCORES = {"num_updates", "wps", "ups", "wpb", "bsz", "wall", "train_wall", "gb_free"}
+_NO_SCORES = NO_METRICS | {"num_updates", "ups", "wall", "train_wall", "gb_free"}
 _LONGEST_SILENCE = 5.0  # seconds of training that a `run.json` may lag behind
 
 
