@@ -24,9 +24,9 @@ Training = Callable[[Run, Recorder], None]
 def trained(run: Run, recorder: Recorder) -> None:
     for epoch in (1, 2, 3):
         recorder.validation("valid", 10 * epoch, epoch, {"loss": 1.0, "mcc": epoch / 10})
-        (run.folder / f"checkpoint{epoch}.pt").touch()
+        (run.folder / f"checkpoint{epoch}.pt").write_text("new")
     for name in ("checkpoint_best.pt", "checkpoint_last.pt", "average.pt"):
-        (run.folder / name).touch()
+        (run.folder / name).write_text("new")
 
 
 def diverging(run: Run, recorder: Recorder) -> None:
@@ -185,25 +185,43 @@ def test_checkpoints_stay_while_an_average_needs_them_and_then_as_asked(
         assert left or not list(run.folder.glob("*.pt"))
 
 
-def test_checkpoints_that_an_earlier_sweep_kept_stay(runs_of) -> None:
-    runs = runs_of()
-    work(runs, Fake(), keep="best")
-    work(runs, Fake(), keep="none")  # as by the same command without its --keep
-    assert (runs[0].folder / "checkpoint_best.pt").is_file()
-
-
-def test_a_run_whose_checkpoints_are_gone_is_trained_again_for_its_average(runs_of) -> None:
+@pytest.mark.parametrize("strategies", [["plain"], ["plain", "average"]])
+@pytest.mark.parametrize("keep", ["best", "all"])
+def test_what_an_earlier_sweep_kept_stays(runs_of, keep: str, strategies: list[str]) -> None:
+    """Its record too, where an average wants epochs that are gone: so the run is trained again."""
     options = {"max-epoch": 3}
     (alone,) = runs_of(options=options)
-    work([alone], Fake())
-    before = (alone.folder / "run.json").read_bytes()
-    launcher = Fake()
-    runs = runs_of(strategies=["plain", "average"], options=options)
-    work(runs, launcher)
-    assert (alone.folder / "run.before.json").read_bytes() == before
-    assert [name for name, _ in launcher.started] == [run.name for run in runs]
+    work([alone], Fake(), keep=keep)
+    for path in (kept := list(alone.folder.glob("*.pt"))):
+        path.write_text("kept")
+    record = (alone.folder / "run.json").read_bytes()
+    runs = runs_of(strategies=strategies, options=options)
+    work(runs, launcher := Fake(), keep="none")  # as by the same command without its --keep
+    found = [path for path in alone.folder.rglob("*.pt") if path.read_text() == "kept"]
+    assert sorted(path.name for path in found) == sorted(path.name for path in kept)
+    trained_again = any(name == alone.name for name, _ in launcher.started)
+    assert trained_again == (keep == "best" and len(runs) == 2)
+    assert record in [path.read_bytes() for path in alone.folder.rglob("*.json")]
+    assert len(list(alone.folder.rglob("run.json"))) == 1  # of which a report knows
     work(runs, again := Fake())
     assert again.started == []
+
+
+def test_what_a_killed_sweep_has_left_goes_as_asked(runs_of) -> None:
+    runs = runs_of(strategies=["average"], options={"max-epoch": 3})
+    work(runs, Fake(lambda run, attempt: killed if run.parent else trained), retries=0)
+    assert list(runs[0].folder.glob("*.pt"))  # for the average, which is tried again
+    work(runs, Fake())
+    assert not [path for run in runs for path in run.folder.rglob("*.pt")]
+
+
+def test_a_run_that_ends_while_a_sweep_begins_is_not_done_again(runs_of) -> None:
+    (run,) = runs_of()
+    pool = Pool([run], launcher := Fake(), poll=0.0)
+    work_on(run, trained)  # by a job of a sweep that was killed
+    pool.work()
+    assert launcher.started == []
+    assert pool.ended[run.folder].state == "finished"
 
 
 def test_an_average_of_a_run_that_diverged_has_diverged(runs_of) -> None:

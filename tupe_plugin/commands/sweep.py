@@ -24,8 +24,9 @@ from ..sweep.option_words import Value
 from ..sweep.pool import Pool
 from ..sweep.presets import load_presets
 from ..sweep.progress import Progress
+from ..sweep.run_checkpoints import KEEP
 from ..sweep.run_record import FAILED, RunRecord
-from ..sweep.spec import KEEP, Spec, SpecError, spec_of
+from ..sweep.spec import Spec, SpecError, spec_of
 from . import report
 
 _GO_ON = "run the same command again to go on"

@@ -16,14 +16,13 @@ from typing import Protocol
 from .grid import WITHOUT_EFFECT_ON_SCORES, Run
 from .job import REFUSED, record_of
 from .option_words import shown
+from .run_checkpoints import mark_untidied, set_aside, tidy
 from .run_lock import end_what_is_left, is_busy
 from .run_record import (
     DIVERGED,
     FAILED,
     FINISHED,
-    FORMER_RUN_FILE,
     INTERRUPTED,
-    RUN_FILE,
     RUNNING,
     RunRecord,
     UnreadableRunError,
@@ -76,7 +75,7 @@ class Pool:
         runs: in order; the parent of an average before it.
         launcher: starts them.
         retries: of a run that fails or is killed.
-        keep: of the checkpoints of a run that gets done: "none", "best" or "all". Those of runs
+        keep: of the checkpoints that its runs write, one of `run_checkpoints.KEEP`. Those of runs
             that were done before stay as they are.
         tell: is called with a run and its record when it has ended, and with None from time to
             time.
@@ -93,6 +92,8 @@ class Pool:
     at_work: dict[Path, tuple[Run, Started, int]] = field(default_factory=dict)
     waiting: list[Run] = field(default_factory=list)
     _attempts: dict[Path, int] = field(default_factory=dict)
+    _again: set[Path] = field(default_factory=set)
+    """Runs that are done, and trained again for the epochs that an average needs."""
 
     def __post_init__(self) -> None:
         """Look at what is there.
@@ -118,11 +119,14 @@ class Pool:
                 continue
             known = self.ended.get(parent.folder)
             if known is not None and known.state == FINISHED:
-                del self.ended[parent.folder]  # it is trained again for its last epochs
+                del self.ended[parent.folder]
+                self._again.add(parent.folder)
         self.waiting = [run for run in self.runs if run.folder not in self.ended]
 
     def work(self) -> None:
         """Until every run has ended; what is at work ends with this, however that ends."""
+        for run in self.runs:
+            self._tidy(run)  # what a sweep has left that was killed
         try:
             while self.waiting or self.at_work:
                 self._start_some()
@@ -151,8 +155,14 @@ class Pool:
             if is_busy(run.folder):
                 self.at_work[run.folder] = (run, _Elsewhere(run.folder), free.pop(0))
                 continue
-            if record_of(run).state in DONE:  # an average wants its checkpoints, which are gone
-                (run.folder / RUN_FILE).replace(run.folder / FORMER_RUN_FILE)
+            record = record_of(run)
+            if run.folder in self._again:
+                self._again.remove(run.folder)
+                set_aside(run.folder)
+            elif record.state in DONE:  # by a job of another sweep, since this one has begun
+                self._end(run, record)
+                continue
+            mark_untidied(run.folder)
             place = free.pop(0)
             self.at_work[run.folder] = (run, self.launcher.start(run, place), place)
 
@@ -199,12 +209,8 @@ class Pool:
     def _tidy(self, run: Run) -> None:
         """Remove the checkpoints that nobody has asked for and nobody needs any more."""
         averages = [one for one in self.runs if one.parent == run]
-        if self.keep == "all" or not all(map(self._is_done, [run, *averages])):
-            return
-        kept = ("checkpoint_best.pt", "average.pt") if self.keep == "best" else ()
-        for path in run.folder.glob("*.pt"):
-            if path.name not in kept:
-                path.unlink()
+        if all(map(self._is_done, [run, *averages])):
+            tidy(run.folder, self.keep)
 
     def _is_done(self, run: Run) -> bool:
         record = self.ended.get(run.folder)

@@ -19,8 +19,6 @@ from ..compat.metric_direction import Metric
 from ..core.whole_file import whole_file
 
 RUN_FILE = "run.json"
-FORMER_RUN_FILE = "run.before.json"
-"""Of a finished run that is trained again."""
 FORMAT = 1
 
 RUNNING = "running"

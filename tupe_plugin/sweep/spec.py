@@ -32,13 +32,13 @@ from typing import Any
 from ..core.bounds import LEARNING_RATE, Number, Whole
 from .option_words import Options
 from .presets import laid_over, load_presets, preset
+from .run_checkpoints import KEEP
 from .strategy import PLAIN, Strategy, StrategyError, strategy_called
 
 SEED = Whole(0, 2**31 - 1)
 SEEDS = Whole(1, 1_000)
 JOBS = Whole(1, 1_000)
 RETRIES = Whole(0, 100)
-KEEP = ("none", "best", "all")
 CLASSES = Whole(2, 1_000_000)
 NO_CHECKPOINT = "none"
 SLURM: dict[str, tuple[type, Any]] = {  # key -> what it is, and within which bounds
@@ -224,7 +224,7 @@ def _once(key: str, values: list[Any]) -> tuple[Any, ...]:
 
 
 def _keep(key: str, value: Any) -> str:
-    if value not in KEEP:
+    if value not in list(KEEP):
         raise SpecError(f"{key}: give one of {', '.join(KEEP)}, not {value!r}")
     return value
 
