@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
 from tupe_plugin.data.glue_tasks import load_task, load_tasks
 from tupe_plugin.sweep.grid import Run
-from tupe_plugin.sweep.job import record_of, work_on
+from tupe_plugin.sweep.job import average, record_of, work_on
 from tupe_plugin.sweep.pool import OtherRunError, Pool
 from tupe_plugin.sweep.progress import Progress
 from tupe_plugin.sweep.recorder import Recorder
-from tupe_plugin.sweep.run_lock import be_at_work
+from tupe_plugin.sweep.run_lock import be_at_work, is_busy
 from tupe_plugin.sweep.run_record import RunRecord, UnreadableRunError
 
 Training = Callable[[Run, Recorder], None]
@@ -276,6 +279,26 @@ def test_a_run_at_which_somebody_is_at_work_is_waited_for(runs_of) -> None:
     pool = work([run], launcher, tell=end_it)
     assert launcher.started == []
     assert pool.ended[run.folder].state == "finished"
+
+
+def test_an_average_whose_job_was_killed_is_still_at_work(runs_of, tmp_path, monkeypatch) -> None:
+    parent, run = runs_of(strategies=["average"], options={"max-epoch": 3})
+    work_on(parent, trained)
+    pipe, program = tmp_path / "pipe", tmp_path / "python"
+    os.mkfifo(pipe)
+    program.write_text(f"#!/bin/sh\nread line < {pipe}\necho no room >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    lock = be_at_work(run.folder)
+    job = threading.Thread(target=work_on, args=(run, partial(average, lock=lock)))
+    job.start()
+    with pipe.open("w"):  # when the program has opened it
+        os.close(lock)
+        busy = is_busy(run.folder)
+    job.join()
+    assert busy
+    assert record_of(run).reason == "RuntimeError: no room"
+    assert not is_busy(run.folder)
 
 
 def test_what_is_at_work_ends_with_the_sweep(runs_of, monkeypatch) -> None:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,10 @@ class Job:
         if self.devices is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
             os.setsid()  # a group of processes, to be ended as one
-        be_at_work(self.run.folder)  # until this process is gone
+        lock = be_at_work(self.run.folder)  # until this process is gone
         if record_of(self.run).state != FINISHED:  # by another sweep, while this was in a queue
-            work_on(self.run, train if self.run.parent is None else average)
+            is_trained = self.run.parent is None
+            work_on(self.run, train if is_trained else partial(average, lock=lock))
 
     def checkpoint(self) -> Any:
         """How submitit starts it again."""
@@ -186,8 +188,14 @@ class RecordedTraining:
                 recorder.write(peak_memory=max(recorder.record.peak_memory or 0, peak_memory()))
 
 
-def average(run: Run, recorder: Recorder) -> None:
-    """The average of a trained run's last epochs, and its scores on every dev set."""
+def average(run: Run, recorder: Recorder, *, lock: int) -> None:
+    """The average of a trained run's last epochs, and its scores on every dev set.
+
+    Args:
+        run: the average.
+        recorder: of its record.
+        lock: of `be_at_work`, which `tupe average` holds too: killed, this process leaves it.
+    """
     assert run.parent is not None
     from ..inference.dev_scores import DevSet
 
@@ -197,9 +205,12 @@ def average(run: Run, recorder: Recorder) -> None:
     output = Path(run.command[place])
     output.unlink(missing_ok=True)
     words = [sys.executable, "-m", "tupe_plugin", *run.command[1 : place + 1]]
-    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, pass_fds=[lock]
+    )
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        said = done.stderr.strip().splitlines() or [f"tupe average: status {done.returncode}"]
+        raise RuntimeError(said[-1])
     from ..checkpoint.read import read_checkpoint
 
     weights = read_checkpoint(output)["model"]

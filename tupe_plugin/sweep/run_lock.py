@@ -1,6 +1,6 @@
 """Whether somebody is at work on a run: a lock that ends with the process, however that ends.
 
-Its loader workers inherit the lock: while it is held, something of the run is alive.
+Its loader workers and `tupe average` inherit it: while it is held, something of the run is alive.
 """
 
 from __future__ import annotations
