@@ -91,6 +91,7 @@ class MaskedLM(nn.Module):
             dropout=DROPOUT,
             attention_dropout=0.0 if backend in WITHOUT_DROPOUT else DROPOUT,
             attention=attention_backend(backend),
+            unpad=False,  # all ways that are compared compute the padding
         )
         self.head = MaskedLMHead(self.encoder.embed_tokens.weight)
         self.features: Callable[[TupeEncoder, Tensor], Tensor] = lambda encoder, x: encoder(x)[-1]

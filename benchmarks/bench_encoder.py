@@ -1,12 +1,13 @@
-"""One training step (forward and backward, dropout on) of the TUPE-R encoder against two others.
+"""One training step (forward and backward, dropout on) of the TUPE-R encoder against three others.
 
     python benchmarks/bench_encoder.py > benchmarks/results/encoder_<hardware>_<date>.md
 
 ours      TUPE-R as the package runs it: one (heads, query, key) bias for the whole batch
 copied    TUPE-R in the authors' way: the bias copied for each sentence, bmm, softmax, bmm
+padded    ours with --unpad never: the whole encoder computes the padding, too
 bert-a    the package's encoder with BERT-A positions: no bias at all
 
-The three take turns in one process, so that a busy machine slows all of them alike; each round
+The four take turns in one process, so that a busy machine slows all of them alike; each round
 gives one ratio, and the smallest, middle and largest ratio of all rounds are told.  Peak memory on
 a CPU is that of a process of its own.  A ratio above 1 is in favour of ours.
 """
@@ -53,10 +54,16 @@ def _ours(encoder: TupeEncoder, tokens: Tensor) -> Tensor:
     return encoder(tokens)[-1]
 
 
+def _padded(encoder: TupeEncoder, tokens: Tensor) -> Tensor:
+    encoder.unpad = False
+    return encoder(tokens)[-1]
+
+
 #: name -> (position scheme, forward)
 VARIANTS: dict[str, tuple[str, Callable[[TupeEncoder, Tensor], Tensor]]] = {
     "ours": ("tupe-r", _ours),
     "copied": ("tupe-r", forward_with_copied_bias),
+    "padded": ("tupe-r", _padded),
     "bert-a": ("bert-a", _ours),
 }
 
@@ -161,7 +168,7 @@ def print_heading(args: argparse.Namespace) -> None:
 
 def print_rows(length: int, times: list[dict[str, float]], peaks: dict[str, float | None]) -> None:
     medians = {name: statistics.median(t[name] for t in times) for name in times[0]}
-    for other in ("copied", "bert-a"):
+    for other in (name for name in VARIANTS if name != "ours"):
         ratios = [t[other] / t["ours"] for t in times]
         theirs, ours = peaks[other], peaks["ours"]
         memory = (

@@ -132,7 +132,8 @@ def load_tupe(data: Mapping[str, Any]) -> Any:
     from tupe_plugin.models.tupe import TupeConfig, TupeModel
 
     config, state_dict = data["config"], data["state_dict"]
-    cfg = TupeConfig(load_checkpoint_heads=True)
+    # What is recorded of the authors' features includes those at padding.
+    cfg = TupeConfig(load_checkpoint_heads=True, unpad="never")
     for name in vars(cfg).keys() & config.keys():
         setattr(cfg, name, config[name])
 

@@ -39,6 +39,7 @@ def small_encoder(dropout: float) -> TupeEncoder:
             scheme=POSITION_SCHEMES["tupe-r"],
             dropout=dropout,
             attention_dropout=dropout,
+            unpad=False,
         )
     )
 

@@ -103,6 +103,11 @@ def test_the_attention_is_the_one_that_was_named() -> None:
         assert {layer.self_attn.attention for layer in layers} == {BACKENDS[name]}
 
 
+@pytest.mark.parametrize(("flag", "unpad"), [("auto", None), ("always", True), ("never", False)])
+def test_unpad_reaches_the_encoder(flag: str, unpad: bool | None) -> None:
+    assert small("--unpad", flag).encoder.sentence_encoder.unpad is unpad
+
+
 def configuration(*flags: str, task: str) -> Any:
     """What fairseq-train makes of it in the end, by way of hydra."""
     return convert_namespace_to_omegaconf(arguments(*flags, task=task))
@@ -127,6 +132,7 @@ def test_every_flag_arrives(task: str) -> None:
         "dropout": 0.2,
         "attention_dropout": 0.3,
         "attention_backend": "explicit",
+        "unpad": "never",
         "activation_dropout": 0.4,
         "pooler_dropout": 0.5,
         "pooler_input_dropout": 0.6,

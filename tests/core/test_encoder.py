@@ -77,7 +77,7 @@ def test_equals_the_naive_reference(
     scheme: str, pre_norm: bool, training: bool, lengths: tuple[int, ...]
 ) -> None:
     module = encoder(
-        scheme, normalize_before=pre_norm, embedding_normalize=training, **NO_DROPOUT
+        scheme, normalize_before=pre_norm, embedding_normalize=training, unpad=False, **NO_DROPOUT
     ).train(training)
     tokens = sentences(*lengths)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_equals_the_naive_reference(
 @pytest.mark.parametrize("segments", [1, 2])
 def test_what_other_encoders_have_equals_the_naive_reference(scheme: str, segments: int) -> None:
     """BERT's token types, RoBERTa's and MPNet's unused positions, each with its own epsilon."""
-    options = {"position_offset": 2, "num_segments": segments, "separator_idx": 2}
+    options = {"unpad": False, "position_offset": 2, "num_segments": segments, "separator_idx": 2}
     eps = 0.1
     module = encoder(
         scheme,
@@ -201,6 +201,34 @@ def test_padding_changes_nothing_for_the_words(scheme: str, training: bool) -> N
     short = sentences(5)
     padded = torch.cat([short, torch.full((1, 3), PAD)], dim=1)
     torch.testing.assert_close(features(module, padded)[:, :5], features(module, short), **TIGHT)
+
+
+@every_scheme
+@both_norms
+def test_unpadding_changes_no_words_features_and_no_gradient(scheme: str, pre_norm: bool) -> None:
+    tokens = sentences(7, 4, 1)
+    words = tokens.ne(PAD)
+    outcomes = []
+    for unpad in (True, False):
+        options = {"normalize_before": pre_norm, "embedding_normalize": True, "num_segments": 2}
+        module = encoder(scheme, unpad=unpad, separator_idx=2, **options, **NO_DROPOUT)
+        rows: list[int] = []
+        module.layers[0].fc1.register_forward_hook(
+            lambda _, inputs, __, rows=rows: rows.append(inputs[0].shape[:-1].numel())
+        )
+        out = features(module, tokens)
+        torch.manual_seed(3)
+        (out[words] * torch.randn_like(out[words])).sum().backward()
+        gradients = {name: p.grad for name, p in module.named_parameters()}
+        assert rows == [words.sum() if unpad else words.numel()]
+        outcomes.append((out[words], gradients))
+    torch.testing.assert_close(*outcomes, **TIGHT)
+
+
+def test_unpadded_features_are_zero_at_padding() -> None:
+    tokens = sentences(7, 4)
+    for state in encoder("tupe-r", unpad=True)(tokens, all_states=True):
+        assert (state[1, 4:] == 0).all()
 
 
 @every_scheme

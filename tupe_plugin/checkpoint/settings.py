@@ -32,7 +32,7 @@ BEFORE_THERE_WERE_OPTIONS: Mapping[str, Any] = {
 TRAINING_ONLY = frozenset(
     {
         *("_name", "load_checkpoint_heads", "bitfit_terms"),
-        *("dropout", "attention_dropout", "activation_dropout", "attention_backend"),
+        *("dropout", "attention_dropout", "activation_dropout", "attention_backend", "unpad"),
         *("pooler_dropout", "pooler_input_dropout"),
     }
 )

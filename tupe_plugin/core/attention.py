@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention_backends import NO_NOISE, Attention, sdpa_attention
+from .packing import Packing
 
 
 class PositionTerms(NamedTuple):
@@ -92,20 +93,25 @@ class MultiheadSelfAttention(nn.Module):
         *,
         key_padding: Tensor | None = None,
         positions: PositionTerms = PositionTerms(),  # noqa: B008 (immutable)
+        packing: Packing | None = None,
     ) -> Tensor:
         """Attend.
 
         Args:
-            x: ``(batch, seq, embed)``.
+            x: ``(batch, seq, embed)``; with ``packing`` its words, ``(words, embed)``.
             key_padding: ``(batch, seq)``, True = padding, attended to by nobody.
             positions: all but its ``embedding`` is used here.
+            packing: where the words of ``x`` stand in the batch.
 
         Returns:
-            ``(batch, seq, embed)``.
+            The shape of ``x``.
         """
-        batch, seq, embed = x.shape
-        packed = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        query, key, value = packed.view(batch, seq, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        projections = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        if packing is not None:
+            projections = packing.unpack(projections)
+        query, key, value = projections.unflatten(-1, (3, self.num_heads, -1)).permute(
+            2, 0, 3, 1, 4
+        )
         if positions.query is not None:
             query = query + positions.query
         if positions.key is not None:
@@ -124,4 +130,5 @@ class MultiheadSelfAttention(nn.Module):
         if torch.compiler.is_compiling():
             # Its layout is this kernel's; a traced graph may run with another one.
             context = context.clone(memory_format=torch.contiguous_format)
-        return self.out_proj(context.reshape(batch, seq, embed))
+        context = context.flatten(-2)
+        return self.out_proj(context if packing is None else packing.pack(context))

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from .attention import MultiheadSelfAttention, PositionTerms, compute_dtype
 from .attention_backends import Attention, sdpa_attention
 from .initialization import Initialize, init_bert_params
+from .packing import Packing
 from .position_scheme import PositionEncoding, PositionScheme
 from .segments import SegmentEmbedding
 
@@ -60,16 +61,25 @@ class TupeEncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.activation_dropout = nn.Dropout(activation_dropout)
 
-    def forward(self, x: Tensor, key_padding: Tensor | None, positions: PositionTerms) -> Tensor:
-        """Transform ``(batch, seq, embed)``; ``key_padding`` ``(batch, seq)``, True = padding."""
-        if self.normalize_before:
-            x = x + self._attention(self.self_attn_layer_norm(x), key_padding, positions)
-            return x + self._feed_forward(self.final_layer_norm(x))
-        x = self.self_attn_layer_norm(x + self._attention(x, key_padding, positions))
-        return self.final_layer_norm(x + self._feed_forward(x))
+    def forward(
+        self,
+        x: Tensor,
+        key_padding: Tensor | None,
+        positions: PositionTerms,
+        packing: Packing | None = None,
+    ) -> Tensor:
+        """Transform ``x`` as `MultiheadSelfAttention.forward` has it, and the rest, too."""
 
-    def _attention(self, x: Tensor, key_padding: Tensor | None, positions: PositionTerms) -> Tensor:
-        return self.dropout(self.self_attn(x, key_padding=key_padding, positions=positions))
+        def attention(x: Tensor) -> Tensor:
+            return self.dropout(
+                self.self_attn(x, key_padding=key_padding, positions=positions, packing=packing)
+            )
+
+        if self.normalize_before:
+            x = x + attention(self.self_attn_layer_norm(x))
+            return x + self._feed_forward(self.final_layer_norm(x))
+        x = self.self_attn_layer_norm(x + attention(x))
+        return self.final_layer_norm(x + self._feed_forward(x))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         x = self.activation_dropout(self.activation(self.fc1(x)))
@@ -101,6 +111,8 @@ class TupeEncoder(nn.Module):
         normalize_before: pre-LN, and a final LayerNorm.
         layer_norm: makes each normalisation (a fused one may be passed in).
         attention: a backend of ``attention_backends.py``.
+        unpad: leave padding out of all but the attention; None: on a
+                CPU, where to look for padding is to wait for nothing.
         init: gives each module its first weights; None leaves torch's, for a model that
             initialises all its parts at once.
     """
@@ -129,6 +141,7 @@ class TupeEncoder(nn.Module):
         normalize_before: bool = False,
         layer_norm: Callable[[int], nn.Module] = nn.LayerNorm,
         attention: Attention = sdpa_attention,
+        unpad: bool | None = None,
         init: Initialize | None = init_bert_params,
     ) -> None:
         super().__init__()
@@ -138,6 +151,7 @@ class TupeEncoder(nn.Module):
                 "each head needs the same number of features"
             )
         self.padding_idx = padding_idx
+        self.unpad = unpad
         self.max_positions = max_positions
         self.embed_tokens = nn.Embedding(vocab_size, embed_dim, padding_idx=padding_idx)
         self.positions = PositionEncoding(
@@ -194,29 +208,33 @@ class TupeEncoder(nn.Module):
         padding = tokens.eq(self.padding_idx)
         # A graph that is traced serves every batch, so it cannot depend on what is in this one; and
         # to look into a batch on a GPU is to wait for it.
-        unseen = torch.compiler.is_compiling() or tokens.device.type != "cpu"
-        key_padding = padding if unseen or padding.any() else None
+        compiling, on_cpu = torch.compiler.is_compiling(), tokens.device.type == "cpu"
+        unpad = not compiling and (on_cpu if self.unpad is None else self.unpad)
+        key_padding = padding if compiling or not (on_cpu or unpad) or padding.any() else None
+        packing = Packing(padding) if unpad and key_padding is not None else None
 
         x = self.embed_tokens(tokens)
         if self.segment_embeddings is not None:
             x = x + self.segment_embeddings(tokens)
         if positions.embedding is not None:
             x = x + positions.embedding
+        if packing is not None:
+            x = packing.pack(x)
         if self.embedding_layer_norm is not None:
             x = self.embedding_layer_norm(x)
         x = self.dropout(x)
-        if key_padding is not None:
+        if key_padding is not None and packing is None:
             x = x.masked_fill(key_padding.unsqueeze(-1), 0.0)
 
         if positions.attn_bias is not None:  # once for all layers
             positions = positions._replace(attn_bias=positions.attn_bias.to(compute_dtype(x)))
         states = [x]
         for layer in self.layers:
-            x = layer(x, key_padding, positions)
+            x = layer(x, key_padding, positions, packing)
             states = [*states, x] if all_states else [x]
         if self.final_layer_norm is not None:
             states[-1] = self.final_layer_norm(states[-1])
-        return states
+        return states if packing is None else [packing.unpack(state) for state in states]
 
     def attention_bias(self, length: int) -> Tensor | None:
         """Learned positional part of the logits, ``(heads, query, key)``; None if there is none."""

@@ -31,6 +31,7 @@ from ..core.bounds import Whole
 from ..core.encoder import TupeEncoder
 from ..core.heads import ClassificationHead, MaskedLMHead
 from ..core.initialization import init_bert_params
+from ..core.packing import UNPAD
 from ..core.position_scheme import scheme_of
 from ..core.shapes_only import shapes_only
 from .bitfit_terms import freeze_all_but_biases
@@ -240,6 +241,7 @@ class TupeFairseqEncoder(FairseqEncoder):
             dropout=cfg.dropout,
             attention_dropout=cfg.attention_dropout,
             attention=attention_backend(cfg.attention_backend),
+            unpad=UNPAD[str(cfg.unpad)],
             activation_dropout=cfg.activation_dropout,
             activation=_activation(cfg.activation_fn),
             embedding_normalize=cfg.embedding_normalize,

@@ -10,6 +10,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
 from ..core.attention_backends import AUTO, BACKENDS
 from ..core.bounds import DROPOUT, LAYER_NORM_EPS, MAX_POSITIONS, Whole, check_options, option
+from ..core.packing import UNPAD
 from ..core.position_scheme import POSITION_SCHEMES, scheme_of
 from .bitfit_terms import BITFIT_TERMS
 
@@ -91,6 +92,13 @@ class TupeConfig(FairseqDataclass):
             "(torch's scaled_dot_product_attention), flex (torch's FlexAttention; needs "
             "--attention-dropout 0), triton (our kernel, which has not run on a GPU yet); auto is "
             "the fastest that was measured, sdpa"
+        },
+    )
+    unpad: ChoiceEnum(list(UNPAD)) = field(  # type: ignore[valid-type]
+        default="auto",
+        metadata={
+            "help": "leave padding out of all but the attention: always, never, or auto, on a CPU "
+            "alone (on a GPU it means to wait for the GPU once for each batch)"
         },
     )
     activation_dropout: float = option(0.0, DROPOUT, "dropout after the feed-forward activation")
