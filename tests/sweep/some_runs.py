@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tupe_plugin.compat.metric_direction import Metric
-from tupe_plugin.sweep.run_record import FINISHED, RunRecord, Validation
+from tupe_plugin.sweep.run_record import FINISHED, RUNNING, RunRecord, Validation
 
 MCC = Metric("mcc", more_is_better=True)
 LOSS = Metric("loss", more_is_better=False)
@@ -24,18 +24,18 @@ PLAIN = RunRecord(
     versions={"torch": "2.13.0"},
     hardware="2 cores",
     metric=MCC,
-    state=FINISHED,
+    state=RUNNING,
     seconds=60.0,
     updates=30,
 )
 
 
 def a_run(*scores: float, **changes: Any) -> RunRecord:
-    """A run with one validation for each score; what is not changed is PLAIN's."""
+    """A finished run with a validation for each score; what else is not changed is PLAIN's."""
     metric = changes.get("metric", MCC)
     validations = tuple(
         Validation(10 * n, n, 5.0 * n, {"loss": 1 / n, "f1": score / 2, metric.name: score})
         for n, score in enumerate(scores, start=1)
     )
-    run = replace(PLAIN, validations=validations, **changes)
+    run = replace(PLAIN, validations=validations, **{"state": FINISHED, **changes})
     return replace(run, key=f"{run.task}{run.strategy}{run.lr}{run.setting}{run.seed}")

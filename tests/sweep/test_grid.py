@@ -115,7 +115,7 @@ def test_of_two_files_the_upper_one_counts_and_flags_count_most(runs_of, glue, c
     ("entries", "message"),
     [
         ({"sedes": 5}, "f.toml: sedes is not known; the keys are tasks, data, models"),
-        ({"lr": [-1]}, "f.toml: lr -1: give a number from 0 to 1e+09"),
+        ({"lr": [0]}, "f.toml: lr 0: give a number above 0 and up to 1e+09"),
         ({"lr": [1e-3, 0.001]}, "f.toml: lr: 0.001 is there twice"),
         ({"lr": []}, "f.toml: lr: give one rate or more"),
         ({"seeds": 0}, "f.toml: seeds: give a whole number from 1 to 1,000, not 0"),
@@ -173,7 +173,7 @@ def test_what_cannot_be_is_named_in_the_words_of_the_file(runs_of, entries, mess
     [
         (["--set", "rdrop-alhpa=1"], "fairseq-train refuses it: unrecognized arguments: --rdrop-a"),
         (["--set", "dropout=3"], "fairseq-train refuses it: --dropout 3.0: give a number from 0"),
-        (["--lr", "2e-5,-1"], "--lr -1.0: give a number from 0"),
+        (["--lr", "2e-5,-1"], "--lr -1.0: give a number above 0"),
         (["--seeds", "0"], "--seeds: give a whole number from 1"),
         (["--preset", "tupa"], "no preset 'tupa'"),
         (["--model", "b=none", "--model", "b=x"], "--model: two are called b: give NAME=PATH"),

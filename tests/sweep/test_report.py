@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 
 import numpy as np
@@ -13,6 +14,7 @@ from tupe_plugin.compat.metric_direction import Metric
 from tupe_plugin.sweep.paired_difference import paired_difference
 from tupe_plugin.sweep.published import published_scores
 from tupe_plugin.sweep.report import Report, UnknownBaselineError, UnknownMetricError, make_report
+from tupe_plugin.sweep.report_pictures import pictures_of
 from tupe_plugin.sweep.report_table import comma_separated, markdown, table_cells
 
 from .some_runs import LOSS, a_run
@@ -82,6 +84,20 @@ def test_runs_without_a_score_are_counted_and_named_and_never_averaged() -> None
         "CoLA small rdrop, lr 2e-5, seed 1, failed: no room",
     ):
         assert f"- Not counted: {line}\n" in text
+
+
+@pytest.mark.parametrize("extreme", [math.inf, -1e308, 3.4e38])
+def test_a_score_without_measure_breaks_neither_table_nor_picture(extreme: float) -> None:
+    """float32 has no larger one than the last: a figure, and all else that it stands beside."""
+    runs = [a_run(0.25, 0.5, seed=seed) for seed in range(5)]
+    runs += [a_run(0.25, extreme, seed=seed, strategy="rdrop") for seed in range(5)]
+    report = make_report(runs, also=["f1"])
+    markdown(report)
+    comma_separated(report)
+    pictures = list(pictures_of(report))
+    assert len(pictures) == 2
+    assert not any("nan" in picture.svg.lower() for picture in pictures)
+    assert all(len(cell) < 40 for cell in cells(report, 1).values())
 
 
 def test_interval_of_the_paired_difference_is_scipys() -> None:

@@ -81,6 +81,28 @@ def test_numbers_that_are_none_are_null_and_never_the_best(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("validations", "state", "reason"),
+    [
+        ([], "failed", "it has ended without a validation"),
+        ([{"loss": 0.5, "mcc": math.nan}], "diverged", "no validation has a number as its mcc"),
+        ([{"loss": 0.5, "mcc": 1e308}], "diverged", "no validation has a number as its mcc"),
+        ([{"loss": math.inf, "mcc": 0.5}], "finished", ""),
+    ],
+)
+def test_a_run_without_a_score_has_not_finished(
+    tmp_path: Path, validations: list[dict[str, float]], state: str, reason: str
+) -> None:
+    """Neither where it is written, nor where it is read."""
+    found = tuple(Validation(update=10, epoch=1, seconds=1.0, scores=one) for one in validations)
+    written = replace(RECORD, state="running", validations=found)
+    written.write(tmp_path)
+    file = tmp_path / "run.json"
+    file.write_text(file.read_text().replace('"running"', '"finished"'))
+    for run in (replace(written, state="finished"), RunRecord.read(tmp_path)):
+        assert (run.state, run.reason) == (state, reason)
+
+
+@pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"format": 2}, "format is 2, and this reads 1"),
@@ -91,6 +113,17 @@ def test_numbers_that_are_none_are_null_and_never_the_best(tmp_path: Path) -> No
         ({"lr": ...}, "lr is missing"),
         ({"metric": {"name": "mcc"}}, "metric.higher_is_better is missing"),
         ({"seconds": 10**400}, "seconds is too large for a number"),
+        ({"seconds": -0.5}, "seconds is -0.5, and should be a number from 0 to 1e+10"),
+        ({"seconds": math.nan}, "seconds is no number, and should be a number from 0"),
+        ({"lr": math.nan}, "lr is no number, and should be a number above 0"),
+        ({"lr": 0}, "lr is 0.0, and should be a number above 0"),
+        ({"seed": -1}, "seed is -1, and should be a whole number from 0"),
+        ({"peak_memory": -1}, "peak_memory is -1, and should be a whole number from 0"),
+        ({"setting": {"rdrop-alpha": math.inf}}, "setting.rdrop-alpha is None, and should be of"),
+        (
+            {"validations": [{"update": 0, "epoch": 1, "seconds": 1, "scores": {"mcc": 1}}]},
+            "validations[0].update is 0, and should be a whole number from 1",
+        ),
         ({"best": 0}, "best is 0, and of its validations 2 is"),
         ({"train": [{"update": 1, "seconds": 1, "loss": "x"}]}, "train[0].loss is 'x', and should"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..core.bounds import COUNT, LEARNING_RATE, Whole
+from ..core.bounds import COUNT, Whole
 from ..core.position_scheme import POSITION_SCHEMES
 from ..core.whole_file import check_replaceable
 from ..sweep.find_runs import FoundRuns, find_runs
@@ -22,6 +22,7 @@ from ..sweep.pretraining_comparison import (
 from ..sweep.pretraining_runs import SCHEMES, Budget, pretraining_runs, pretraining_spec
 from ..sweep.report import Report, make_report
 from ..sweep.report_table import Column, filled, markdown_text
+from ..sweep.run_record import RATE
 from .picture_libraries import check_picture_libraries
 from .report_files import add_file_arguments, check_files, print_and_write
 from .sweep import do_or_show, option_given
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("validations", Whole(1, 10_000), 40, "validations of each run, evenly spaced"),
         ("batch-size", COUNT, 64, "sequences of an update"),
         ("tokens", Whole(3, 1_000_000), 128, "tokens of a sequence: the positions of the model"),
-        ("lr", LEARNING_RATE, 2e-3, "the highest rate, after the warm-up"),
+        ("lr", RATE, 2e-3, "the highest rate, after the warm-up"),
     ):
         metavar = "RATE" if name == "lr" else "N"
         parser.add_argument(

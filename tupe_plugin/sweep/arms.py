@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..compat.metric_direction import Metric
+from .option_words import Options
 from .run_record import FINISHED, RunRecord
 
 
@@ -34,23 +35,18 @@ class Arm:
 
     question: Question
     lr: float
-    setting: dict[str, object]
+    setting: Options
     runs: tuple[RunRecord, ...]
 
     @cached_property
     def counted(self) -> tuple[RunRecord, ...]:
         """Those that have finished; the others are no scores, and `uncounted` tells of them."""
-        return tuple(run for run in self.runs if run.state == FINISHED and run.best is not None)
+        return tuple(run for run in self.runs if run.state == FINISHED)
 
     @property
     def uncounted(self) -> Counter[str]:
-        """State -> how many of the runs have no score; a finished run without one has failed."""
-        counted = {id(run) for run in self.counted}
-        return Counter(
-            "failed" if run.state == FINISHED else run.state
-            for run in self.runs
-            if id(run) not in counted
-        )
+        """State -> how many of the runs have no score."""
+        return Counter(run.state for run in self.runs if run.state != FINISHED)
 
     def best(self, name: str | None = None) -> list[float]:
         """Of each seed, a metric (the run's own, if none is named) at its best validation."""

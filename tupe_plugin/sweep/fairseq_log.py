@@ -7,11 +7,12 @@ fairseq writes the message without the name of who says it.
 from __future__ import annotations
 
 import json
-import math
 import re
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from .run_record import is_number
 
 TRAIN_TAG = "train_inner"
 EPOCH_TAG = "train"  # fairseq's name for the summary of an epoch
@@ -121,9 +122,9 @@ def _json_pairs(body: str) -> dict[str, object]:
 
 
 def _number(value: object) -> float | None:
-    """The value as a float; None for what is no finite number."""
+    """The value as a float; None for what is no number."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    return number if math.isfinite(number) else None
+    return number if is_number(number) else None

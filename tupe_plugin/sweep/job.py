@@ -123,8 +123,6 @@ def work_on(run: Run, do: Callable[[Run, Recorder], None]) -> None:
             traceback.print_exc()
         requeued = error if isinstance(error, SystemExit) and error.code == _REQUEUED else None
     last = RunRecord.read(run.folder)  # which another process may have written: a GPU's
-    if state == FINISHED and not last.validations:
-        state, reason = FAILED, "it has ended without a validation"
     replace(last, state=state, reason=reason).write(run.folder)
     if requeued is not None:
         raise requeued

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from .fairseq_log import TrainingLog, read_log
-from .run_record import RUN_FILE, RunRecord
+from .run_record import RUN_FILE, RunRecord, is_number
 
 
 def read_curves(path: Path) -> TrainingLog:
@@ -21,8 +20,8 @@ def read_curves(path: Path) -> TrainingLog:
         return read_log(path)
     run = RunRecord.read(path)
     return TrainingLog(
-        train={one.update: _finite({"loss": one.loss}) for one in run.train},
-        valid={"valid": {one.update: _finite(one.scores) for one in run.validations}},
+        train={one.update: _numbers({"loss": one.loss}) for one in run.train},
+        valid={"valid": {one.update: _numbers(one.scores) for one in run.validations}},
     )
 
 
@@ -32,5 +31,5 @@ def name_of(path: Path) -> str:
     return path.name if path.is_dir() else path.parent.name
 
 
-def _finite(scores: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if math.isfinite(value)}
+def _numbers(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if is_number(value)}

@@ -10,7 +10,7 @@ from .arms import Arm, arms_of, best_arms
 from .option_words import shown
 from .paired_difference import CONFIDENCE, FEWEST_PAIRS, PairedDifference, paired_difference
 from .published import Published, published_scores
-from .run_record import RunRecord
+from .run_record import FINISHED, RunRecord
 
 BASELINES = ("plain", "adam-published", "bert-a")
 """What is a baseline without being told to be one: the first of these that is among the runs."""
@@ -101,9 +101,8 @@ class Report:
     def uncounted(self) -> Iterable[str]:
         """A line about each run without a score."""
         for row in self.rows:
-            counted = set(map(id, row.arm.counted))
             for run in row.arm.runs:
-                if id(run) not in counted:
+                if run.state != FINISHED:
                     what = f"{run.task} {run.model} {run.strategy}"
                     which = f"lr {shown(run.lr)}, seed {run.seed}, {run.state}"
                     yield f"Not counted: {what}, {which}" + f": {run.reason}" * bool(run.reason)

@@ -15,7 +15,7 @@ from ..compat.metric_direction import Metric
 from .arms import Arm, Question
 from .option_words import shown
 from .report import Report, Row
-from .run_record import RunRecord
+from .run_record import RunRecord, is_number
 
 COLOURS = ("#2f86c9", "#d9601a", "#17976b", "#c2679f", "#c99412", "#7b6fd0", "#8a8a8a")
 _MOST_LINES = 8  # in a picture of several models
@@ -155,11 +155,12 @@ def _learning_curves(place: str, metric: str, arms: Mapping[str, Arm]) -> Pictur
 
 
 def _curves(runs: Sequence[RunRecord], metric: str) -> list[tuple[int, list[float]]]:
-    """Update -> the scores of the seeds that were validated there, of every seed's updates."""
+    """Update -> the scores of the seeds, of the updates at which all have one."""
     points: dict[int, list[float]] = defaultdict(list)
     for run in runs:
         for validation in run.validations:
-            points[validation.update].append(validation.scores[metric])
+            if is_number(score := validation.scores[metric]):
+                points[validation.update].append(score)
     return sorted((update, values) for update, values in points.items() if len(values) == len(runs))
 
 

@@ -14,7 +14,7 @@ from .arms import Arm
 from .option_words import shown
 from .paired_difference import PairedDifference
 from .report import Report, Row
-from .run_record import FINISHED, STATES
+from .run_record import FINISHED, STATES, is_number
 
 NOTHING = "-"
 
@@ -120,7 +120,7 @@ def _record(row: Row, also: Sequence[str]) -> dict[str, object]:
     scores |= {f"best_{metric}": arm.best(metric) for metric in also}
     for name, values in scores.items():
         record[f"{name}_mean"] = statistics.mean(values) if values else None
-        record[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
+        record[f"{name}_std"] = _deviation(values)
     published = (f"{one.value:g} {one.model} ({one.source})" for one in row.published)
     record |= {
         "difference": difference and difference.mean,
@@ -151,8 +151,13 @@ def mean_and_std(values: Sequence[float]) -> str:
     """Mean and sample standard deviation; no deviation of one value."""
     if not values:
         return NOTHING
-    mean = _score(statistics.mean(values))
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+    mean, deviation = _score(statistics.mean(values)), _deviation(values)
+    return mean if deviation is None else f"{mean} ± {deviation:.2g}"
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    """None where there is none: of one value, and of what is no number."""
+    return statistics.stdev(values) if len(values) > 1 and all(map(is_number, values)) else None
 
 
 def difference_in_words(found: PairedDifference | None) -> str:
@@ -160,8 +165,11 @@ def difference_in_words(found: PairedDifference | None) -> str:
         return NOTHING
     # Two digits of the width say all that can be known of its ends.
     width = found.high - found.low or abs(found.mean) or 1.0
+    if not is_number(width):
+        return "no number"
     decimals = max(0, 1 - math.floor(math.log10(width)))
-    mean, low, high = (f"{value:+.{decimals}f}" for value in (found.mean, found.low, found.high))
+    form = f"+.{decimals}f" if abs(found.mean) < 1e6 else "+.2e"
+    mean, low, high = (format(value, form) for value in (found.mean, found.low, found.high))
     if found.is_interval:
         return f"{mean} [{low}, {high}]"
     return f"{mean} ({low} to {high})" if found.pairs > 1 else f"{mean} (1 seed)"

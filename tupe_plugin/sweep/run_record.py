@@ -2,7 +2,8 @@
 
     RUN/run.json    the fields of `RunRecord`, by name, with "format" in front and "best" behind
 
-A number that is none (the loss of a run that has diverged) is null there, and NaN here.
+A number that is none (the loss of a run that has diverged), or that no float32 has, is null there,
+and NaN here.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..compat.metric_direction import Metric
+from ..core.bounds import COUNT, COUNT_OR_NONE, LEARNING_RATE, Number, Whole
 from ..core.whole_file import whole_file
+from .option_words import Options
 
 RUN_FILE = "run.json"
 FORMAT = 1
@@ -28,6 +31,12 @@ FAILED = "failed"
 INTERRUPTED = "interrupted"
 STATES = (RUNNING, FINISHED, DIVERGED, FAILED, INTERRUPTED)
 
+RATE = Number(0, LEARNING_RATE.high, open_below=True)
+SEED = Whole(0, 2**31 - 1)
+Seconds = Annotated[float, Number(0, 1e10)]  # refused outside of it when it is read
+Count = Annotated[int, COUNT_OR_NONE]
+_LARGEST = 3.4e38  # float32's: pictures and sums stay within float64's range
+
 _OTHER_NAMES = {Metric: {"more_is_better": "higher_is_better"}}  # ours -> in the file
 
 
@@ -35,13 +44,18 @@ class UnreadableRunError(ValueError):
     """A `run.json` cannot be used; the message names it and says why."""
 
 
+def is_number(value: float) -> bool:
+    """Whether a score is one that a table or a picture can have."""
+    return math.isfinite(value) and abs(value) <= _LARGEST
+
+
 @dataclass(frozen=True)
 class Validation:
     """One validation of the whole dev set."""
 
-    update: int
-    epoch: int
-    seconds: float
+    update: Annotated[int, COUNT]
+    epoch: Count
+    seconds: Seconds
     """Of training up to here, over all attempts."""
     scores: dict[str, float]
     """`loss`, and every metric of the criterion."""
@@ -51,23 +65,26 @@ class Validation:
 class TrainPoint:
     """The training loss at one update."""
 
-    update: int
-    seconds: float
+    update: Count
+    seconds: Seconds
     loss: float
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run: what it was, how it went."""
+    """One run: what it was, how it went.
+
+    One that has ended without a score has not finished, whatever is said of it.
+    """
 
     key: str
     """Hash of everything that decides its scores."""
     task: str
     model: str
     strategy: str
-    lr: float
-    seed: int
-    setting: dict[str, Any]
+    lr: Annotated[float, RATE]
+    seed: Annotated[int, SEED]
+    setting: Options
     """Further options that were searched, by name."""
     command: tuple[str, ...]
     configuration: dict[str, Any]
@@ -77,14 +94,14 @@ class RunRecord:
     state: str
     reason: str = ""
     """Of a state that is not `finished`, in one line."""
-    attempts: int = 1
+    attempts: Count = 1
     validations: tuple[Validation, ...] = ()
     train: tuple[TrainPoint, ...] = ()
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """Of training, over all attempts."""
-    peak_memory: int | None = None
+    peak_memory: Annotated[int, Whole(0, 2**60)] | None = None
     """Bytes; None where nobody has measured them."""
-    updates: int = 0
+    updates: Count = 0
     parent: str | None = None
     """The key of the run from which this one is made, such as an average of its checkpoints."""
 
@@ -96,12 +113,18 @@ class RunRecord:
                 raise UnreadableRunError(
                     f"the validation at update {validation.update} has no {self.metric.name}"
                 )
+        if self.state == FINISHED and self.best is None:
+            state, reason = FAILED, "it has ended without a validation"
+            if self.validations:
+                state, reason = DIVERGED, f"no validation has a number as its {self.metric.name}"
+            object.__setattr__(self, "state", state)
+            object.__setattr__(self, "reason", reason)
 
     @property
     def best(self) -> int | None:
         """The validation with the best metric; the last of equals, as fairseq keeps it."""
         goodness = [self.metric.goodness(one.scores[self.metric.name]) for one in self.validations]
-        finite = [number for number, value in enumerate(goodness) if math.isfinite(value)]
+        finite = [number for number, value in enumerate(goodness) if is_number(value)]
         return max(finite, key=lambda number: (goodness[number], number), default=None)
 
     @property
@@ -119,7 +142,8 @@ class RunRecord:
         """
         path = path / RUN_FILE if path.is_dir() else path
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            fields = json.loads(text, parse_constant=lambda name: None)  # NaN, Infinity
         except (ValueError, RecursionError) as error:
             raise UnreadableRunError(f"{path} is no JSON file: {error}") from error
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
@@ -159,7 +183,7 @@ def _json_of(value: Any) -> Any:
         return {name: _json_of(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_json_of(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float) and not is_number(value) else value
 
 
 def _value_of(kind: Any, value: Any, where: str) -> Any:
@@ -171,6 +195,12 @@ def _value_of(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _dataclass_of(kind, _of_type(value, dict, where), where)
     origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        found, bound = _value_of(inner[0], value, where), inner[1]
+        if bound.problem(found) is not None:
+            shown = "no number" if found != found else repr(found)
+            raise UnreadableRunError(f"{where} is {shown}, and should be {bound}")
+        return found
     if origin is tuple:
         entries = enumerate(_of_type(value, list, where))
         return tuple(_value_of(inner[0], entry, f"{where}[{number}]") for number, entry in entries)
@@ -182,14 +212,14 @@ def _value_of(kind: Any, value: Any, where: str) -> Any:
     if kind is float:
         number = math.nan if value is None else _of_type(value, (int, float), where)
         try:
-            return float(number)
+            return float(number) if is_number(number) else math.nan
         except OverflowError:
             raise UnreadableRunError(f"{where} is too large for a number") from None
-    return value if kind is Any else _of_type(value, kind, where)
+    return value if kind is Any else _of_type(value, inner or kind, where)
 
 
 def _dataclass_of(kind: Any, value: dict[str, Any], where: str) -> Any:
-    hints, names = get_type_hints(kind), _names_in_the_file(kind)
+    hints, names = get_type_hints(kind, include_extras=True), _names_in_the_file(kind)
     place = f"{where}." if where else ""
     unknown = sorted(value.keys() - set(names.values()))
     missing = sorted(
@@ -215,10 +245,9 @@ def _names_in_the_file(kind: Any) -> dict[str, str]:
 
 
 def _of_type(value: Any, kind: Any, where: str) -> Any:
-    is_number_for_yes = isinstance(value, bool) and kind is not bool
-    if not isinstance(value, kind) or is_number_for_yes:
-        expected = " or ".join(
-            one.__name__ for one in (kind if isinstance(kind, tuple) else [kind])
-        )
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    is_yes_for_number = isinstance(value, bool) and bool not in kinds
+    if not isinstance(value, kinds) or is_yes_for_number:
+        expected = " or ".join(one.__name__ for one in kinds)
         raise UnreadableRunError(f"{where or 'it'} is {value!r}, and should be of type {expected}")
     return value

@@ -29,13 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.bounds import LEARNING_RATE, Number, Whole
+from ..core.bounds import Number, Whole
 from .option_words import Options
 from .presets import laid_over, load_presets, preset
 from .run_checkpoints import KEEP
+from .run_record import RATE, SEED
 from .strategy import PLAIN, Strategy, StrategyError, strategy_called
 
-SEED = Whole(0, 2**31 - 1)
 SEEDS = Whole(1, 1_000)
 JOBS = Whole(1, 1_000)
 RETRIES = Whole(0, 100)
@@ -201,8 +201,8 @@ def _name(key: str, value: str) -> str:
 def _rates(key: str, value: Any) -> tuple[float, ...]:
     values = value if isinstance(value, list) else [value]
     for one in values:
-        if LEARNING_RATE.problem(one) is not None:
-            raise SpecError(f"{key} {one!r}: {LEARNING_RATE.problem(one)}")
+        if RATE.problem(one) is not None:
+            raise SpecError(f"{key} {one!r}: {RATE.problem(one)}")
     if not values:
         raise SpecError(f"{key}: give one rate or more")
     return tuple(map(float, _once(key, values)))

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.bounds import LEARNING_RATE, Whole
+from ..core.bounds import Whole
 from .option_words import Options, Value, shown
+from .run_record import RATE
 
 PLAIN = "plain"
 _LR, _AVERAGE, _TASK = "lr", "average-last", "task"
@@ -119,8 +120,8 @@ def _average(
 def _rates(part: str, value: Any) -> tuple[float, ...]:
     values = value if isinstance(value, list) else [value]
     for one in values:
-        if LEARNING_RATE.problem(one) is not None:
-            raise StrategyError(f"strategy.{part}.lr {one!r}: {LEARNING_RATE.problem(one)}")
+        if RATE.problem(one) is not None:
+            raise StrategyError(f"strategy.{part}.lr {one!r}: {RATE.problem(one)}")
     if not values:
         raise StrategyError(f"strategy.{part}.lr: give one rate or more")
     rates = tuple(map(float, values))
