@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ..compat.refused_job import end_interrupted_with
 from ..data.libraries import NEEDED, MissingLibraryError
+from .closed_pipe import STATUS, flush_output, give_up_what_nobody_reads
 
 COMMANDS = {  # name -> (module of this package, one line of help)
     "data": ("data", "make fairseq data of a corpus, of GLUE, or of a task of your own"),
@@ -52,11 +53,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What a command refuses, it raises as a ValueError or an OSError; that ends here, in one line.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _told(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:
+        if not give_up_what_nobody_reads():
+            raise
+        return STATUS
+
+
+def _told(arguments: list[str]) -> int:
+    """The exit status; what is wrong is said.
+
+    Raises:
+        BrokenPipeError: nobody listens.
+    """
     called = next((argument for argument in arguments if argument in COMMANDS), None)
     try:
-        return _run(arguments, called)
+        try:
+            return _run(arguments, called)
+        finally:
+            flush_output()
     except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and give_up_what_nobody_reads():
+            return STATUS
         print(f"tupe {called}: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:

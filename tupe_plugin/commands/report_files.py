@@ -36,13 +36,13 @@ def check_files(args: argparse.Namespace) -> None:
 
 
 def print_and_write(args: argparse.Namespace, text: str, **others: Callable[[], str]) -> None:
-    """Print a table, and write what the flags ask for; `others` make what is no Markdown.
+    """Write what the flags ask for, and print a table; `others` make what is no Markdown.
 
     Raises:
         OSError: a file cannot be written.
     """
-    print(text, end="")
     for kind, make in {"markdown": lambda: text, **others}.items():
         if (path := getattr(args, kind)) is not None:
             with whole_file(path) as unfinished:
                 unfinished.write_text(make(), encoding="utf-8")
+    print(text, end="")
