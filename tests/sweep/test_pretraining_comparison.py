@@ -96,3 +96,24 @@ def test_without_data_the_command_tells_of_what_is_there(
     assert "Not counted: masked-lm none plain, lr 2e-5, seed 2, interrupted" in table
     assert page.read_text(encoding="utf-8").count("<img ") == 2
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("run", "more", "message"),
+    [
+        (a_run(0.5), [], "{folder} is a run of CoLA and no pre-training: give a folder of its own"),
+        (a_run(0.5), ["--data", "absent"], "{folder} is a run of CoLA and no pre-training"),
+        (
+            *(RUNS[0], ["--baseline", "bert-r"]),
+            "--baseline bert-r: no run has such a scheme; there are tupe-r",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: RunRecord, more: list[str], message
+) -> None:
+    run.write(tmp_path)
+    assert commands.main(["compare-pretraining", str(tmp_path), *more]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith(f"tupe compare-pretraining: {message.format(folder=tmp_path)}")
+    assert (out, err.count("\n")) == ("", 1)

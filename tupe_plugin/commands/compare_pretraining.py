@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from ..core.bounds import COUNT, Whole
 from ..core.position_scheme import POSITION_SCHEMES
 from ..core.whole_file import check_replaceable
-from ..sweep.find_runs import FoundRuns, find_runs
+from ..sweep.find_runs import FoundRuns, MissingRunsError, find_runs
 from ..sweep.pretraining_comparison import (
     BASELINE,
     SchemeResult,
@@ -18,6 +19,7 @@ from ..sweep.pretraining_comparison import (
     comparison_pictures,
     curves_as_csv,
     draw_losses,
+    refuse_other_runs,
 )
 from ..sweep.pretraining_runs import SCHEMES, Budget, pretraining_runs, pretraining_spec
 from ..sweep.report import Report, make_report
@@ -71,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline",
         default=BASELINE,
+        choices=tuple(POSITION_SCHEMES),
         metavar="SCHEME",
         help="whose last loss the others are to reach (default: %(default)s)",
     )
@@ -85,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
     if args.picture is not None:
         check_replaceable(args.picture)
         check_picture_libraries("--picture", "matplotlib")
+    if args.folder.is_dir():
+        with contextlib.suppress(MissingRunsError):  # it has none yet
+            refuse_other_runs(find_runs([args.folder]).runs)
     if args.data is not None:
         budget = Budget(
             arch=args.arch,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import Any
 
 from .arms import Arm, arms_of
 from .paired_difference import FEWEST_PAIRS, PairedDifference, paired_difference
+from .pretraining_runs import TASK
+from .report import UnknownBaselineError
 from .report_pictures import Picture, label_of, look_of, put_legend, svg_of
 from .report_table import (
     NOTHING,
@@ -36,6 +38,10 @@ from .run_record import RunRecord, Validation
 BASELINE = "bert-a"
 LOSS = "loss"
 _DPI = 150
+
+
+class OtherRunsError(ValueError):
+    """A folder holds runs that are no pre-trainings; the message names one."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,32 @@ class SchemeResult:
         return self.arm.question.model
 
 
+def refuse_other_runs(runs: Mapping[Path, RunRecord]) -> None:
+    """Those of a sweep over tasks have other metrics, and no scheme.
+
+    Raises:
+        OtherRunsError: there is one.
+    """
+    for folder, run in runs.items():
+        if run.task != TASK:
+            raise OtherRunsError(
+                f"{folder} is a run of {run.task} and no pre-training: give a folder of its own; "
+                "`tupe report` has the table of such runs"
+            )
+
+
 def compare(runs: Iterable[RunRecord], *, baseline: str = BASELINE) -> list[SchemeResult]:
-    """A result for each scheme, in the order of the runs."""
+    """A result for each scheme, in the order of the runs.
+
+    Raises:
+        UnknownBaselineError: no run is of this baseline, and it is not the usual one.
+    """
     arms = arms_of(runs)
+    schemes = list(dict.fromkeys(arm.question.model for arm in arms))
+    if baseline not in (BASELINE, *schemes):
+        raise UnknownBaselineError(
+            f"--baseline {baseline}: no run has such a scheme; there are {', '.join(schemes)}"
+        )
     bases = {_kind(arm): arm for arm in arms if arm.question.model == baseline}
     results = []
     for arm in arms:
