@@ -114,6 +114,24 @@ def test_a_state_that_does_not_fit_names_the_option() -> None:
     )
 
 
+def test_an_optimizer_that_refuses_its_options_does_not_blame_the_checkpoint() -> None:
+    """fairseq builds it while it loads a checkpoint."""
+
+    class Trainer:
+        def get_model(self) -> None:
+            """One that compares nothing itself."""
+
+        def load_checkpoint(self, filename: str) -> None:
+            self._build_optimizer()
+
+        def _build_optimizer(self) -> None:
+            raise ValueError("--mfac-parameters biases: leave it out")
+
+    say_why_a_checkpoint_does_not_fit(SimpleNamespace(Trainer=Trainer))
+    with pytest.raises(ValueError, match=r"^--mfac-parameters biases: leave it out$"):
+        Trainer().load_checkpoint("a.pt")
+
+
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back at the end

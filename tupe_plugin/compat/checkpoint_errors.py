@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import traceback
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +26,8 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
     When: the model has other sizes, another dictionary, other heads than the checkpoint; the state
     of the optimizer is damaged. Nothing is said where only settings differ that change no size.
     Fix: the last line tells what differs, and by which options the two jobs differ. A model with a
-    function `why_not_fit` is asked before anything is loaded.
+    function `why_not_fit` is asked before anything is loaded. An optimizer that is built on the way
+    and refuses its options says so itself.
     Upstream: https://github.com/facebookresearch/fairseq/issues/4590
     """
     original = trainer.Trainer.load_checkpoint
@@ -48,6 +50,8 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
         except (errors.CheckpointError, OSError, MemoryError):
             raise
         except Exception as error:
+            if _is_of_building_an_optimizer(error):
+                raise
             reason = error.__context__
             state = trainer.checkpoint_utils.load_checkpoint_to_cpu(filename)
             different = _different_options(
@@ -63,6 +67,11 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
             ) from reason
 
     trainer.Trainer.load_checkpoint = load_checkpoint
+
+
+def _is_of_building_an_optimizer(error: BaseException) -> bool:
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_code.co_name == "_build_optimizer" for frame in frames)
 
 
 def refuse_unusable_files(trainer: Any) -> None:
