@@ -68,6 +68,7 @@ def test_the_copied_bias_drops_attention_weights_too() -> None:
     assert torch.equal(first, second)
 
 
+@pytest.mark.slow
 def test_what_is_compared_is_tupe_r_in_training_at_base_width() -> None:
     assert {name: scheme for name, (scheme, _) in VARIANTS.items()} == {
         "ours": "tupe-r",

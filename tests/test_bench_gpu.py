@@ -30,6 +30,7 @@ def test_the_operations_of_base_are_six_for_each_parameter_and_token() -> None:
     assert base.products(tokens, 1) == pytest.approx(6 * parameters * tokens, rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name not in WANT_A_GPU])
 def test_every_variant_trains_the_same_kind_of_model(name: str) -> None:
     model = model_of(name, Sizes(2, 64, 99), 7)

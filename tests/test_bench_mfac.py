@@ -77,6 +77,7 @@ def test_the_authors_way_computes_the_same() -> None:
     assert (run() - expected).norm() < 1e-9 * expected.norm()
 
 
+@pytest.mark.slow
 def test_arms_take_turns_and_the_first_round_is_not_told() -> None:
     args = parse([*SMALL, "--rounds", "3"])
     times = measure(1009, 13, ["float32", "bfloat16"], args)

@@ -136,6 +136,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+@pytest.mark.slow
 def test_page_is_whole_in_itself_and_runs_nothing(tmp_path: Path) -> None:
     for strategy, lr in (("plain", 2e-5), ("plain", 3e-5), (EVIL, 2e-5), ('$x" onload="y', 2e-5)):
         for seed in (1, 2):

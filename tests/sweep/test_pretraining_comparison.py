@@ -68,6 +68,7 @@ def test_without_the_baseline_there_is_no_share() -> None:
     assert cells(RUNS, baseline="tupe-a")["bert-a"][3] == "100%"
 
 
+@pytest.mark.slow
 def test_table_says_what_a_share_is_and_pictures_name_every_scheme() -> None:
     results = compare(RUNS)
     text = markdown_text(*filled(comparison_columns(), results), comparison_notes(results))
@@ -82,6 +83,7 @@ def test_table_says_what_a_share_is_and_pictures_name_every_scheme() -> None:
     assert comparison_pictures(compare([pretraining("none", state="failed")])) == []
 
 
+@pytest.mark.slow
 def test_without_data_the_command_tells_of_what_is_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

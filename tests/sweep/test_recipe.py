@@ -47,6 +47,7 @@ def test_options_can_be_left_out(capsys) -> None:
     assert "--embedding-normalize" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ARCHS)
 def test_a_checkpoint_says_of_what_architecture_it_is(capsys, tmp_path: Path, family: str) -> None:
     data = write_task(tmp_path, kind="bpe", pairs=False)
