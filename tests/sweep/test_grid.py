@@ -14,6 +14,7 @@ from tupe_plugin.commands import main
 from tupe_plugin.sweep.option_check import check_commands
 from tupe_plugin.sweep.presets import load_presets
 from tupe_plugin.sweep.recipe import load_recipe
+from tupe_plugin.sweep.spec import SpecError
 
 RATES, SEEDS = 4, 5
 
@@ -42,12 +43,15 @@ RATES, SEEDS = 4, 5
     ],
 )
 def test_a_preset_has_the_papers_rates_and_seeds(runs_of, preset, strategies) -> None:
-    runs = runs_of(preset=preset, lr=load_presets()["preset"][preset]["lr"])
+    entries = {"preset": preset, "lr": load_presets()["preset"][preset]["lr"]}
+    runs = runs_of(**entries)
     assert {
         name: len(list(group))
         for name, group in itertools.groupby(sorted(r.strategy for r in runs))
     } == strategies
     assert len({run.key for run in runs}) == len({run.folder for run in runs}) == len(runs)
+    with pytest.raises(SpecError, match=f"these would be {len(runs)} runs"):
+        runs_of(**entries, **{"most-runs": len(runs) - 1})
 
 
 def test_every_axis_of_the_grid_is_in_the_command_and_in_the_folder(runs_of, tmp_path) -> None:
@@ -159,6 +163,12 @@ def test_of_two_files_the_upper_one_counts_and_flags_count_most(runs_of, glue, c
         ({"task": {"CoLA": {"seed": 3}}}, "task.CoLA: seed is another for each run: give `seeds`"),
         ({"strategy": {"a": {"save-dir": "x"}}}, "'a': save-dir is another for each run"),
         ({"strategies": ["average"], "options": {"max-epoch": "x"}}, "and max-epoch is x"),
+        (
+            *({"seeds": 1000, "lr": [1e-3, 1e-4], "strategies": ["rdrop", "average"]},),
+            "these would be 6,000 runs (tasks: 1, models: 1, strategies with their rates and "
+            "settings: 6, seeds: 1000), and most-runs is 1,000: give less of these, or "
+            "--most-runs 6000",
+        ),
         ({"options": {"optimizer": "sgd"}}, "unknown optimizer 'sgd': adam or mfac"),
     ],
 )

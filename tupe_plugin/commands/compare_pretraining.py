@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--arch", default="tupe_tiny", help="(default: %(default)s)")
     for name, bounds, default, what in (
-        ("seeds", Whole(1, 1_000), 2, "seeds of each scheme"),
+        ("seeds", Whole(1, 100), 2, "seeds of each scheme"),
         ("updates", Whole(2, 10**9), 10_000, "updates of each run"),
         ("validations", Whole(1, 10_000), 40, "validations of each run, evenly spaced"),
         ("batch-size", COUNT, 64, "sequences of an update"),

@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", choices=KEEP, help="checkpoints of finished runs (none)")
     parser.add_argument("--jobs", type=spec_of_sweep.JOBS, help="runs at a time (one for each GPU)")
     parser.add_argument("--retries", type=spec_of_sweep.RETRIES, help="of a run that fails (2)")
+    parser.add_argument(
+        "--most-runs",
+        type=spec_of_sweep.RUNS,
+        help=f"a sweep of more is refused ({spec_of_sweep.MOST_RUNS:,})",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
 
 
@@ -120,6 +125,7 @@ def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> in
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     names = ("preset", "tasks", "data", "strategies", "lr", "seeds", "folder", "keep", "jobs")
     values = {name: getattr(args, name) for name in (*names, "retries")}
+    values["most-runs"] = args.most_runs
     given = {name: value for name, value in values.items() if value is not None}
     if args.model is not None:
         named = list(map(_model, args.model))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,24 +85,57 @@ def all_runs(spec: Spec) -> list[Run]:
     """In the order in which they are to be run; the parent of an average comes before it.
 
     Raises:
-        SpecError: a task is unknown or has no data.
+        SpecError: a task is unknown or has no data; there are too many runs.
         ModelError, CheckpointError: a model cannot be used.
         UnknownOptimizerError: the recipe does not know an optimizer.
     """
+    _refuse_too_many(spec)
     runs: list[Run] = []
-    strategies = [one.parent or one for one in spec.strategies]
-    averages = [one for one in spec.strategies if one.parent is not None]
     tasks = [sweep_task(name, spec) for name in spec.tasks]
     refuse_unknown_tasks(spec)
     for task in tasks:
         for model in spec.models:
             checkpoint, options = _model(spec, model)
-            for trained in {one.name: one for one in strategies}.values():
-                made_of_it = [one for one in averages if one.parent == trained]
+            for trained, made_of_it in _trained_strategies(spec):
                 last = max((one.average_last for one in made_of_it), default=0)
                 for run in _trained(spec, task, model, checkpoint, options, trained, last):
                     runs += [run, *(_average(spec, run, one) for one in made_of_it)]
     return runs
+
+
+def _trained_strategies(spec: Spec) -> list[tuple[Strategy, list[Strategy]]]:
+    """Each once, and the averages that are made of its runs."""
+    trained = {one.name: one for one in (one.parent or one for one in spec.strategies)}
+    return [
+        (one, [average for average in spec.strategies if average.parent == one])
+        for one in trained.values()
+    ]
+
+
+def _refuse_too_many(spec: Spec) -> None:
+    """Before any is made: a number that has slipped is seen at once.
+
+    Raises:
+        SpecError: there are more than the sweep may have.
+    """
+    of_a_seed = sum(
+        math.prod(map(len, trained.searched.values()))
+        * len(_rates_of(spec, trained))
+        * (1 + len(averages))
+        for trained, averages in _trained_strategies(spec)
+    )
+    tasks, models, seeds = (len(axis) for axis in (spec.tasks, spec.models, spec.seeds))
+    number = tasks * models * of_a_seed * seeds
+    if number > spec.most_runs:
+        raise SpecError(
+            f"these would be {number:,} runs (tasks: {tasks}, models: {models}, strategies with "
+            f"their rates and settings: {of_a_seed}, seeds: {seeds}), and most-runs is "
+            f"{spec.most_runs:,}: give less of these, or --most-runs {number}"
+        )
+
+
+def _rates_of(spec: Spec, strategy: Strategy) -> tuple[float, ...]:
+    return spec.lr if spec.lr_of_all else strategy.lr or spec.lr
 
 
 def _trained(
@@ -113,7 +147,6 @@ def _trained(
     strategy: Strategy,
     last_epochs: int,
 ) -> Iterator[Run]:
-    rates = spec.lr if spec.lr_of_all else strategy.lr or spec.lr
     kept: Options = {"no-epoch-checkpoints": spec.keep != "all"}
     if last_epochs and spec.keep != "all":
         kept = {"no-epoch-checkpoints": False, "keep-last-epochs": last_epochs}
@@ -128,7 +161,9 @@ def _trained(
             f"strategy {strategy.name!r}, task.{task.name}": strategy.task.get(task.name, {}),
         }
     )
-    for setting, lr, seed in itertools.product(strategy.settings(), rates, spec.seeds):
+    for setting, lr, seed in itertools.product(
+        strategy.settings(), _rates_of(spec, strategy), spec.seeds
+    ):
         searched: Options = {**setting, "lr": lr, "seed": seed}
         options = fine_tuning(
             task.name, task.options, model_settings, kept, spec.options, *more, searched

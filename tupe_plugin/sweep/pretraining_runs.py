@@ -178,6 +178,7 @@ def pretraining_spec(
         keep="best",
         jobs=jobs,
         retries=retries,
+        most_runs=len(runs),
         options=options,
         task={},
         slurm=None,

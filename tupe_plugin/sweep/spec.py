@@ -13,6 +13,7 @@ preset = "tupe"                     another such file beneath this one
 keep = "none"                       of each run's checkpoints: "none", "best", "all"
 jobs = 2                            runs at a time (default: one for each GPU, else one)
 retries = 2                         of a run that fails or is killed
+most-runs = 1000                    a sweep of more is refused
 [options]                           of fairseq-train, for every run
 [task.NAME]                         options for one task; and data, classes, regression, metric
 [strategy.NAME]                     options; those that are lists are searched; and what
@@ -39,6 +40,8 @@ from .strategy import PLAIN, Strategy, StrategyError, strategy_called
 SEEDS = Whole(1, 1_000)
 JOBS = Whole(1, 1_000)
 RETRIES = Whole(0, 100)
+RUNS = Whole(1, 10_000_000)
+MOST_RUNS = 1_000  # unless more are asked for
 CLASSES = Whole(2, 1_000_000)
 NO_CHECKPOINT = "none"
 SLURM: dict[str, tuple[type, Any]] = {  # key -> what it is, and within which bounds
@@ -94,6 +97,7 @@ class Spec:
     keep: str
     jobs: int | None
     retries: int
+    most_runs: int
     options: Options
     task: dict[str, TaskSettings]
     slurm: dict[str, Any] | None
@@ -154,6 +158,7 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
         keep=check("keep", _keep, "none"),
         jobs=check("jobs", _whole(JOBS)),
         retries=check("retries", _whole(RETRIES), 2),
+        most_runs=check("most-runs", _whole(RUNS), MOST_RUNS),
         options=check("options", _options, {}),
         task={
             name: _task(f"{prefix}task.{name}", value)
@@ -165,7 +170,7 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
 
 _KEYS = (
     *("tasks", "data", "models", "strategies", "lr", "seeds", "folder", "preset", "keep", "jobs"),
-    *("retries", "options", "task", "strategy", "slurm"),
+    *("retries", "most-runs", "options", "task", "strategy", "slurm"),
 )
 
 
