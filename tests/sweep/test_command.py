@@ -67,13 +67,25 @@ def test_two_sweeps_in_one_folder_are_refused(words, tmp_path, monkeypatch, caps
     assert f"another run is at work in {tmp_path / 'runs'}\n" in capsys.readouterr().err
 
 
-def test_without_slurm_one_line_says_so(words, tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        ("srun", "no srun on this machine; run the command where jobs are submitted"),
+        ("squeue", "no squeue on this machine; run the command where jobs are submitted"),
+        ("partition", "sbatch refused the jobs: sbatch: error: no such partition"),
+    ],
+)
+def test_what_slurm_lacks_is_one_line(
+    words, tmp_path, monkeypatch, capsys, lacking: str, message: str
+) -> None:
+    for name in {"srun", "sbatch", "squeue", "scancel"} - {lacking}:
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\necho sbatch: error: no such partition >&2\nexit 1\n")
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "sweep.toml").write_text("[slurm]\nhours = 1\n")
     assert main([*words[:1], str(tmp_path / "sweep.toml"), *words[1:]]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("tupe sweep: [slurm]: this machine has no Slurm (")
-    assert error.count("\n") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"tupe sweep: [slurm]: {message}"
 
 
 def test_without_submitit_one_line_says_what_to_do(words, monkeypatch, capsys) -> None:

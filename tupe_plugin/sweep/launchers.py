@@ -12,15 +12,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..data.cluster.slurm_jobs import LOOKS_UNTIL_LOST, SECONDS_BETWEEN_LOOKS, queued_jobs
+from ..data.cluster.slurm_jobs import (
+    LOOKS_UNTIL_LOST,
+    SECONDS_BETWEEN_LOOKS,
+    queued_jobs,
+    refusal_of_sbatch,
+    refuse_without_slurm,
+)
 from ..data.libraries import MissingLibraryError
 from .grid import Run
 from .job import Job
 from .pool import Launcher, Started
-from .spec import Spec, SpecError
+from .spec import Spec
 
 JOBS = "jobs"
 """The folder of what submitit writes, in that of the sweep: a job's output is ID/ID_0_log.out."""
+_ASKED = "[slurm]"
 _AT_ONCE_ON_SLURM = 100
 _A_YEAR = 365 * 24 * 60  # minutes; submitit's own limit for a local job is two
 
@@ -30,7 +37,7 @@ def launcher_for(spec: Spec) -> Launcher:
 
     Raises:
         MissingLibraryError: submitit is not installed.
-        SpecError: there is no Slurm here.
+        LostJobError: there is no Slurm here.
     """
     if find_spec("submitit") is None:
         raise MissingLibraryError(["submitit"], "tupe sweep", extra="sweep")
@@ -102,10 +109,8 @@ class Slurm:
         }
         for key in ("partition", "account", "qos", "constraint"):
             parameters[f"slurm_{key}"] = table.get(key)
-        try:
-            self._executor = submitit.AutoExecutor(folder, cluster="slurm")
-        except RuntimeError as error:
-            raise SpecError(f"[slurm]: this machine has no Slurm ({error})") from error
+        refuse_without_slurm(_ASKED)
+        self._executor = submitit.AutoExecutor(folder, cluster="slurm")
         given = {key: value for key, value in parameters.items() if value is not None}
         self._executor.update_parameters(**given)
 
@@ -113,7 +118,8 @@ class Slurm:
         self._looked = -math.inf
 
     def start(self, run: Run, place: int) -> Started:
-        return _SlurmJob(self._executor.submit(Job(run)), self.queued)
+        with refusal_of_sbatch(_ASKED):
+            return _SlurmJob(self._executor.submit(Job(run)), self.queued)
 
     def queued(self) -> tuple[set[str] | None, float]:
         """The jobs of this user, and when Slurm was asked, which it is not all the time."""

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .part_job import TRIES, LostJobError, Outcomes, PartJob
 PARAMETERS = {"name": "tupe-data", "timeout_min": 240, "cpus_per_task": 1}
 SECONDS_BETWEEN_LOOKS = 5.0
 LOOKS_UNTIL_LOST = 4  # a result can be late on a network disk
+_PROGRAMS = ("srun", "sbatch", "squeue", "scancel")  # that start, find and end jobs
 
 
 def check_slurm() -> None:
@@ -30,10 +32,23 @@ def check_slurm() -> None:
         import submitit  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingLibraryError(["submitit"], "--executor slurm", extra="cluster") from error
-    if shutil.which("srun") is None:
-        raise LostJobError(
-            "--executor slurm: no srun on this machine; run the command where jobs are submitted"
-        )
+    refuse_without_slurm("--executor slurm")
+
+
+def refuse_without_slurm(asked: str) -> None:
+    """Look for all programs of Slurm that a job will need.
+
+    Args:
+        asked: what the user has given that wants Slurm.
+
+    Raises:
+        LostJobError: one is not there.
+    """
+    for program in _PROGRAMS:
+        if shutil.which(program) is None:
+            raise LostJobError(
+                f"{asked}: no {program} on this machine; run the command where jobs are submitted"
+            )
 
 
 def run_in_slurm(jobs: Sequence[PartJob], logs: Path, workers: int) -> Outcomes:
@@ -95,14 +110,24 @@ def queued_jobs() -> set[str] | None:
 
 
 def _submit(executor: Any, jobs: Sequence[PartJob]) -> list[Any]:
+    with refusal_of_sbatch("--executor slurm"), executor.batch():
+        return [executor.submit(_Requeued(job)) for job in jobs]
+
+
+@contextmanager
+def refusal_of_sbatch(asked: str) -> Iterator[None]:
+    """Where jobs are handed in; `asked` as for `refuse_without_slurm`.
+
+    Raises:
+        LostJobError: sbatch does not take them.
+    """
     import submitit
 
     try:
-        with executor.batch():
-            return [executor.submit(_Requeued(job)) for job in jobs]
+        yield
     except submitit.core.utils.FailedJobError as error:
         said = str(error).strip().splitlines()[-1]
-        raise LostJobError(f"--executor slurm: sbatch refused the jobs: {said}") from error
+        raise LostJobError(f"{asked}: sbatch refused the jobs: {said}") from error
 
 
 def _result(job: Any, part_job: PartJob) -> str:
