@@ -39,7 +39,7 @@ from benchmarks.measurement import (  # noqa: E402
     add_device_and_clock,
     add_padding,
     commit,
-    hardware,
+    device_name,
     rounds,
     seconds,
 )
@@ -210,7 +210,7 @@ def rows(length: int, args: argparse.Namespace) -> Iterator[str]:
 def report(args: argparse.Namespace) -> Iterator[str]:
     clock = "CPU time of the process" if args.cpu_time else "wall-clock time"
     yield "# One training step of a masked-LM by what computes its attention\n"
-    yield f"- hardware: {hardware(args.device)}; torch {torch.__version__}, {args.dtype}"
+    yield f"- hardware: {device_name(args.device)}; torch {torch.__version__}, {args.dtype}"
     yield f"- date {datetime.date.today()}, commit {commit('tupe_plugin', 'benchmarks')}, seeds 1-3"
     yield (
         f"- {args.layers} layers x {args.width}, {args.vocab:,} symbols; batch {args.batch_size}, "

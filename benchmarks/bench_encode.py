@@ -34,7 +34,7 @@ from benchmarks.measurement import (  # noqa: E402
     add_device_and_clock,
     commit,
     cost_of,
-    hardware,
+    device_name,
     rounds,
 )
 from tupe_plugin import TupeModel  # noqa: E402
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
     model_type, layers, width = (config.get(name) for name in names)
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", THEIRS)]
     print("# Encoding sentences: `tupe encode` against sentence-transformers\n")
-    print(f"- hardware: {hardware(args.device)}, load {os.getloadavg()[0]:.1f} when it began")
+    print(f"- hardware: {device_name(args.device)}, load {os.getloadavg()[0]:.1f} when it began")
     print(f"- date {datetime.date.today()}, commit {commit('tupe_plugin')}; {', '.join(versions)}")
     print(
         f"- {model_type}, {layers} x {width}; {len(sentences):,} sentences of GLUE's dev sets, "

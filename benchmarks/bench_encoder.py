@@ -35,7 +35,7 @@ from benchmarks.measurement import (  # noqa: E402
     add_device_and_clock,
     add_padding,
     commit,
-    hardware,
+    device_name,
     rounds,
     status_mebibytes,
 )
@@ -154,7 +154,7 @@ def own_peak_mebibytes(step: Callable[[], None]) -> float:
 
 def print_heading(args: argparse.Namespace) -> None:
     print("# One training step of the encoder: TUPE-R against its alternatives\n")
-    print(f"- hardware: {hardware(args.device)}; torch {torch.__version__}, {args.dtype}")
+    print(f"- hardware: {device_name(args.device)}; torch {torch.__version__}, {args.dtype}")
     print(f"- date {datetime.date.today()}, commit {commit('tupe_plugin', 'benchmarks')}, seed 1")
     print(
         f"- encoder of tupe_base's width ({EMBED}, {HEADS} heads), {args.layers} layers; batch "

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, too
 
-from benchmarks.measurement import commit, cost_of, hardware  # noqa: E402
+from benchmarks.measurement import commit, cost_of, device_name  # noqa: E402
 
 IMPORT = "import fairseq"
 WITHOUT = f"""
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15, help="default: %(default)s")
     args = parser.parse_args()
     print("# `import fairseq` with the start-up hook and without it\n")
-    print(f"- hardware: {hardware('cpu')}, load {os.getloadavg()[0]:.1f} when it began")
+    print(f"- hardware: {device_name('cpu')}, load {os.getloadavg()[0]:.1f} when it began")
     print(f"- date {datetime.date.today()}, commit {commit('tupe_plugin')}")
     print(
         f"- Python {platform.python_version()}; processor seconds of {args.repeats} processes each"

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, too
 
-from benchmarks.measurement import Cost, commit, cost_of, hardware  # noqa: E402
+from benchmarks.measurement import Cost, commit, cost_of, device_name  # noqa: E402
 from tupe_plugin.checkpoint.model_folder import WEIGHTS  # noqa: E402
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     args = parser.parse_args()
     size = weights_of(args.folder).stat().st_size
     print("# `tupe import` and `tupe export`: time and memory\n")
-    print(f"- hardware: {hardware('cpu')}, load {os.getloadavg()[0]:.1f} when it began")
+    print(f"- hardware: {device_name('cpu')}, load {os.getloadavg()[0]:.1f} when it began")
     print(f"- date {datetime.date.today()}, commit {commit('tupe_plugin')}")
     print(f"- {args.folder.name}, weights of {size / 1e6:.1f} MB; medians of {args.repeats} runs")
     print("- memory: the peak of all resident pages, those of mapped files among them\n")

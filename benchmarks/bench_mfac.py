@@ -44,7 +44,7 @@ from benchmarks.measurement import (  # noqa: E402
     DTYPES,
     add_device_and_clock,
     commit,
-    hardware,
+    device_name,
     seconds,
     status_mebibytes,
 )
@@ -364,7 +364,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     names += ("compressed_window", "sparse_rows")
     measured = [f"tupe_plugin/core/{name}.py" for name in names]
     yield "# M-FAC: an update against its floor\n"
-    yield f"- hardware: {hardware(args.device)}; torch {torch.__version__}"
+    yield f"- hardware: {device_name(args.device)}; torch {torch.__version__}"
     yield f"- date {datetime.date.today()}, commit {commit(*measured, 'benchmarks')}, seed 1"
     yield f"- {args.rounds} rounds in turns, {clock}, medians; below 1 is in favour of the update\n"
     yield (

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measurement import commit, cost_of, hardware
+from benchmarks.measurement import commit, cost_of, device_name
 from benchmarks.preprocess_tools import MERGES, compare
 from tupe_plugin.data.dictionary_file import write_dictionary
 from tupe_plugin.data.read.open_text import read_lines
@@ -164,7 +164,7 @@ def main() -> None:
     args = parser.parse_args()
 
     paragraphs = [line for line in paragraphs_of(args.text, args.megabytes) if line]
-    print(f"- {hardware('cpu')} of {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"- {device_name('cpu')}, Python {platform.python_version()}")
     print(f"- commit {commit('tupe_plugin', 'benchmarks')}; load {os.getloadavg()[0]:.1f}")
     name = args.text.name if args.text.is_file() else "made up"
     print(f"- text: {name}, {bytes_of(paragraphs) / 1e6:.1f} MB")

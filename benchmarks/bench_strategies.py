@@ -36,7 +36,7 @@ from benchmarks.measurement import (  # noqa: E402
     add_device_and_clock,
     add_padding,
     commit,
-    hardware,
+    device_name,
     rounds,
     status_mebibytes,
 )
@@ -222,7 +222,7 @@ def own_peaks(names: list[str], args: argparse.Namespace) -> dict[str, float]:
 
 def print_heading(args: argparse.Namespace) -> None:
     print("# One training step with each strategy over the plain step\n")
-    print(f"- hardware: {hardware(args.device)}; torch {torch.__version__}, {args.dtype}")
+    print(f"- hardware: {device_name(args.device)}; torch {torch.__version__}, {args.dtype}")
     print(f"- date {datetime.date.today()}, commit {commit('tupe_plugin', 'benchmarks')}, seed 1")
     print(
         f"- {args.task}; TUPE-R of tupe_base's width ({EMBED}, {HEADS} heads), {args.layers} "

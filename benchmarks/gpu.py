@@ -23,7 +23,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, too
 
-from benchmarks.measurement import hardware  # noqa: E402
+from benchmarks.measurement import device_name  # noqa: E402
 
 HERE = Path(__file__).parent
 # Program, its options on a GPU, its options at toy size, seconds that it may take.
@@ -80,7 +80,7 @@ def measure(command: list[str], limit: int) -> tuple[str, bool]:
 
 
 def default_output() -> Path:
-    card = re.sub(r"[^a-z0-9]+", "-", hardware("cuda").lower()).strip("-")
+    card = re.sub(r"[^a-z0-9]+", "-", device_name("cuda").lower()).strip("-")
     return HERE / "results" / f"gpu_{card}_{datetime.date.today()}.md"
 
 

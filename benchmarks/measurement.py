@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from tupe_plugin.sweep.surroundings import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -75,15 +76,9 @@ def cost_of(*command: object) -> Cost:
     return Cost(*json.loads(done.stdout))
 
 
-def hardware(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return f"{model}, {torch.get_num_threads()} thread(s)"
+def device_name(device: str) -> str:
+    """What the figures are of: the GPU, or the processor with its cores and torch's threads."""
+    return torch.cuda.get_device_name() if device == "cuda" else processor()
 
 
 def commit(*measured: str) -> str:

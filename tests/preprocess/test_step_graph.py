@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tupe_plugin.data.run_lock import FolderInUseError, run_lock
+from tupe_plugin.data.folder_lock import FolderInUseError, folder_lock
 from tupe_plugin.data.step_graph import Job, Step, StepError
 
 
@@ -74,11 +74,11 @@ def test_a_folder_of_others_is_left_alone(three: Three) -> None:
 
 
 def test_a_second_run_is_kept_out_while_the_first_is_at_work(tmp_path: Path) -> None:
-    with run_lock(tmp_path / ".lock"):
-        with run_lock(tmp_path / ".lock-1-of-2"):  # shards run side by side
+    with folder_lock(tmp_path / ".lock"):
+        with folder_lock(tmp_path / ".lock-1-of-2"):  # shards run side by side
             pass
-        second = run_lock(tmp_path / ".lock")
+        second = folder_lock(tmp_path / ".lock")
         with pytest.raises(FolderInUseError, match="another run is at work in"), second:
             pass
-    with run_lock(tmp_path / ".lock"):
+    with folder_lock(tmp_path / ".lock"):
         pass

@@ -11,7 +11,7 @@ import pytest
 
 from tests.sweep.test_pool import Fake, FakeJob, diverging, refused, trained
 from tupe_plugin.commands import main, sweep
-from tupe_plugin.data.run_lock import run_lock
+from tupe_plugin.data.folder_lock import folder_lock
 from tupe_plugin.sweep.grid import Run
 
 
@@ -62,7 +62,7 @@ def test_sigterm_ends_what_is_at_work(words, monkeypatch, capsys) -> None:
 def test_two_sweeps_in_one_folder_are_refused(words, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sweep, "launcher_for", lambda spec: Fake())
     (tmp_path / "runs").mkdir()
-    with run_lock(tmp_path / "runs" / ".lock"):
+    with folder_lock(tmp_path / "runs" / ".lock"):
         assert main(words) == 1
     assert f"another run is at work in {tmp_path / 'runs'}\n" in capsys.readouterr().err
 

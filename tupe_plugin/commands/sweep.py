@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.run_lock import run_lock
+from ..data.folder_lock import folder_lock
 from ..data.toml_file import read_toml
 from ..sweep import spec as spec_of_sweep
 from ..sweep.grid import Run, all_runs
@@ -97,7 +97,7 @@ def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> in
     launcher = launcher_for(spec)
     spec.folder.mkdir(parents=True, exist_ok=True)
     progress = Progress()
-    with run_lock(spec.folder / ".lock"), _Signals() as signals:
+    with folder_lock(spec.folder / ".lock"), _Signals() as signals:
 
         def tell(run: Run | None, record: RunRecord | None) -> None:
             progress(run, record)

@@ -12,10 +12,10 @@ from pathlib import Path
 from .cluster.executors import check_executor, clean_in_parts
 from .corpus_options import CorpusOptions, check_corpus
 from .corpus_steps import CorpusJob
+from .folder_lock import folder_lock
 from .input_files import check_files, check_output, check_sources
 from .parts import Part
 from .read.shard import Shard
-from .run_lock import run_lock
 from .step_graph import StepError
 from .unit_check import check_units
 from .worker_pool import WorkerPool, all_cores
@@ -42,7 +42,7 @@ def make_corpus(options: CorpusOptions, sources: list[Path], output: Path) -> No
         check_executor(options.executor)
         check_output(output)
         lock = f".lock-{options.shard.number}-of-{options.shard.of}" if options.shard else ".lock"
-        with run_lock(output / lock):
+        with folder_lock(output / lock):
             if options.shard:
                 _make_shard(job, options.shard)
             else:

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from .folder_lock import folder_lock
 from .glue_tasks import data_of_task, load_task, load_tasks
 from .input_files import check_files, check_output
 from .label_scale import LABEL_SCALE
 from .read.read_examples import Columns, find_files
 from .read.read_glue import list_files
-from .run_lock import run_lock
 from .step_chain import Chain
 from .step_graph import Step
 from .task_options import ALL, TaskOptions, check_task, text_columns
@@ -92,7 +92,7 @@ def make_task(options: TaskOptions, glue_dir: Path, task: str, output: Path) -> 
             check_files(path for paths in job.files.values() for path in paths)
             check_units(units)
             check_output(job.work)
-            with run_lock(job.work / ".lock"):
+            with folder_lock(job.work / ".lock"):
                 job.run()
             sys.stderr.write(f"data: {job.result}\n")
 

@@ -26,15 +26,22 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """The GPUs that this process sees, or its processor and cores."""
+    """The GPUs that this process sees, or its processor."""
     import torch
 
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
+    return processor()
+
+
+def processor() -> str:
+    """Its model, the cores that this process may use, and the threads that torch does."""
+    import torch
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = torch.get_num_threads()
-    return f"{_processor()}, {_counted(cores, 'core')}, {_counted(threads, 'thread')}"
+    return f"{_model()}, {_counted(cores, 'core')}, {_counted(threads, 'thread')}"
 
 
 def peak_memory() -> int:
@@ -66,7 +73,7 @@ def _counted(number: int | None, thing: str) -> str:
     return f"{number} {thing}" + "s" * (number != 1)
 
 
-def _processor() -> str:
+def _model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..corpus_options import CorpusOptions
 from ..corpus_steps import CorpusJob
+from ..folder_lock import folder_lock
 from ..parts import Part
-from ..run_lock import run_lock
 from ..worker_pool import WorkerPool
 
 TRIES = 4  # of a job that is killed, before that is said
@@ -39,7 +39,7 @@ class PartJob:
             job = CorpusJob(self.options, self.part.files, self.output, pool)
             job.add_part(self.part)
             try:
-                with run_lock(self.output / f".lock-{self.part.name}"):
+                with folder_lock(self.output / f".lock-{self.part.name}"):
                     job.do(self.part.name)
             except (ValueError, OSError) as error:
                 return str(error)

@@ -1,4 +1,4 @@
-"""One run in a folder at a time."""
+"""One program at a time that writes into a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FolderInUseError(ValueError):
 
 
 @contextmanager
-def run_lock(path: Path) -> Iterator[None]:
+def folder_lock(path: Path) -> Iterator[None]:
     """Hold a lock on a file, which ends with the process, however that ends.
 
     Raises:
