@@ -7,10 +7,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-VENV ?= .venv
+# WHEELS names a folder of `make gpu-bundle`: then everything is installed from there, without a
+# network, into an environment that sees the packages of PYTHON, such as its torch.
+VENV ?= $(if $(WHEELS),.venvs/gpu,.venv)
 TORCH ?= torch==2.13.0
 FAIRSEQ ?= fairseq==0.12.2
 OUT ?= demo-out
+BUNDLE ?= gpu-bundle
+GPU_PYTHON ?= 3.12
 JOBS ?= auto
 
 # The first Python on PATH that will do; `make PYTHON=...` chooses another.
@@ -37,6 +41,17 @@ help: ## list the targets
 .PHONY: install
 install: $(INSTALLED) ## create .venv and install everything into it
 
+ifdef WHEELS
+$(INSTALLED): pyproject.toml $(wildcard $(WHEELS)/*.whl)
+	@compgen -G "$(WHEELS)/*.whl" >/dev/null || { echo "make: WHEELS=$(WHEELS) has no wheels: fill it with" \
+		"make gpu-bundle where there is a network, and bring it here" >&2; exit 1; }
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -c 'import sys; print(*(p for p in sys.path if p.endswith("-packages")), sep="\n")' \
+		> "$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/machine.pth"
+	$(PYTHON) -m pip --python $(VENV)/bin/python install --no-index --no-deps $(WHEELS)/*.whl
+	$(PYTHON) -m pip --python $(VENV)/bin/python install --no-index --no-build-isolation -e ".[tests]"
+	@touch $@
+else
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
 	@echo "== 1/4 environment $(VENV), with $$($(PYTHON) --version)"
@@ -51,6 +66,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 	@echo "== done. pip's complaints about fairseq and hydra-core, omegaconf or torchaudio are expected:"
 	@echo "   its pins are stale. Next: . $(VENV)/bin/activate"
+endif
 
 .PHONY: demo
 demo: $(INSTALLED) ## pre-train and fine-tune three small models, compare them (OUT=demo-out)
@@ -83,9 +99,13 @@ bench: $(INSTALLED) ## every benchmark
 	$(RUN); for bench in benchmarks/bench_*.py; do echo "== $$bench"; python "$$bench"; done
 
 .PHONY: gpu
-gpu: $(INSTALLED) ## the tests that need a GPU, and everything that is measured on one
+gpu: $(INSTALLED) ## what needs a GPU, tests and benchmarks (WHEELS=gpu-bundle: without a network)
 	$(RUN) python -m pytest -m gpu -p no:cacheprovider
 	$(RUN) python benchmarks/gpu.py
+
+.PHONY: gpu-bundle
+gpu-bundle: $(INSTALLED) ## a folder of wheels for `make gpu` without a network (BUNDLE=gpu-bundle)
+	$(RUN) bash scripts/gpu_bundle.sh "$(BUNDLE)" "$(GPU_PYTHON)" "$(FAIRSEQ)"
 
 .PHONY: matrix
 matrix: ## a smoke job on every Python 3.10 to 3.13 found

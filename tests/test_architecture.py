@@ -5,16 +5,20 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import importlib.metadata
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
+from tupe_plugin.data.toml_file import read_toml
 
 PACKAGE = ROOT / "tupe_plugin"
 ADAPTER_FOLDERS = ("criterions", "models", "optim", "tasks")
@@ -32,6 +36,9 @@ OTHER_STEMS = {
     "optim/lr_scheduler/warmup_ratio.py": "core/learning_rate.py",  # one schedule, several flags
     "criterions/sentence_prediction.py": None,  # counts and correlations: there is no method
 }
+
+# Modules that are not called like the package that has them.
+PACKAGES = {"fairseq_cli": "fairseq", "hydra": "hydra-core", "sklearn": "scikit-learn"}
 
 
 @functools.cache
@@ -340,6 +347,46 @@ def test_every_number_of_our_command_lines_has_a_bound() -> None:
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.keyword) and node.arg == "type":
                 assert ast.unparse(node.value) not in ("int", "float"), f"{path}:{node.lineno}"
+
+
+def required(lines: Iterable[str]) -> Iterator[str]:
+    """Names of packages that requirements ask for, those of our own extras included."""
+    for requirement in map(Requirement, lines):
+        if requirement.name == "tupe-plugin":
+            extras = read_toml(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
+            for extra in requirement.extras:
+                yield from required(extras[extra])
+        else:
+            yield canonicalize_name(requirement.name)
+
+
+def required_by_the_tests() -> set[str]:
+    """What `make gpu` installs, but for what comes with it."""
+    own = read_toml(ROOT / "pyproject.toml")["project"]["dependencies"]
+    return {*required([*own, "tupe-plugin[tests]"]), "fairseq"}
+
+
+def test_the_extra_tests_has_what_is_imported() -> None:
+    """`make gpu-bundle` goes by it; one test that cannot be imported stops all of `make gpu`."""
+    known = required_by_the_tests()
+    scripts = {
+        path.stem for name in ("benchmarks", "examples") for path in python_files(ROOT / name)
+    }
+    imported = ("tupe_plugin", "tests", "benchmarks")
+    for path in (path for name in imported for path in python_files(ROOT / name)):
+        for module in imported_modules(path, only_at_the_top=True):
+            name = module.partition(".")[0]
+            if name not in {*sys.stdlib_module_names, *OUR_PACKAGES, *scripts}:
+                package = canonicalize_name(PACKAGES.get(name, name))
+                assert package in known, f"{path}: pyproject.toml's extra `tests` lacks {package}"
+
+
+def test_a_gpu_machine_has_packages_that_exist() -> None:
+    lines = (ROOT / "scripts" / "gpu_machine.txt").read_text("utf-8").splitlines()
+    names = [line for line in lines if not line.startswith("#")]
+    assert names == sorted({canonicalize_name(name) for name in names})
+    for name in set(names) - required_by_the_tests():
+        importlib.metadata.distribution(name)
 
 
 def test_no_file_names_a_place_of_one_machine() -> None:
