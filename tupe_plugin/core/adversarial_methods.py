@@ -3,19 +3,7 @@
     adversary, site = make_adversary("pgd", epsilon=0.5), make_noise_site("pgd", model)
 
 A method is one entry of `METHODS`; parser, help, refusals, benchmarks and tests read that table.
-
-| setting            | what it is                                                            |
-|--------------------|-----------------------------------------------------------------------|
-| ``epsilon``        | radius: the length of the noise; 0 is plain training                  |
-| ``step_size``      | length of a step towards more loss                                    |
-| ``steps``          | K; each costs a forward and a backward                                |
-| ``norm``           | how noise is measured, one of `BALLS`                                 |
-| ``weight``         | of what the noise adds to the loss                                    |
-| ``divergence``     | one of `DIVERGENCES`                                                  |
-| ``init``           | noise before the first step, one of `INITS`                           |
-| ``init_size``      | its largest length (uniform) or standard deviation (normal)           |
-| ``unit``           | of all sizes, one of `UNITS`: see there                               |
-| ``site, layers``   | attention: one of `SITES`; ``all``, or numbers of layers from 0 on    |
+What each setting is stands in `adversarial_settings.py`.
 """
 
 from __future__ import annotations
@@ -26,17 +14,10 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from .adversarial import FGM, PGD, SMART, Adversary, AttentionAdversary, FreeLB
-from .attention_access import SITES
-from .bounds import LOSS_WEIGHT, Bound, Number, OneOf, Whole
-from .divergence import (
-    Divergence,
-    detached_symmetric_kl_divergence,
-    kl_divergence,
-    squared_difference,
-    symmetric_kl_divergence,
-)
+from .adversarial_settings import BOUNDS, DIVERGENCES, WORD_UNITS, Settings
+from .divergence import Divergence, kl_divergence, squared_difference
 from .encoder_view import EncoderView
-from .noise_sites import AttentionNoise, NoiseSite, WordNoise, rms_entry, rms_vector
+from .noise_sites import AttentionNoise, NoiseSite, WordNoise
 from .perturbation import (
     BALLS,
     Ball,
@@ -49,39 +30,10 @@ from .perturbation import (
     zero,
 )
 
-Settings = dict[str, Any]
-"""Every setting that a method uses, and a value for each."""
 Wrap = Callable[[Divergence], Divergence]
 """What a criterion makes of a divergence before a method gets it."""
 
 SENTENCE, LAST_AXIS = 1, -1  # first axis of the vectors whose length counts
-
-DIVERGENCES: dict[str, Divergence] = {
-    "symmetric": symmetric_kl_divergence,
-    "detached": detached_symmetric_kl_divergence,
-}
-INITS = ("zero", "uniform", "normal")
-UNITS = ("relative", "absolute")
-"""Of what noise is a share.  Relative: of a word vector's root mean square length in the sentence
-(with ``norm`` linf, of its entries' root mean square), so that a size means the same on every
-encoder; of a query's attention, divided over all heads and layers that get noise.  Absolute: as the
-papers have it, the sizes of the noise itself."""
-
-WORD_UNITS = {"l2": rms_vector, "linf": rms_entry}
-
-_NOISE = Number(0, 10_000)  # what half precision holds
-BOUNDS: dict[str, Bound] = {
-    "epsilon": _NOISE,
-    "step_size": _NOISE,
-    "steps": Whole(1, 1_000),
-    "norm": OneOf(tuple(BALLS)),
-    "weight": LOSS_WEIGHT,
-    "divergence": OneOf(tuple(DIVERGENCES)),
-    "init": OneOf(INITS),
-    "init_size": _NOISE,
-    "site": OneOf(SITES),
-    "unit": OneOf(UNITS),
-}
 
 
 class Method(NamedTuple):
@@ -105,7 +57,7 @@ def make_adversary(
         method: one of `METHODS`.
         regression: predictions are numbers, not logits.
         wrap: what to make of the divergence first.
-        **settings: see the table above.
+        **settings: see the table of `adversarial_settings.py`.
 
     Raises:
         ValueError: there is no such method, or it does not take a setting or its value.

@@ -10,16 +10,9 @@ from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 from torch import nn
 
-from ..core.adversarial_methods import (
-    BOUNDS,
-    DEFAULTS,
-    DIVERGENCES,
-    INITS,
-    NAMES,
-    UNITS,
-    make_noise_site,
-)
+from ..core.adversarial_methods import DEFAULTS, NAMES, make_noise_site
 from ..core.adversarial_methods import settings_of as settings_of_method
+from ..core.adversarial_settings import BOUNDS, DIVERGENCES, INITS, UNITS
 from ..core.attention_access import SITES
 from ..core.bounds import LOSS_WEIGHT, Text, Whole, check_options, flag, option
 from ..core.encoder_view import view_of
