@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 FAIRSEQ_TRAIN = Path(sys.executable).with_name("fairseq-train")
 TWO_WORKERS = ("torchrun", "--standalone", "--nproc_per_node", 2, FAIRSEQ_TRAIN)
 PRETRAIN = (*NO_DROPOUT, "--no-epoch-checkpoints", "--disable-validation", "--num-workers", 1)
-FINE_TUNE = (*NO_DROPOUT, "--no-epoch-checkpoints", "--max-epoch", 1)
+FINE_TUNE = (*NO_DROPOUT, "--no-epoch-checkpoints", "--max-epoch", 1, "--batch-size", 7)
 
 
 def assert_same_parameters(one: Path, two: Path, *, ignore: str = "nothing") -> None:
@@ -66,7 +66,10 @@ def test_pretraining(backend, stops, corpus, one_worker_pretrained, tmp_path, ru
 
 @pytest.fixture(scope="module")
 def one_worker_fine_tuned(corpus, pretrained, tmp_path_factory, run_command):
-    """38 batches an epoch, in groups of 4; warmup_ratio must count the same updates."""
+    """43 batches an epoch, in groups of 4: in the last, one of two workers has a single batch.
+
+    warmup_ratio must count the same updates.
+    """
     folder = tmp_path_factory.mktemp("one_worker_fine_tuned")
     job = fine_tuning(corpus.classification, folder, *FINE_TUNE)
     job += ["--restore-file", str(pretrained.checkpoints / "checkpoint_best.pt")]

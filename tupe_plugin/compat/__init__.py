@@ -116,6 +116,7 @@ from .trainer_parts import (
     tell_criterions_how_far_training_is,
     tell_optimizers_their_model,
 )
+from .uneven_workers import count_every_batch_of_the_last_update
 from .user_dir import import_each_user_dir_once
 from .whole_word_masks import mask_whole_words_of_every_kind
 
@@ -200,6 +201,7 @@ PATCHES = (
     ("fairseq.trainer", keep_states_of_criterions),
     ("fairseq.trainer", tell_criterions_how_far_training_is),
     ("fairseq.trainer", hand_training_data_to_schedulers),
+    ("fairseq.trainer", count_every_batch_of_the_last_update),
     ("fairseq.utils", import_each_user_dir_once),
     *((name, evaluate_values_only) for name in MODULES_THAT_EVALUATE),
     *((name, restore_dropped_numpy_names) for name in MODULES_WITH_DROPPED_NUMPY_NAMES),
