@@ -11,6 +11,7 @@ import pytest
 
 from tests.sweep.test_pool import Fake, FakeJob, diverging, refused, trained
 from tupe_plugin.commands import main, sweep
+from tupe_plugin.commands.closed_pipe import STATUS
 from tupe_plugin.data.folder_lock import folder_lock
 from tupe_plugin.sweep.grid import Run
 
@@ -57,6 +58,19 @@ def test_sigterm_ends_what_is_at_work(words, monkeypatch, capsys) -> None:
     assert main(words) == 128 + signal.SIGTERM
     assert "stopped; run the same command again to go on" in capsys.readouterr().err
     assert launcher.jobs[0].cancelled
+
+
+def test_what_is_at_work_ends_when_nobody_reads_of_it(words, monkeypatch) -> None:
+    """`tupe sweep ... 2>&1 | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(FakeJob, "done", lambda job: job.over)  # they take long
+    monkeypatch.setattr(sweep, "launcher_for", lambda spec: launcher)
+    launcher = Fake()
+    with os.fdopen(writing, "w", buffering=1) as nowhere:
+        monkeypatch.setattr(sys, "stderr", nowhere)
+        assert main(words) == STATUS
+    assert [job.cancelled for job in launcher.jobs] == [True, True]
 
 
 def test_two_sweeps_in_one_folder_are_refused(words, tmp_path, monkeypatch, capsys) -> None:

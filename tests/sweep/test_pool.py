@@ -18,6 +18,7 @@ from tupe_plugin.sweep.job import average, record_of, work_on
 from tupe_plugin.sweep.pool import OtherRunError, Pool
 from tupe_plugin.sweep.progress import Progress
 from tupe_plugin.sweep.recorder import Recorder
+from tupe_plugin.sweep.run_checkpoints import mark_untidied
 from tupe_plugin.sweep.run_lock import be_at_work, is_busy
 from tupe_plugin.sweep.run_record import RunRecord, UnreadableRunError
 
@@ -214,8 +215,16 @@ def test_what_a_killed_sweep_has_left_goes_as_asked(runs_of) -> None:
     runs = runs_of(strategies=["average"], options={"max-epoch": 3})
     work(runs, Fake(lambda run, attempt: killed if run.parent else trained), retries=0)
     assert list(runs[0].folder.glob("*.pt"))  # for the average, which is tried again
+    work(runs_of(options={"max-epoch": 3}), Fake())  # one that knows of no average
+    assert list(runs[0].folder.glob("*.pt"))
     work(runs, Fake())
     assert not [path for run in runs for path in run.folder.rglob("*.pt")]
+
+    (run,) = runs_of(seeds=[2])
+    mark_untidied(run.folder)
+    work_on(run, trained)  # by a job that goes on when its sweep is killed
+    work([run], Fake())
+    assert not list(run.folder.glob("*.pt"))
 
 
 def test_a_run_that_ends_while_a_sweep_begins_is_not_done_again(runs_of) -> None:

@@ -126,7 +126,9 @@ class Pool:
     def work(self) -> None:
         """Until every run has ended; what is at work ends with this, however that ends."""
         for run in self.runs:
-            self._tidy(run)  # what a sweep has left that was killed
+            known = self.ended.get(run.folder)
+            if known is not None and known.command == run.command:
+                self._tidy(run)  # which the same sweep has left, as it was killed
         try:
             while self.waiting or self.at_work:
                 self._start_some()
