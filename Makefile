@@ -41,8 +41,11 @@ help: ## list the targets
 .PHONY: install
 install: $(INSTALLED) ## create .venv and install everything into it
 
+NEEDS_PYTHON = test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
+
 ifdef WHEELS
 $(INSTALLED): pyproject.toml $(wildcard $(WHEELS)/*.whl)
+	@$(NEEDS_PYTHON)
 	@compgen -G "$(WHEELS)/*.whl" >/dev/null || { echo "make: WHEELS=$(WHEELS) has no wheels: fill it with" \
 		"make gpu-bundle where there is a network, and bring it here" >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip $(VENV)
@@ -53,7 +56,7 @@ $(INSTALLED): pyproject.toml $(wildcard $(WHEELS)/*.whl)
 	@touch $@
 else
 $(INSTALLED): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
+	@$(NEEDS_PYTHON)
 	@echo "== 1/4 environment $(VENV), with $$($(PYTHON) --version)"
 	$(PYTHON) -m venv $(VENV)
 	@echo "== 2/4 $(TORCH), the largest part"

@@ -57,7 +57,14 @@ def test_an_environment_without_a_network(tmp_path: Path, run_command: RunComman
     """PYTHON is in an environment itself, as on machines whose torch is; its packages are seen."""
     bundle, environment = tmp_path / "bundle", tmp_path / "environment"
     bundle.mkdir()
-    job = ["make", "install", f"WHEELS={bundle}", f"VENV={environment}", f"PYTHON={sys.executable}"]
+    job = [
+        "make",
+        "--no-print-directory",
+        "install",
+        f"WHEELS={bundle}",
+        f"VENV={environment}",
+        f"PYTHON={sys.executable}",
+    ]
     empty = run_command(*job, cwd=ROOT, check=False).stdout.splitlines()
     assert empty[0] == (
         f"make: WHEELS={bundle} has no wheels: fill it with make gpu-bundle where there is a "

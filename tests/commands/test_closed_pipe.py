@@ -35,6 +35,20 @@ def test_a_command_without_a_reader_ends_as_if_by_the_signal(
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_error_is_told_where_nobody_reads_the_output(
+    without_reader: TextIOWrapper, monkeypatch, capsys
+) -> None:
+    def failing(args: object) -> int:
+        print("half a table")
+        raise ValueError("the other half is not there")
+
+    monkeypatch.setattr(user_dir, "run", failing)
+    monkeypatch.setattr("sys.stdout", without_reader)
+    assert commands.main(["user-dir"]) == 1
+    assert capsys.readouterr().err == "tupe user-dir: the other half is not there\n"
+    without_reader.flush()
+
+
 def test_another_pipe_that_breaks_is_an_error(monkeypatch, capsys) -> None:
     def broken(args: object) -> int:
         raise BrokenPipeError("a worker is gone")

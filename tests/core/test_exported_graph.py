@@ -34,6 +34,7 @@ class Outputs(nn.Module):
             scheme=position_scheme(scheme),
             num_segments=2,
             separator_idx=2,
+            unpad=False,  # as a graph is, so that all that it gives can be compared
         )
         self.lm_head = MaskedLMHead(self.encoder.embed_tokens.weight)
         self.class_head = ClassificationHead(14, 3)

@@ -176,14 +176,14 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.parametrize("autocast", [False, True])
-@pytest.mark.parametrize(("std", "least_cosine"), [(0.02, 0.95), (1.0, -1.0)])
+@pytest.mark.parametrize(("std", "least_cosine"), [(0.02, 0.95), (1.0, 0.5)])
 def test_smart_finds_its_direction_in_bfloat16(
     std: float, least_cosine: float, autocast: bool
 ) -> None:
     """Its first noise, 1e-5, is below the rounding of an embedding.  Found: the step it takes.
 
-    Beside words of 1 the noise is below the rounding of float32's products, too: there the step's
-    size alone is certain, and its sign is chance.
+    Beside words of 1 the noise is below the rounding of float32's products, too: there the sign of
+    the direction is chance.
     """
     steps = []
     for half in (False, True):
@@ -217,7 +217,8 @@ def test_smart_finds_its_direction_in_bfloat16(
     wide, narrow = steps
     assert narrow.abs().max().item() == pytest.approx(1e-3, rel=1e-4)
     # directions at random have 0 +- 0.03
-    assert torch.cosine_similarity(wide.flatten(), narrow.flatten(), dim=0) >= least_cosine
+    cosine = torch.cosine_similarity(wide.flatten(), narrow.flatten(), dim=0)
+    assert (cosine if std < 1 else cosine.abs()) > least_cosine
 
 
 @every_site

@@ -211,6 +211,14 @@ def test_what_an_earlier_sweep_kept_stays(runs_of, keep: str, strategies: list[s
     assert again.started == []
 
 
+def test_checkpoints_of_a_command_that_was_pasted_stay(runs_of) -> None:
+    (run,) = runs_of()
+    run.folder.mkdir(parents=True)
+    (run.folder / "checkpoint_last.pt").write_text("of --dry-run's command")
+    work([run], Fake(lambda run, attempt: trained if attempt else killed))
+    assert (run.folder / "checkpoint_last.pt").exists()
+
+
 def test_what_a_killed_sweep_has_left_goes_as_asked(runs_of) -> None:
     runs = runs_of(strategies=["average"], options={"max-epoch": 3})
     work(runs, Fake(lambda run, attempt: killed if run.parent else trained), retries=0)

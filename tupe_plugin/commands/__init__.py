@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not give_up_what_nobody_reads():
             raise
         return STATUS
+    finally:
+        give_up_what_nobody_reads()  # of what was printed before an error
 
 
 def _told(arguments: list[str]) -> int:
@@ -69,10 +71,12 @@ def _told(arguments: list[str]) -> int:
     """
     called = next((argument for argument in arguments if argument in COMMANDS), None)
     try:
-        try:
-            return _run(arguments, called)
-        finally:
-            flush_output()
+        status = _run(arguments, called)
+        flush_output()
+        return status
+    except SystemExit:
+        flush_output()
+        raise
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError) and give_up_what_nobody_reads():
             return STATUS

@@ -24,7 +24,7 @@ from ..sweep.pretraining_comparison import (
 from ..sweep.pretraining_runs import SCHEMES, Budget, pretraining_runs, pretraining_spec
 from ..sweep.report import Report, make_report
 from ..sweep.report_table import Column, filled, markdown_text
-from ..sweep.run_record import RATE
+from ..sweep.strategy import RATE
 from .picture_libraries import check_picture_libraries
 from .report_files import add_file_arguments, check_files, print_and_write
 from .sweep import do_or_show, option_given

@@ -27,7 +27,10 @@ def log_the_share_of_padding(task_module: Any) -> None:
         @functools.wraps(step)
         def counting(self: Any, sample: Any, *rest: Any, **named: Any) -> Any:
             loss, sample_size, log = step(self, sample, *rest, **named)
-            tokens = sample["net_input"]["src_tokens"].numel()
+            inputs = sample.get("net_input", {})
+            if "src_tokens" not in inputs or "ntokens" not in sample:  # a task made of these
+                return loss, sample_size, log
+            tokens = inputs["src_tokens"].numel()
             counts = {_PADDING: tokens - sample["ntokens"], _ALL: tokens}
             return loss, sample_size, {**log, **counts}
 

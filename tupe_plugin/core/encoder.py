@@ -111,8 +111,8 @@ class TupeEncoder(nn.Module):
         normalize_before: pre-LN, and a final LayerNorm.
         layer_norm: makes each normalisation (a fused one may be passed in).
         attention: a backend of ``attention_backends.py``.
-        unpad: leave padding out of all but the attention; None: on a
-                CPU, where to look for padding is to wait for nothing.
+        unpad: leave padding out of all but the attention; None: on a CPU, where to
+            look for padding is to wait for nothing.
         init: gives each module its first weights; None leaves torch's, for a model that
             initialises all its parts at once.
     """
@@ -209,9 +209,14 @@ class TupeEncoder(nn.Module):
         # A graph that is traced serves every batch, so it cannot depend on what is in this one; and
         # to look into a batch on a GPU is to wait for it.
         compiling, on_cpu = torch.compiler.is_compiling(), tokens.device.type == "cpu"
-        unpad = not compiling and (on_cpu if self.unpad is None else self.unpad)
-        key_padding = padding if compiling or not (on_cpu or unpad) or padding.any() else None
-        packing = Packing(padding) if unpad and key_padding is not None else None
+        packing = None
+        if not compiling and (on_cpu if self.unpad is None else self.unpad):
+            packing = Packing(padding)
+            has_padding = packing.leaves_out > 0
+            packing = packing if has_padding else None
+        else:
+            has_padding = compiling or not on_cpu or bool(padding.any())
+        key_padding = padding if has_padding else None
 
         x = self.embed_tokens(tokens)
         if self.segment_embeddings is not None:

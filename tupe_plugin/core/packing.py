@@ -22,12 +22,17 @@ class Packing:
     """Which places of a batch hold words.
 
     Args:
-        padding: ``(batch, seq)``, True = padding..
+        padding: ``(batch, seq)``, True = padding; on a GPU this is waited for.
     """
 
     def __init__(self, padding: Tensor) -> None:
         self._batch, self._seq = padding.shape
         self._words = padding.logical_not().flatten().nonzero().squeeze(-1)
+
+    @property
+    def leaves_out(self) -> int:
+        """Places without a word."""
+        return self._batch * self._seq - self._words.numel()
 
     def pack(self, x: Tensor) -> Tensor:
         """``(batch, seq, features)`` -> ``(words, features)``."""

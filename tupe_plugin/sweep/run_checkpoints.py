@@ -25,9 +25,10 @@ _FORMER_RUN_FILE = "run.before.json"  # no report counts it
 
 
 def mark_untidied(folder: Path) -> None:
-    """A run begins whose checkpoints are a sweep's own."""
+    """A run begins whose checkpoints are a sweep's own, unless there are some already."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _UNTIDIED).touch()
+    if not any(folder.glob("*.pt")):  # as where a command of --dry-run was pasted
+        (folder / _UNTIDIED).touch()
 
 
 def tidy(folder: Path, keep: str) -> None:

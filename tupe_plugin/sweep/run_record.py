@@ -31,7 +31,6 @@ FAILED = "failed"
 INTERRUPTED = "interrupted"
 STATES = (RUNNING, FINISHED, DIVERGED, FAILED, INTERRUPTED)
 
-RATE = Number(0, LEARNING_RATE.high, open_below=True)
 SEED = Whole(0, 2**31 - 1)
 Seconds = Annotated[float, Number(0, 1e10)]  # refused outside of it when it is read
 Count = Annotated[int, COUNT_OR_NONE]
@@ -82,7 +81,7 @@ class RunRecord:
     task: str
     model: str
     strategy: str
-    lr: Annotated[float, RATE]
+    lr: Annotated[float, LEARNING_RATE]
     seed: Annotated[int, SEED]
     setting: Options
     """Further options that were searched, by name."""

@@ -34,8 +34,8 @@ from ..core.bounds import Number, Whole
 from .option_words import Options
 from .presets import laid_over, load_presets, preset
 from .run_checkpoints import KEEP
-from .run_record import RATE, SEED
-from .strategy import PLAIN, Strategy, StrategyError, strategy_called
+from .run_record import SEED
+from .strategy import PLAIN, RATE, Strategy, StrategyError, strategy_called
 
 SEEDS = Whole(1, 1_000)
 JOBS = Whole(1, 1_000)

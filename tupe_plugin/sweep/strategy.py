@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.bounds import Whole
+from ..core.bounds import LEARNING_RATE, Number, Whole
 from .option_words import Options, Value, shown
-from .run_record import RATE
 
 PLAIN = "plain"
+RATE = Number(0, LEARNING_RATE.high, open_below=True)
 _LR, _AVERAGE, _TASK = "lr", "average-last", "task"
 _EPOCHS = Whole(2, 1_000)
 
