@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from .attention import MultiheadSelfAttention, PositionTerms, compute_dtype
 from .attention_backends import Attention, sdpa_attention
 from .initialization import Initialize, init_bert_params
-from .packing import Packing
+from .packing import Packing, packing_of
 from .position_scheme import PositionEncoding, PositionScheme
 from .segments import SegmentEmbedding
 
@@ -68,7 +68,7 @@ class TupeEncoderLayer(nn.Module):
         positions: PositionTerms,
         packing: Packing | None = None,
     ) -> Tensor:
-        """Transform ``x`` as `MultiheadSelfAttention.forward` has it, and the rest, too."""
+        """Transform ``x``; arguments and result are those of `MultiheadSelfAttention.forward`."""
 
         def attention(x: Tensor) -> Tensor:
             return self.dropout(
@@ -211,12 +211,10 @@ class TupeEncoder(nn.Module):
         compiling, on_cpu = torch.compiler.is_compiling(), tokens.device.type == "cpu"
         packing = None
         if not compiling and (on_cpu if self.unpad is None else self.unpad):
-            packing = Packing(padding)
-            has_padding = packing.leaves_out > 0
-            packing = packing if has_padding else None
+            packing = packing_of(padding)
+            key_padding = None if packing is None else padding
         else:
-            has_padding = compiling or not on_cpu or bool(padding.any())
-        key_padding = padding if has_padding else None
+            key_padding = padding if compiling or not on_cpu or padding.any() else None
 
         x = self.embed_tokens(tokens)
         if self.segment_embeddings is not None:

@@ -22,17 +22,13 @@ class Packing:
     """Which places of a batch hold words.
 
     Args:
-        padding: ``(batch, seq)``, True = padding; on a GPU this is waited for.
+        batch: sentences.
+        seq: places of each.
+        words: the places with a word, ``(words,)``, counted through all sentences.
     """
 
-    def __init__(self, padding: Tensor) -> None:
-        self._batch, self._seq = padding.shape
-        self._words = padding.logical_not().flatten().nonzero().squeeze(-1)
-
-    @property
-    def leaves_out(self) -> int:
-        """Places without a word."""
-        return self._batch * self._seq - self._words.numel()
+    def __init__(self, batch: int, seq: int, words: Tensor) -> None:
+        self._batch, self._seq, self._words = batch, seq, words
 
     def pack(self, x: Tensor) -> Tensor:
         """``(batch, seq, features)`` -> ``(words, features)``."""
@@ -42,3 +38,13 @@ class Packing:
         """``(words, features)`` -> ``(batch, seq, features)``, zeros where padding is."""
         places = packed.new_zeros(self._batch * self._seq, packed.size(-1))
         return places.index_copy(0, self._words, packed).unflatten(0, (self._batch, self._seq))
+
+
+def packing_of(padding: Tensor) -> Packing | None:
+    """How to pack a batch, ``(batch, seq)``, True = padding; None if it has no padding.
+
+    On a GPU this is waited for, once.
+    """
+    words = padding.logical_not().flatten().nonzero().squeeze(-1)
+    batch, seq = padding.shape
+    return None if words.numel() == batch * seq else Packing(batch, seq, words)
