@@ -1,4 +1,4 @@
-"""How much of the batches is padding, which costs as much time as words do."""
+"""How much of the batches is padding, which costs time, and with many models as much as words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PADDING, _ALL = "padding_tokens", "tokens_with_padding"
 
 
 def log_the_share_of_padding(task_module: Any) -> None:
-    """No message: `wpb 9216` of a batch that takes as long as 13,800 words would.
+    """No message: `wpb 9216` of a batch of 13,800 tokens, of which a third is padding.
 
     Where: fairseq/tasks/fairseq_task.py:573 counts tokens without their padding.
     When: a batch has sentences of several lengths.

@@ -35,7 +35,7 @@ from .option_words import Options
 from .presets import laid_over, load_presets, preset
 from .run_checkpoints import KEEP
 from .run_record import SEED
-from .strategy import PLAIN, RATE, Strategy, StrategyError, strategy_called
+from .strategy import PLAIN, Strategy, StrategyError, rates_of, strategy_called
 
 SEEDS = Whole(1, 1_000)
 JOBS = Whole(1, 1_000)
@@ -204,13 +204,10 @@ def _name(key: str, value: str) -> str:
 
 
 def _rates(key: str, value: Any) -> tuple[float, ...]:
-    values = value if isinstance(value, list) else [value]
-    for one in values:
-        if RATE.problem(one) is not None:
-            raise SpecError(f"{key} {one!r}: {RATE.problem(one)}")
-    if not values:
-        raise SpecError(f"{key}: give one rate or more")
-    return tuple(map(float, _once(key, values)))
+    try:
+        return rates_of(key, value)
+    except StrategyError as error:
+        raise SpecError(str(error)) from error
 
 
 def _seeds(key: str, value: Any) -> tuple[int, ...]:

@@ -68,7 +68,9 @@ def strategy_called(name: str, known: Mapping[str, Any]) -> Strategy:
     lr: tuple[float, ...] = ()
     for part in parts:
         table = dict(known[part])
-        lr = _rates(part, table.pop(_LR)) if _LR in table else lr  # the last part's
+        lr = (
+            rates_of(f"strategy.{part}.{_LR}", table.pop(_LR)) if _LR in table else lr
+        )  # the last part's
         for one, more in _table(f"strategy.{part}.{_TASK}", table.pop(_TASK, {})).items():
             place = f"strategy.{part}.{_TASK}.{one}"
             for option, value in _table(place, more).items():
@@ -117,15 +119,24 @@ def _average(
     return Strategy(name, parent.options, parent.searched, parent.lr, parent.task, number, parent)
 
 
-def _rates(part: str, value: Any) -> tuple[float, ...]:
+def rates_of(place: str, value: Any) -> tuple[float, ...]:
+    """One learning rate, or a list of them.
+
+    Args:
+        place: where the value stands, for messages.
+        value: what stands there.
+
+    Raises:
+        StrategyError: one is no rate, is there twice, or there is none.
+    """
     values = value if isinstance(value, list) else [value]
     for one in values:
         if RATE.problem(one) is not None:
-            raise StrategyError(f"strategy.{part}.lr {one!r}: {RATE.problem(one)}")
+            raise StrategyError(f"{place} {one!r}: {RATE.problem(one)}")
     if not values:
-        raise StrategyError(f"strategy.{part}.lr: give one rate or more")
+        raise StrategyError(f"{place}: give one rate or more")
     rates = tuple(map(float, values))
-    _refuse_twice(f"strategy.{part}.lr", rates)
+    _refuse_twice(place, rates)
     return rates
 
 
