@@ -4,7 +4,6 @@ The equations are in ``tupe_plugin/core/encoder.py`` and the files which it name
 ``tupe_options.py``.
 """
 
-import functools
 import logging
 import os
 from argparse import Namespace
@@ -12,28 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-import torch
-from fairseq import utils
 from fairseq.models import (
-    FairseqEncoder,
     FairseqEncoderModel,
     register_model,
     register_model_architecture,
 )
-from fairseq.modules import LayerNorm
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.attention_backends import attention_backend, check_backend
-from ..core.available_memory import available_bytes, format_bytes
 from ..core.bounds import Whole
-from ..core.encoder import TupeEncoder
-from ..core.heads import ClassificationHead, MaskedLMHead
+from ..core.heads import ClassificationHead
 from ..core.initialization import init_bert_params
-from ..core.packing import UNPAD
 from ..core.position_scheme import scheme_of
-from ..core.shapes_only import shapes_only
 from .bitfit_terms import freeze_all_but_biases
 from .checkpoint_fit import (
     check_sizes,
@@ -43,6 +33,12 @@ from .checkpoint_fit import (
     rename_in_place,
     takes_over_a_head,
     why_not_fit,
+)
+from .tupe_encoder import (
+    TupeFairseqEncoder,
+    activation_function,
+    check_attention,
+    check_memory,
 )
 from .tupe_options import TupeConfig, check_tupe_options, named
 
@@ -55,7 +51,7 @@ _CLASSES = Whole(1, 1_000_000)
 class TupeModel(FairseqEncoderModel):
     """Encoder, masked-LM head and any number of named classification heads."""
 
-    def __init__(self, cfg: DictConfig, encoder: "TupeFairseqEncoder") -> None:
+    def __init__(self, cfg: DictConfig, encoder: TupeFairseqEncoder) -> None:
         super().__init__(encoder)
         self.cfg = cfg
         # fairseq's sentence_prediction criterion reads pruning options of RoBERTa from here.
@@ -80,8 +76,8 @@ class TupeModel(FairseqEncoderModel):
                 f"--tokens-per-sample {tokens_per_sample} is longer than --max-positions "
                 f"{cfg.max_positions}: raise --max-positions or lower --tokens-per-sample"
             )
-        _check_attention(cfg)
-        _check_memory(cfg, task.source_dictionary)
+        check_attention(cfg)
+        check_memory(cfg, task.source_dictionary)
         # Not at level info: `tupe predict` builds models too.
         logger.debug("position scheme %s", scheme_of(named(cfg)).name)
         return cls(cfg, TupeFairseqEncoder(cfg, task.source_dictionary))
@@ -192,7 +188,7 @@ class TupeModel(FairseqEncoderModel):
             self.cfg.encoder_embed_dim,
             num_classes,
             inner_dim=inner_dim,
-            activation=_activation(self.cfg.pooler_activation_fn),
+            activation=activation_function(self.cfg.pooler_activation_fn),
             dropout=self.cfg.pooler_dropout,
             input_dropout=self.cfg.pooler_input_dropout,
         )
@@ -215,93 +211,6 @@ class TupeModel(FairseqEncoderModel):
                     self.register_classification_head(head, *sizes)
         fit_lm_head(state_dict, own=own)
         fit_heads(state_dict, own=self.classification_heads)
-
-
-class TupeFairseqEncoder(FairseqEncoder):
-    """The core encoder with its masked-LM head, under fairseq's encoder interface."""
-
-    def __init__(self, cfg: DictConfig, dictionary: Any) -> None:
-        super().__init__(dictionary)
-        # apex's fused one where it is installed
-        layer_norm = functools.partial(LayerNorm, eps=cfg.layer_norm_eps)
-        self.sentence_encoder = TupeEncoder(
-            len(dictionary),
-            dictionary.pad(),
-            num_layers=cfg.encoder_layers,
-            embed_dim=cfg.encoder_embed_dim,
-            ffn_embed_dim=cfg.encoder_ffn_embed_dim,
-            num_heads=cfg.encoder_attention_heads,
-            max_positions=cfg.max_positions,
-            scheme=scheme_of(named(cfg)),
-            num_bins=cfg.rel_pos_bins,
-            max_distance=cfg.max_rel_pos,
-            position_offset=cfg.position_offset,
-            num_segments=cfg.num_segments,
-            separator_idx=dictionary.eos(),
-            dropout=cfg.dropout,
-            attention_dropout=cfg.attention_dropout,
-            attention=attention_backend(cfg.attention_backend),
-            unpad=UNPAD[str(cfg.unpad)],
-            activation_dropout=cfg.activation_dropout,
-            activation=_activation(cfg.activation_fn),
-            embedding_normalize=cfg.embedding_normalize,
-            normalize_before=cfg.encoder_normalize_before,
-            layer_norm=layer_norm,
-            init=None,  # TupeModel does it, once for encoder and head
-        )
-        self.lm_head = MaskedLMHead(
-            self.sentence_encoder.embed_tokens.weight,
-            activation=_activation(cfg.activation_fn),
-            layer_norm=layer_norm,
-            init=None,
-        )
-
-    def forward(
-        self,
-        src_tokens: Tensor,
-        features_only: bool = False,
-        return_all_hiddens: bool = False,
-        masked_tokens: Tensor | None = None,
-        **unused: Any,
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """See :meth:`TupeModel.forward`."""
-        states = self.sentence_encoder(src_tokens, all_states=return_all_hiddens)
-        inner_states = [x.transpose(0, 1) for x in states] if return_all_hiddens else None
-        x = states[-1] if features_only else self.lm_head(states[-1], masked_tokens)
-        return x, {"inner_states": inner_states}
-
-    def max_positions(self) -> int:
-        return self.sentence_encoder.max_positions
-
-
-def _check_attention(cfg: DictConfig) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    head_dim = cfg.encoder_embed_dim // cfg.encoder_attention_heads
-    name = str(cfg.attention_backend)
-    try:
-        check_backend(name, device, head_dim=head_dim, dropout_p=cfg.attention_dropout)
-    except ValueError as error:
-        raise ValueError(f"--attention-backend {name}: {error}") from None
-
-
-def _check_memory(cfg: DictConfig, dictionary: Any) -> None:
-    """Refuse a model that does not fit into memory, before any of it is made."""
-    available = available_bytes(torch.get_default_device())
-    with shapes_only():
-        count = sum(p.numel() for p in TupeFairseqEncoder(cfg, dictionary).parameters())
-    needed = count * torch.get_default_dtype().itemsize
-    if available is not None and needed > available:
-        raise ValueError(
-            f"the model has {count:,} parameters, which take {format_bytes(needed)}, and "
-            f"{format_bytes(available)} are available: lower --encoder-layers, "
-            "--encoder-embed-dim, --encoder-ffn-embed-dim or --max-positions"
-        )
-
-
-def _activation(name: str) -> Callable[[Tensor], Tensor]:
-    # fairseq's own gelu goes through a float32 copy, which costs memory in half precision;
-    # torch's computes in float32 inside.
-    return F.gelu if str(name) == "gelu" else utils.get_activation_fn(str(name))
 
 
 def _architecture(layers: int, embed_dim: int, heads: int) -> Callable[[Any], None]:
