@@ -99,6 +99,21 @@ def test_triton_is_imported_when_it_is_asked_for() -> None:
         assert [name for name in names if name.startswith(files)] == [], relative(path)
 
 
+def test_the_start_up_hook_reads_no_library() -> None:
+    """Every Python that starts imports it, and one without torch is told so by our programs."""
+    seen, left = set(), [PACKAGE / "compat" / "__init__.py"]
+    while left:
+        seen.add(path := left.pop())
+        for name in imported_modules(path, only_at_the_top=True):
+            package, _, inner = name.partition(".")
+            if package == "tupe_plugin":
+                other = PACKAGE / "compat" / f"{inner.split('.')[1]}.py"
+                left += {other} - seen
+            else:
+                assert package in sys.stdlib_module_names, f"{relative(path)} imports {name}"
+    assert len(seen) > 20
+
+
 def test_fairseqs_trainer_is_patched_in_compat_and_nowhere_else() -> None:
     for path in python_files(PACKAGE):
         if path.is_relative_to(PACKAGE / "compat"):

@@ -6,8 +6,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 
 def count_every_batch_of_the_last_update(trainer: Any) -> None:
     """No message: at the end of an epoch several workers make another update than one worker.
@@ -32,6 +30,7 @@ def count_every_batch_of_the_last_update(trainer: Any) -> None:
 
 def _waits_in_each_pass(trainer: Any) -> bool:
     from fairseq.modules.base_layer import BaseLayer
+    from torch.nn import SyncBatchNorm
 
-    waiting = (BaseLayer, torch.nn.SyncBatchNorm)
+    waiting = (BaseLayer, SyncBatchNorm)
     return trainer.is_fsdp or any(isinstance(part, waiting) for part in trainer.model.modules())
