@@ -98,6 +98,9 @@ def test_a_state_that_does_not_fit_names_the_option() -> None:
         def get_model(self) -> None:
             """One that compares nothing itself."""
 
+        def _build_optimizer(self) -> None:
+            """Nothing to refuse."""
+
         def load_checkpoint(self, filename: str) -> None:
             raise ValueError("parameter group that doesn't match")
 

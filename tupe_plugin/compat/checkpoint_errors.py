@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
-import traceback
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .checkpoint_models import admitting
@@ -44,13 +44,14 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
                     f"checkpoint {path} does not fit this model: {why}"
                 )
 
+        of_the_optimizer: list[Exception] = []
         try:
-            with admitting(admit):
+            with admitting(admit), _collecting_errors(self, "_build_optimizer", of_the_optimizer):
                 return original(self, filename, *rest, **named)
         except (errors.CheckpointError, OSError, MemoryError):
             raise
         except Exception as error:
-            if _is_of_building_an_optimizer(error):
+            if error in of_the_optimizer:
                 raise
             reason = error.__context__
             state = trainer.checkpoint_utils.load_checkpoint_to_cpu(filename)
@@ -69,9 +70,23 @@ def say_why_a_checkpoint_does_not_fit(trainer: Any) -> None:
     trainer.Trainer.load_checkpoint = load_checkpoint
 
 
-def _is_of_building_an_optimizer(error: BaseException) -> bool:
-    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(frame.f_code.co_name == "_build_optimizer" for frame in frames)
+@contextlib.contextmanager
+def _collecting_errors(owner: Any, name: str, into: list[Exception]) -> Iterator[None]:
+    """What a method of this one object raises goes on as it is, and is also put into the list."""
+    method = getattr(owner, name)
+
+    def collecting(*args: Any, **named: Any) -> Any:
+        try:
+            return method(*args, **named)
+        except Exception as error:
+            into.append(error)
+            raise
+
+    setattr(owner, name, collecting)
+    try:
+        yield
+    finally:
+        delattr(owner, name)
 
 
 def refuse_unusable_files(trainer: Any) -> None:
