@@ -73,6 +73,7 @@ def recorded(record: Path) -> Iterator[list[str]]:
             yield words[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_starts_as_its_header_says(script: Path, tmp_path: Path) -> None:
     programs = tmp_path / "bin"

@@ -96,6 +96,7 @@ def test_batch_that_cannot_be_divided_is_refused(path_with_recorder: str) -> Non
     assert "48 does not divide the global batch of 256" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_task_and_a_missing_checkpoint_are_named(tmp_path: Path) -> None:
     for task, checkpoint, complaint in (
         ("MNRP", "none", "no GLUE task 'MNRP'"),
