@@ -6,10 +6,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE = 600  # seconds until something should have happened
 SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def wait_for(condition: Callable[[], bool], *, of: subprocess.Popen[str] | None = None) -> None:
+    """Until it holds; fails where the process that shall bring it about has ended, or too late."""
+    last = time.monotonic() + PATIENCE
+    while not condition():
+        if of is not None and of.poll() is not None:
+            raise AssertionError(" ".join(part or "" for part in of.communicate())[-3000:])
+        assert time.monotonic() < last, "it did not happen"
+        time.sleep(0.05)
 
 
 def start_script(

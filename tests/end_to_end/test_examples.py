@@ -12,7 +12,13 @@ import pytest
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from tests.conftest import ROOT
-from tests.end_to_end.example_scripts import PATIENCE, SEARCH_PATH, run_script, start_script
+from tests.end_to_end.example_scripts import (
+    PATIENCE,
+    SEARCH_PATH,
+    run_script,
+    start_script,
+    wait_for,
+)
 from tests.end_to_end.training_jobs import running
 from tupe_plugin.commands import main
 from tupe_plugin.core.adversarial_methods import DEFAULTS
@@ -113,14 +119,17 @@ def test_sigterm_ends_an_example_with_its_training(tmp_path: Path, script: str) 
     """And what it trains with keeps a last checkpoint, to go on from."""
     programs, began = tmp_path / "bin", tmp_path / "began"
     programs.mkdir()
-    os.mkfifo(began)
-    endless = f'#!/bin/bash\necho "$@" >{began}\nexec -a "fairseq-train $*" sleep 1000\n'
+    endless = (
+        f'#!/bin/bash\necho "$@" >{began}.new && mv {began}.new {began}\n'
+        'exec -a "fairseq-train $*" sleep 1000\n'
+    )
     (programs / "fairseq-train").write_text(endless)
     (programs / "fairseq-train").chmod(0o755)
     example = start_script(
         *(FINETUNE / script, "RTE", tmp_path, "none", tmp_path / "runs"),
         PATH=f"{programs}{os.pathsep}{SEARCH_PATH}",
     )
+    wait_for(began.exists, of=example)
     options = began.read_text().split()
     assert not {"--no-save", "--no-last-checkpoints"} & set(options)
     assert len([line for line in running(tmp_path / "runs") if "fairseq-train" in line]) >= 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from tupe_plugin.commands import main
 from tupe_plugin.sweep.run_lock import LOCK_FILE
 from tupe_plugin.sweep.run_record import RunRecord
 
-from .example_scripts import PATIENCE, start_script
+from .example_scripts import PATIENCE, start_script, wait_for
 from .training_jobs import logged, running
 
 pytestmark = pytest.mark.slow
@@ -37,13 +35,6 @@ def sweep(corpus, tmp_path: Path, monkeypatch) -> list[str]:
     data = str(corpus.classification)
     usual = ("--tasks", "RTE", "--data", data, "--model", "m=none", "-o", "runs")
     return ["sweep", *usual, *SMALL, "--set", f"max-epoch={EPOCHS}"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    last = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < last, "it did not happen"
-        time.sleep(0.05)
 
 
 def folder(strategy: str, seed: int) -> Path:
