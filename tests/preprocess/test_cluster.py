@@ -18,6 +18,7 @@ import pytest
 from tests.preprocess.slurm_stand_in import write_commands
 from tests.preprocess.test_scripts import digests
 from tupe_plugin.commands import main as tupe
+from tupe_plugin.data.cluster.slurm_jobs import queued_jobs
 from tupe_plugin.data.parts import parts_of
 
 WORKERS = {"slurm": "submitit.core._submit", "ray": "ray::"}
@@ -104,6 +105,17 @@ def test_jobs_of_which_one_is_killed_give_the_bytes_of_one_process(
     assert re.findall("#SBATCH --(array|cpus-per-task|time)=(.*)", asked) == [
         *(("array", "0-6%7"), ("cpus-per-task", "1"), ("time", "240")),
     ]
+
+
+def test_a_queue_that_cannot_be_asked_says_nothing_of_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not lost: the next look may be answered."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert queued_jobs() is None
+    write_commands(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.defpath}")
+    assert queued_jobs() == set()
 
 
 def test_parts_have_every_document_once(books: Path) -> None:

@@ -105,7 +105,10 @@ def queued_jobs() -> set[str] | None:
     ten minutes.
     """
     command = ["squeue", "--me", "--array", "--noheader", "--format=%i"]
-    listed = subprocess.run(command, capture_output=True, text=True)
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True)
+    except OSError:  # a folder of the network that holds it is away
+        return None
     return set(listed.stdout.split()) if listed.returncode == 0 else None
 
 
