@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tupe_plugin.commands import main, sweep
 from tupe_plugin.commands.closed_pipe import STATUS
 from tupe_plugin.data.folder_lock import folder_lock
 from tupe_plugin.sweep.grid import Run
+from tupe_plugin.sweep.recorder import Recorder
 
 
 @pytest.fixture
@@ -31,6 +33,37 @@ def test_it_ends_with_the_table(words, monkeypatch, capsys) -> None:
     output = capsys.readouterr().out
     assert "| CoLA" in output
     assert "1 diverged" in output
+
+
+def test_the_best_of_a_search_alone_gets_all_seeds(words, monkeypatch, capsys) -> None:
+    best = {"plain": 2e-3, "average": 3e-3}
+
+    def score(run: Run, recorder: Recorder) -> None:
+        trained(run, recorder)
+        mcc = 0.9 if run.lr == best[run.strategy] else 0.5
+        recorder.validation("valid", 40, 4, {"loss": 1.0, "mcc": mcc})
+
+    launcher = Fake(lambda run, attempt: score)
+    monkeypatch.setattr(sweep, "launcher_for", lambda spec: launcher)
+    more = ["--strategies", "plain,average", "--lr", "1e-3,2e-3,3e-3", "--set", "max-epoch=3"]
+    more += ["--seeds", "3", "--search-seeds", "1"]
+    assert main([*words, *more, "--dry-run"]) == 0
+    planned = capsys.readouterr().out.splitlines()
+    assert planned[-1] == "# and then seeds 2, 3 of the best of each strategy"
+    assert [line for line in planned if line.startswith("# CoLA") and "seed 1" not in line] == []
+    assert main([*words, *more]) == 0
+    assert Counter((job.run.strategy, job.run.lr) for job in launcher.jobs) == {
+        ("plain", 1e-3): 1,
+        ("plain", 2e-3): 3,
+        ("plain", 3e-3): 3,  # of which the best average is made
+        ("average", 1e-3): 1,
+        ("average", 2e-3): 1,
+        ("average", 3e-3): 3,
+    }
+    assert "with the most finished seeds" in " ".join(capsys.readouterr().out.split())
+    launcher.jobs.clear()
+    assert main([*words, *more]) == 0
+    assert launcher.jobs == []
 
 
 def test_a_run_that_fails_is_named(words, tmp_path, monkeypatch, capsys) -> None:

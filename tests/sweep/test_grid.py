@@ -169,6 +169,13 @@ def test_of_two_files_the_upper_one_counts_and_flags_count_most(runs_of, glue, c
             "settings: 6, seeds: 1000), and most-runs is 1,000: give less of these, or "
             "--most-runs 6000",
         ),
+        (
+            {"seeds": 9, "search-seeds": 2, "lr": [1e-3, 1e-4], "most-runs": 4},
+            "these would be 11 runs (tasks: 1, models: 1, strategies with their rates and "
+            "settings: 2, seeds: 9, of which 2 search), and most-runs is 4: give less of these",
+        ),
+        ({"seeds": 2, "search-seeds": 3}, "f.toml: search-seeds is 3, and seeds are 2: give fewer"),
+        ({"search-seeds": 0}, "f.toml: search-seeds: give a whole number from 1 to"),
         ({"options": {"optimizer": "sgd"}}, "unknown optimizer 'sgd': adam or mfac"),
     ],
 )

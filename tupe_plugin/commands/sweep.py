@@ -18,6 +18,7 @@ from ..data.folder_lock import folder_lock
 from ..data.toml_file import read_toml
 from ..sweep import spec as spec_of_sweep
 from ..sweep.grid import Run, all_runs
+from ..sweep.job import record_of
 from ..sweep.launchers import JOBS, launcher_for
 from ..sweep.option_check import check_commands
 from ..sweep.option_words import Value
@@ -26,6 +27,7 @@ from ..sweep.presets import load_presets
 from ..sweep.progress import Progress
 from ..sweep.run_checkpoints import KEEP
 from ..sweep.run_record import FAILED, RunRecord
+from ..sweep.search import runs_of_the_best, runs_to_search
 from ..sweep.spec import Spec, SpecError, spec_of
 from . import report
 
@@ -49,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=_rates, metavar="RATE,...", help="for every strategy")
     parser.add_argument("--seeds", type=_seeds, metavar="N|SEED,...", help="how many, or which")
     parser.add_argument(
+        "--search-seeds",
+        type=spec_of_sweep.SEEDS,
+        metavar="N",
+        help="search rates and settings with the first N seeds; the best alone get the others",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         metavar="OPTION[=VALUE]",
@@ -70,8 +78,16 @@ def run(args: argparse.Namespace) -> int:
     file = {} if args.file is None else read_toml(args.file)
     spec = spec_of(file, _given(args), "" if args.file is None else str(args.file))
     runs = all_runs(spec)
-    status = do_or_show(spec, runs, called="sweep", dry_run=args.dry_run)
-    return status if status or args.dry_run else _report(spec.folder)
+    searched = runs_to_search(runs, spec.search_seeds)
+    status = do_or_show(spec, searched, called="sweep", dry_run=args.dry_run)
+    if args.dry_run:
+        if others := spec.seeds[len(spec.search_seeds) :]:
+            print(f"# and then seeds {', '.join(map(str, others))} of the best of each strategy")
+        return status
+    if not status and len(searched) < len(runs):
+        best = runs_of_the_best(runs, map(record_of, searched))
+        status = do_or_show(spec, best, called="sweep", dry_run=False)
+    return status or _report(spec.folder)
 
 
 def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> int:
@@ -125,7 +141,7 @@ def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> in
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     names = ("preset", "tasks", "data", "strategies", "lr", "seeds", "folder", "keep", "jobs")
     values = {name: getattr(args, name) for name in (*names, "retries")}
-    values["most-runs"] = args.most_runs
+    values |= {"most-runs": args.most_runs, "search-seeds": args.search_seeds}
     given = {name: value for name, value in values.items() if value is not None}
     if args.model is not None:
         named = list(map(_model, args.model))

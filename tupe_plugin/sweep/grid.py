@@ -118,19 +118,22 @@ def _refuse_too_many(spec: Spec) -> None:
     Raises:
         SpecError: there are more than the sweep may have.
     """
+    trained = _trained_strategies(spec)
     of_a_seed = sum(
-        math.prod(map(len, trained.searched.values()))
-        * len(_rates_of(spec, trained))
-        * (1 + len(averages))
-        for trained, averages in _trained_strategies(spec)
+        math.prod(map(len, one.searched.values())) * len(_rates_of(spec, one)) * (1 + len(averages))
+        for one, averages in trained
     )
+    # The best average may be of another run than the best of its strategy.
+    of_the_best = sum(1 + 2 * len(averages) for _, averages in trained)
     tasks, models, seeds = (len(axis) for axis in (spec.tasks, spec.models, spec.seeds))
-    number = tasks * models * of_a_seed * seeds
+    search = len(spec.search_seeds)
+    number = tasks * models * (of_a_seed * search + min(of_a_seed, of_the_best) * (seeds - search))
     if number > spec.most_runs:
         raise SpecError(
             f"these would be {number:,} runs (tasks: {tasks}, models: {models}, strategies with "
-            f"their rates and settings: {of_a_seed}, seeds: {seeds}), and most-runs is "
-            f"{spec.most_runs:,}: give less of these, or --most-runs {number}"
+            f"their rates and settings: {of_a_seed}, seeds: {seeds}"
+            + f", of which {search} search" * (search < seeds)
+            + f"), and most-runs is {spec.most_runs:,}: give less of these, or --most-runs {number}"
         )
 
 

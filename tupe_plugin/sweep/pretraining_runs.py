@@ -166,6 +166,7 @@ def pretraining_spec(
     runs: list[Run], folder: Path, *, jobs: int | None, options: Options, retries: int = 2
 ) -> Spec:
     """How the runs are to be worked through."""
+    seeds = tuple(dict.fromkeys(run.seed for run in runs))
     return Spec(
         tasks=(TASK,),
         data=runs[0].data,
@@ -173,7 +174,8 @@ def pretraining_spec(
         strategies=(),
         lr=(runs[0].lr,),
         lr_of_all=True,
-        seeds=tuple(dict.fromkeys(run.seed for run in runs)),
+        seeds=seeds,
+        search_seeds=seeds,
         folder=folder,
         keep="best",
         jobs=jobs,

@@ -53,10 +53,11 @@ class Report:
     def notes(self) -> list[str]:
         """How to read the table, and every run that is not among its scores."""
         notes = [
-            "One row for each strategy: of its learning rates and settings the one with the best "
-            "median over the seeds of each run's best validation, as in the TUPE paper (arXiv "
-            "2006.15595, section 4.1). That is a choice on the dev set, so best figures flatter; "
-            "what is called last is the last validation, of which the rate alone was chosen."
+            "One row for each strategy: of its learning rates and settings with the most finished "
+            "seeds the one with the best median over the seeds of each run's best validation, as "
+            "in the TUPE paper (arXiv 2006.15595, section 4.1). That is a choice on the dev set, "
+            "so best figures flatter; what is called last is the last validation, of which the "
+            "rate alone was chosen."
         ]
         if self.baseline is None and len(self.chosen) > 1:
             notes.append(

@@ -8,6 +8,8 @@ strategies = ["plain", "rdrop+layer-decay"]       of presets.toml, or of [strate
                                     (default: those of [strategy.NAME], else plain)
 lr = [2e-5, 3e-5]                   for strategies that have no rates of their own
 seeds = 5                           1 to 5, or a list
+search-seeds = 1                    so many of them search rates and settings; the best of each
+                                    strategy alone gets the others (default: all get all)
 folder = "runs/sweep"               where everything is written
 preset = "tupe"                     another such file beneath this one
 keep = "none"                       of each run's checkpoints: "none", "best", "all"
@@ -93,6 +95,8 @@ class Spec:
     lr_of_all: bool
     """Whether `lr` counts more than a strategy's own rates."""
     seeds: tuple[int, ...]
+    search_seeds: tuple[int, ...]
+    """Those with which rates and settings are searched."""
     folder: Path
     keep: str
     jobs: int | None
@@ -140,6 +144,10 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
     except StrategyError as error:
         raise SpecError(f"{prefix}{error}") from error
     lr = check("lr", _rates, ())
+    seeds = check("seeds", _seeds, (1,))
+    search = check("search-seeds", _whole(SEEDS), len(seeds))
+    if search > len(seeds):
+        raise SpecError(f"{prefix}search-seeds is {search}, and seeds are {len(seeds)}: give fewer")
     bare = [one.name for one in strategies if not (lr or one.lr)]
     if bare:
         raise SpecError(f"{prefix}there is no `lr`, and {bare[0]} has none of its own: give rates")
@@ -153,7 +161,8 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
         strategies=strategies,
         lr=lr,
         lr_of_all="lr" in given,
-        seeds=check("seeds", _seeds, (1,)),
+        seeds=seeds,
+        search_seeds=seeds[:search],
         folder=check("folder", _path),
         keep=check("keep", _keep, "none"),
         jobs=check("jobs", _whole(JOBS)),
@@ -169,8 +178,8 @@ def spec_of(file: Mapping[str, Any], given: Mapping[str, Any], where: str = "") 
 
 
 _KEYS = (
-    *("tasks", "data", "models", "strategies", "lr", "seeds", "folder", "preset", "keep", "jobs"),
-    *("retries", "most-runs", "options", "task", "strategy", "slurm"),
+    *("tasks", "data", "models", "strategies", "lr", "seeds", "search-seeds", "folder", "preset"),
+    *("keep", "jobs", "retries", "most-runs", "options", "task", "strategy", "slurm"),
 )
 
 
