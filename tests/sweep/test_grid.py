@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from tupe_plugin.commands import main
+from tupe_plugin.data.toml_file import read_toml
 from tupe_plugin.sweep.option_check import check_commands
 from tupe_plugin.sweep.presets import load_presets
 from tupe_plugin.sweep.recipe import load_recipe
@@ -214,3 +216,14 @@ def test_fairseq_takes_every_strategy_that_has_a_name(runs_of) -> None:
     assert {run.strategy for run in runs} == set(names)
     check_commands(runs)
     assert set(load_recipe()["optimizers"]) == {"adam", "mfac"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file", ["examples/finetune/sweep.toml", "benchmarks/strategies_on_minilm.toml"]
+)
+def test_fairseq_takes_every_run_of_a_file_that_is_here(runs_of, glue, file) -> None:
+    entries = read_toml(ROOT / file)
+    del entries["folder"]
+    given = {"tasks": ["CoLA"], "data": str(glue), "models": {"m": "none"}}
+    check_commands(runs_of(**{**entries, **given}))
