@@ -33,6 +33,14 @@ def shown(value: Value) -> str:
     return str(value)
 
 
+def repetition(written: Sequence[str]) -> str | None:
+    """What is wrong with values of which two are written alike: their runs would share a folder."""
+    for number, one in enumerate(written):
+        if one in written[:number]:
+            return f"{one} is there twice, and would count twice"
+    return None
+
+
 def options_of(line: Sequence[str]) -> Options:
     """The table of a command line's words.
 

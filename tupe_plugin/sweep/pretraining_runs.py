@@ -13,7 +13,7 @@ from ..compat.metric_direction import Metric
 from ..core.position_scheme import POSITION_SCHEMES
 from ..data.dictionary_file import NAME as DICTIONARY
 from .grid import Run, key_of_training
-from .option_words import Options
+from .option_words import Options, repetition
 from .recipe import command
 from .spec import Spec
 
@@ -123,8 +123,8 @@ def pretraining_runs(
                 f"--schemes {scheme}: there is no such scheme; there are "
                 f"{', '.join(POSITION_SCHEMES)}"
             )
-        if schemes.count(scheme) > 1:
-            raise PretrainingError(f"--schemes: {scheme} is there twice, and would count twice")
+    if problem := repetition(schemes):
+        raise PretrainingError(f"--schemes: {problem}")
     if not (data / DICTIONARY).is_file():
         raise PretrainingError(
             f"{data} is no data of a corpus, it has no {DICTIONARY}: "

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.bounds import Number, Whole
-from .option_words import Options
+from .option_words import Options, repetition
 from .presets import laid_over, load_presets, preset
 from .run_checkpoints import KEEP
 from .run_record import SEED
@@ -228,9 +228,8 @@ def _seeds(key: str, value: Any) -> tuple[int, ...]:
 
 
 def _once(key: str, values: list[Any]) -> tuple[Any, ...]:
-    for number, one in enumerate(values):
-        if one in values[:number]:
-            raise SpecError(f"{key}: {one!r} is there twice, and would count twice")
+    if problem := repetition(list(map(repr, values))):
+        raise SpecError(f"{key}: {problem}")
     return tuple(values)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.bounds import LEARNING_RATE, Number, Whole
-from .option_words import Options, Value, shown
+from .option_words import Options, Value, repetition, shown
 
 PLAIN = "plain"
 RATE = Number(0, LEARNING_RATE.high, open_below=True)
@@ -68,9 +68,8 @@ def strategy_called(name: str, known: Mapping[str, Any]) -> Strategy:
     lr: tuple[float, ...] = ()
     for part in parts:
         table = dict(known[part])
-        lr = (
-            rates_of(f"strategy.{part}.{_LR}", table.pop(_LR)) if _LR in table else lr
-        )  # the last part's
+        if _LR in table:  # the last part's counts
+            lr = rates_of(f"strategy.{part}.{_LR}", table.pop(_LR))
         for one, more in _table(f"strategy.{part}.{_TASK}", table.pop(_TASK, {})).items():
             place = f"strategy.{part}.{_TASK}.{one}"
             for option, value in _table(place, more).items():
@@ -147,8 +146,5 @@ def _table(place: str, value: Any) -> dict[str, Any]:
 
 
 def _refuse_twice(place: str, values: Sequence[Value]) -> None:
-    """Two values that are written alike would be two runs in one folder."""
-    written = list(map(shown, values))
-    for number, one in enumerate(written):
-        if one in written[:number]:
-            raise StrategyError(f"{place}: {one} is there twice, and would count twice")
+    if problem := repetition(list(map(shown, values))):
+        raise StrategyError(f"{place}: {problem}")
