@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return status
     if not status and len(searched) < len(runs):
         best = runs_of_the_best(runs, map(record_of, searched))
-        status = do_or_show(spec, best, called="sweep", dry_run=False)
+        status = _work_through(spec, best, called="sweep")
     return status or _report(spec.folder)
 
 
@@ -110,6 +110,11 @@ def do_or_show(spec: Spec, runs: list[Run], *, called: str, dry_run: bool) -> in
     if dry_run:
         print("\n".join(_lines(runs)))
         return 0
+    return _work_through(spec, runs, called=called)
+
+
+def _work_through(spec: Spec, runs: list[Run], *, called: str) -> int:
+    """What `do_or_show` does with runs whose kinds fairseq is known to take."""
     launcher = launcher_for(spec)
     spec.folder.mkdir(parents=True, exist_ok=True)
     progress = Progress()
