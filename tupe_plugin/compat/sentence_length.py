@@ -33,7 +33,7 @@ def say_what_to_do_with_long_sentences(fairseq_task: Any) -> None:
         if len(ignored) == 0:
             return kept
         split = next((name for name, loaded in self.datasets.items() if loaded is dataset), "data")
-        what = "blocks" if hasattr(self.cfg, "tokens_per_sample") else "sentences"
+        what = "blocks" if hasattr(_settings(self), "tokens_per_sample") else "sentences"
         told = (
             f"{split}: {len(ignored):,} of {len(indices):,} {what} are longer than "
             f"{max_positions} tokens"
@@ -88,13 +88,20 @@ def say_over_how_many_sentences_metrics_are(trainer: Any) -> None:
     trainer.Trainer.get_valid_iterator = get_valid_iterator
 
 
+def _settings(task: Any) -> Any:
+    """The options of a task; one of the older kind, such as `language_modeling`, has no `cfg`."""
+    return task.cfg if task.cfg is not None else getattr(task, "args", None)
+
+
 def _advice(task: Any, split: str, limit: Any) -> str:
     """The option that makes them fit."""
-    cfg = task.cfg
+    cfg = _settings(task)
     own_limit = task.max_positions()
     if isinstance(own_limit, int) and isinstance(limit, int) and limit < own_limit:
         return "raise --max-tokens"
     if hasattr(cfg, "tokens_per_sample"):
+        if cfg.sample_break_mode in (None, "none") and isinstance(limit, int):
+            return f"give --tokens-per-sample {limit} or less, by which text is cut into blocks"
         return (
             "give --sample-break-mode none, which cuts text into blocks of --tokens-per-sample "
             f"{cfg.tokens_per_sample}, or raise --max-positions, or cut the lines of the text "
