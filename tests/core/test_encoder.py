@@ -312,10 +312,12 @@ class Recorder:
     def __init__(self) -> None:
         self.biases: list[Tensor | None] = []
         self.paddings: list[Tensor | None] = []
+        self.skipped: list[bool] = []
 
     def __call__(self, *args: Tensor, **options) -> Tensor:
         self.biases.append(options["bias"])
         self.paddings.append(options["key_padding"])
+        self.skipped.append(options["skip_padded_queries"])
         return sdpa_attention(*args, **options)
 
 
@@ -338,6 +340,13 @@ def test_all_layers_share_one_bias_that_is_not_copied_for_each_sentence(
         assert recorder.paddings == [None] * 3
     else:
         assert torch.equal(recorder.paddings[0], tokens.eq(PAD))
+
+
+@pytest.mark.parametrize("unpad", [True, False])
+def test_attention_may_skip_padded_queries_where_layers_have_none(unpad: bool) -> None:
+    recorder = Recorder()
+    encoder("tupe-r", attention=recorder, unpad=unpad)(sentences(7, 4))
+    assert recorder.skipped == [unpad] * LAYERS
 
 
 @pytest.mark.parametrize("scheme", ["bert-a", "bert-a-d", "none"])

@@ -186,6 +186,45 @@ def test_a_sentence_of_padding_gives_zeros_and_moves_nothing() -> None:
     torch.testing.assert_close(to_bias, with_gradients(alone, ours(alone, case))[-1])
 
 
+@pytest.mark.parametrize("dtype", [F16, F32])
+def test_tiles_after_a_sentence_are_not_looked_at(dtype: torch.dtype) -> None:
+    """NaN stands there, which any product would spread; the bits are those of zeros looked at.
+
+    A padded place between two words is masked like any other.
+    """
+    case = Case(dtype, 3, 1, 67, 32, dropout_p=0.25)
+    given, seed = inputs(case), seed_of(8)
+    places = torch.arange(case.seq, device=DEVICE)
+    ended = places >= torch.tensor([30, 0, 67], device=DEVICE)[:, None]
+    padding = ended.clone()
+    padding[0, 5] = True
+    after = (padding & (places >= 64))[:, None, :, None]  # where a tile of keys begins
+
+    def outcome(skip_padded_queries: bool, filler: float) -> list[Tensor]:
+        x = given.to(dtype)
+        query, key, value = (t.masked_fill(after, filler) for t in (x.query, x.key, x.value))
+        out_gradient = x.out_gradient.masked_fill(padding[:, None, :, None], 0)
+        out = triton_attention(
+            query,
+            key,
+            value,
+            bias=x.bias,
+            key_padding=padding,
+            skip_padded_queries=skip_padded_queries,
+            dropout_p=case.dropout_p,
+            scale=case.scale,
+            seed=seed,
+        )
+        leaves = query, key, value, x.bias
+        gradients = torch.autograd.grad(out, leaves, out_gradient.masked_fill(after, filler))
+        if skip_padded_queries:
+            assert out[ended[:, None].expand(out.shape[:3])].eq(0).all()
+        return [out.detach().masked_fill(padding[:, None, :, None], 0), *gradients]
+
+    values, expected = outcome(True, torch.nan), outcome(False, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(values, expected, strict=True))
+
+
 def test_queries_and_keys_may_differ_in_number() -> None:
     case = Case(F32, 1, 1, 5, 32, ())
     x = inputs(case).to(F32)

@@ -56,7 +56,7 @@ def test_kernels_compile_without_atomics_and_fit_into_shared_memory(
     query, key, value = empty(batch, seq, 3, heads, head_dim).permute(2, 0, 3, 1, 4)
     bias, padding = empty(heads, seq, seq), empty(batch, seq, dtype=torch.bool)
     seed = empty(1, dtype=torch.int64)
-    call = arguments(query, key, value, bias, padding, seed, dropout_p=0.1, scale=0.1)
+    call = arguments(query, key, value, bias, padding, True, seed, dropout_p=0.1, scale=0.1)
     rows = empty(batch, heads, seq, dtype=torch.float32)
     run("forward", call, over="queries", **strided(out=query), logsumexp=rows)
     call |= {**strided(out_gradient=query), "logsumexp": rows, "deltas": rows}
@@ -64,7 +64,8 @@ def test_kernels_compile_without_atomics_and_fit_into_shared_memory(
     run("gradient_of_queries", call, over="queries", **own)
     own = strided(key_gradient=key, value_gradient=value)
     run("gradient_of_keys_and_values", call, over="keys", **own)
-    run("gradient_of_bias", call, over="bias", bias_gradient=bias, sentences=batch)
+    order = {name: empty(batch, dtype=torch.int32) for name in ("by_length", "longer")}
+    run("gradient_of_bias", call, over="bias", bias_gradient=bias, sentences=batch, **order)
 
     assert len(compiled) == 4
     for name, kernel in compiled.items():

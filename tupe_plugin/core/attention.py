@@ -122,6 +122,7 @@ class MultiheadSelfAttention(nn.Module):
             value,
             bias=positions.attn_bias,
             key_padding=key_padding,
+            skip_padded_queries=packing is not None,
             noise=self.noise,
             dropout_p=self.dropout if self.training else 0.0,
             scale=self.scale,

@@ -8,6 +8,7 @@
 | ``query``, ``key``, ``value`` | Q, K, V: ``(batch, heads, seq, head_dim)``                |
 | ``bias``          | B: ``(heads, query, key)``, one for the whole batch                    |
 | ``key_padding``   | ``(batch, key)``, True = padding, attended to by nobody                |
+| ``skip_padded_queries`` | nobody needs the context of padding, which may then be anything  |
 | ``noise``         | R_l and R_w: ``(batch, heads, query, key)``, of adversarial methods    |
 | ``dropout_p``     | probability to drop an attention weight                               |
 | ``scale``         | factor on Q K^T                                                       |
@@ -61,6 +62,7 @@ class Attention(Protocol):
         *,
         bias: Tensor | None = None,
         key_padding: Tensor | None = None,
+        skip_padded_queries: bool = False,
         noise: NoiseTerms = NO_NOISE,
         dropout_p: float = 0.0,
         scale: float,
@@ -76,6 +78,7 @@ def explicit_attention(
     *,
     bias: Tensor | None = None,
     key_padding: Tensor | None = None,
+    skip_padded_queries: bool = False,
     noise: NoiseTerms = NO_NOISE,
     dropout_p: float = 0.0,
     scale: float,
@@ -102,6 +105,7 @@ def sdpa_attention(
     *,
     bias: Tensor | None = None,
     key_padding: Tensor | None = None,
+    skip_padded_queries: bool = False,
     noise: NoiseTerms = NO_NOISE,
     dropout_p: float = 0.0,
     scale: float,
@@ -136,6 +140,7 @@ def flex_attention(
     *,
     bias: Tensor | None = None,
     key_padding: Tensor | None = None,
+    skip_padded_queries: bool = False,
     noise: NoiseTerms = NO_NOISE,
     dropout_p: float = 0.0,
     scale: float,
@@ -168,6 +173,7 @@ def triton_attention(
     *,
     bias: Tensor | None = None,
     key_padding: Tensor | None = None,
+    skip_padded_queries: bool = False,
     noise: NoiseTerms = NO_NOISE,
     dropout_p: float = 0.0,
     scale: float,
@@ -192,6 +198,7 @@ def triton_attention(
         value,
         bias=bias,
         key_padding=key_padding,
+        skip_padded_queries=skip_padded_queries,
         dropout_p=dropout_p,
         scale=scale,
         seed=seed,

@@ -29,7 +29,8 @@ docs/decisions/attention-kernel.md.
 | p                | ``dropout_p``, rounded to a 65,536th                         |
 | Z                | ``kept`` of :mod:`.triton_attention_tiles`                   |
 
-A query whose keys are all padding gets zeros, and gives zero gradients.
+A query whose keys are all padding gets zeros, and gives zero gradients.  Of a sentence that is
+padded, tiles of keys after its last word are left out, and those of queries there if they may be.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .triton_attention_launch import arguments, run, strided
+from .triton_attention_launch import arguments, ranked, run, strided
 
 
 def triton_attention(
@@ -50,6 +51,7 @@ def triton_attention(
     *,
     bias: Tensor | None = None,
     key_padding: Tensor | None = None,
+    skip_padded_queries: bool = False,
     dropout_p: float = 0.0,
     scale: float,
     seed: Tensor | None = None,
@@ -61,6 +63,8 @@ def triton_attention(
             float32.  Views of a packed projection are not copied.
         bias: ``(heads, query, key)``, of any floating type; its gradient is made if it needs one.
         key_padding: ``(batch, key)``, True = padding, attended to by nobody.
+        skip_padded_queries: nobody needs what comes out for padding: after a sentence's last word
+            that is zeros, and gives zero gradients.  Queries are then at the places of the keys.
         dropout_p: probability to drop an attention weight, below 1; rounded to a 65,536th.
         scale: factor on ``query key^T``.
         seed: of dropout, int64 with one element, on the device of ``query``; by default drawn
@@ -73,13 +77,14 @@ def triton_attention(
     Raises:
         ValueError: shapes that do not fit, or what `why_not_triton` names.
     """
-    _check(query, key, value, bias, key_padding, dropout_p, seed)
+    _check(query, key, value, bias, key_padding, skip_padded_queries, dropout_p, seed)
     if dropout_p > 0 and seed is None:
         seed = torch.randint(0, 2**63 - 1, (1,), dtype=torch.int64, device=query.device)
     query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
     if dropout_p == 0:
         seed = None
-    return _forward(query, key, value, bias, key_padding, seed, dropout_p, scale)[0]
+    tensors = query, key, value, bias, key_padding
+    return _forward(*tensors, skip_padded_queries, seed, dropout_p, scale)[0]
 
 
 def _check(
@@ -88,6 +93,7 @@ def _check(
     value: Tensor,
     bias: Tensor | None,
     key_padding: Tensor | None,
+    skip_padded_queries: bool,
     dropout_p: float,
     seed: Tensor | None,
 ) -> None:
@@ -109,6 +115,8 @@ def _check(
             raise ValueError(f"{name} is {tensor.dtype}, but has to be {dtype}")
         if tensor.device != query.device:
             raise ValueError(f"{name} is on {tensor.device}, the query on {query.device}")
+    if skip_padded_queries and queries != keys:
+        raise ValueError(f"skip_padded_queries: {queries} queries are not at {keys} keys' places")
     if bias is not None and not bias.is_floating_point():
         raise ValueError(f"bias is {bias.dtype}, but is added to the logits: use a floating type")
     if not 0 <= dropout_p < 1:
@@ -128,12 +136,13 @@ def _forward(
     value: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
+    skip_queries: bool,
     seed: Tensor | None,
     dropout_p: float,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     """O and L."""
-    call = arguments(query, key, value, bias, padding, seed, dropout_p, scale)
+    call = arguments(query, key, value, bias, padding, skip_queries, seed, dropout_p, scale)
     out, logsumexp = _like(query), _of_each_query(query)
     run("forward", call, over="queries", **strided(out=out), logsumexp=logsumexp)
     return out, logsumexp
@@ -154,6 +163,7 @@ def _backward(
     value: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
+    skip_queries: bool,
     seed: Tensor | None,
     dropout_p: float,
     scale: float,
@@ -162,7 +172,7 @@ def _backward(
     """dQ, dK, dV, and dB: empty unless it is needed."""
     if out_gradient.stride(-1) != 1:  # that of a sum is one number, expanded
         out_gradient = out_gradient.contiguous()
-    call = arguments(query, key, value, bias, padding, seed, dropout_p, scale)
+    call = arguments(query, key, value, bias, padding, skip_queries, seed, dropout_p, scale)
     call |= strided(out_gradient=out_gradient)
     call |= {"logsumexp": logsumexp, "deltas": _of_each_query(query)}
     to_query, to_key, to_value = _like(query), _like(key), _like(value)
@@ -173,8 +183,8 @@ def _backward(
     own = strided(key_gradient=to_key, value_gradient=to_value)
     run("gradient_of_keys_and_values", call, over="keys", **own)
     if bias_needs_gradient:
-        own = {"bias_gradient": to_bias, "sentences": query.shape[0]}
-        run("gradient_of_bias", call, over="bias", **own)
+        own = {"bias_gradient": to_bias, **ranked(call["ends"], key.shape[2])}
+        run("gradient_of_bias", call, over="bias", sentences=query.shape[0], **own)
     return to_query, to_key, to_value, to_bias
 
 
@@ -188,6 +198,7 @@ def _(
     value: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
+    skip_queries: bool,
     seed: Tensor | None,
     dropout_p: float,
     scale: float,
@@ -197,17 +208,18 @@ def _(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.dropout_p, ctx.scale = inputs
-    ctx.save_for_backward(*output, *tensors)
+    *tensors, ctx.skip_queries, seed, ctx.dropout_p, ctx.scale = inputs
+    ctx.save_for_backward(*output, *tensors, seed)
 
 
 def _gradients(ctx: Any, out_gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     bias_needs_gradient = ctx.needs_input_grad[3]
-    saved = ctx.saved_tensors
+    *saved, seed = ctx.saved_tensors
+    settings = ctx.skip_queries, seed, ctx.dropout_p, ctx.scale
     to_query, to_key, to_value, to_bias = _backward(
-        out_gradient, *saved, ctx.dropout_p, ctx.scale, bias_needs_gradient
+        out_gradient, *saved, *settings, bias_needs_gradient
     )
-    rest = (None, None, None, None)  # padding, seed, dropout_p, scale
+    rest = (None,) * 5  # padding, skip_queries, seed, dropout_p, scale
     return to_query, to_key, to_value, to_bias if bias_needs_gradient else None, *rest
 
 

@@ -10,7 +10,8 @@ Every kernel works on tiles of ``ROWS`` queries by ``COLUMNS`` keys and owns wha
 | `gradient_of_bias`            | head, block of queries, of keys   | sentences  | dB     |
 
 So nothing is added atomically and two runs give the same bits.  Tiles are ``(query, key)`` in all
-of them; positions outside are loaded as zeros, and a query outside has L = inf, so P = 0.
+of them; positions outside are loaded as zeros, and a query outside has L = inf, so P = 0.  Tiles
+of keys after a sentence's last word are left out, and with SKIP_QUERIES those of queries there too.
 """
 
 # mypy: ignore-errors
@@ -23,6 +24,7 @@ except ImportError as error:
     raise ImportError("triton attention needs the package triton: pip install triton") from error
 
 from .triton_attention_tiles import (
+    end_of,
     kept,
     logits,
     product,
@@ -34,11 +36,11 @@ from .triton_attention_tiles import (
 
 @triton.jit
 def forward(
-    query, key, value, bias, padding, seed, out, logsumexp,
+    query, key, value, bias, padding, ends, seed, out, logsumexp,
     query_strides, key_strides, value_strides, bias_strides, padding_strides, out_strides,
     heads, queries, keys, scale, keep_scale,
     HEAD_DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPPED: tl.constexpr, UPCAST: tl.constexpr,
+    DROPPED: tl.constexpr, UPCAST: tl.constexpr, SKIP_QUERIES: tl.constexpr,
 ):  # fmt: skip
     """O and L with an online softmax: FlashAttention-2, algorithm 1."""
     blocks = tl.cdiv(queries, ROWS)
@@ -48,11 +50,14 @@ def forward(
     rows = first_row + tl.arange(0, ROWS)
     query_tile = vectors(query, query_strides, batch, head, rows, queries, HEAD_DIM)
     drawn = tl.load(seed) if DROPPED else 0
+    key_end = end_of(ends, batch, keys)
+    query_end = key_end if SKIP_QUERIES else queries
+    key_end = tl.where(first_row < query_end, key_end, 0)
 
     largest = tl.full((ROWS,), float("-inf"), tl.float32)
     total = tl.zeros((ROWS,), tl.float32)
     context = tl.zeros((ROWS, HEAD_DIM), tl.float32)
-    for first_column in range(0, keys, COLUMNS):
+    for first_column in range(0, key_end, COLUMNS):
         columns = first_column + tl.arange(0, COLUMNS)
         key_tile = vectors(key, key_strides, batch, head, columns, keys, HEAD_DIM)
         value_tile = vectors(value, value_strides, batch, head, columns, keys, HEAD_DIM)
@@ -73,9 +78,9 @@ def forward(
         context += product(weights.to(value_tile.dtype), value_tile, UPCAST)
         largest = new_largest
 
-    nobody = total == 0.0
+    nobody = (total == 0.0) | (rows >= query_end)
     divisor = tl.where(nobody, 1.0, total)
-    context *= (keep_scale / divisor)[:, None]
+    context = tl.where(nobody[:, None], 0.0, context * (keep_scale / divisor)[:, None])
     store_vectors(out, out_strides, batch, head, rows, queries, context, HEAD_DIM)
     row_logsumexp = tl.where(nobody, float("inf"), largest + tl.log(divisor))
     places = sentence_head.to(tl.int64) * queries + rows
@@ -84,13 +89,13 @@ def forward(
 
 @triton.jit
 def gradient_of_queries(
-    query, key, value, bias, padding, seed, out_gradient, logsumexp, deltas,
+    query, key, value, bias, padding, ends, seed, out_gradient, logsumexp, deltas,
     out, query_gradient,
     query_strides, key_strides, value_strides, bias_strides, padding_strides,
     out_gradient_strides, out_strides, query_gradient_strides,
     heads, queries, keys, scale, keep_scale,
     HEAD_DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPPED: tl.constexpr, UPCAST: tl.constexpr,
+    DROPPED: tl.constexpr, UPCAST: tl.constexpr, SKIP_QUERIES: tl.constexpr,
 ):  # fmt: skip
     """D, and dQ = scale dS K."""
     blocks = tl.cdiv(queries, ROWS)
@@ -106,9 +111,12 @@ def gradient_of_queries(
     delta_rows = tl.sum(out_tile.to(tl.float32) * gradient.to(tl.float32), 1)
     tl.store(deltas + places, delta_rows, mask=rows < queries)
     drawn = tl.load(seed) if DROPPED else 0
+    key_end = end_of(ends, batch, keys)
+    query_end = key_end if SKIP_QUERIES else queries
+    key_end = tl.where(first_row < query_end, key_end, 0)
 
     to_queries = tl.zeros((ROWS, HEAD_DIM), tl.float32)
-    for first_column in range(0, keys, COLUMNS):
+    for first_column in range(0, key_end, COLUMNS):
         columns = first_column + tl.arange(0, COLUMNS)
         key_tile = vectors(key, key_strides, batch, head, columns, keys, HEAD_DIM)
         value_tile = vectors(value, value_strides, batch, head, columns, keys, HEAD_DIM)
@@ -131,13 +139,13 @@ def gradient_of_queries(
 
 @triton.jit
 def gradient_of_keys_and_values(
-    query, key, value, bias, padding, seed, out_gradient, logsumexp, deltas,
+    query, key, value, bias, padding, ends, seed, out_gradient, logsumexp, deltas,
     key_gradient, value_gradient,
     query_strides, key_strides, value_strides, bias_strides, padding_strides,
     out_gradient_strides, key_gradient_strides, value_gradient_strides,
     heads, queries, keys, scale, keep_scale,
     HEAD_DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPPED: tl.constexpr, UPCAST: tl.constexpr,
+    DROPPED: tl.constexpr, UPCAST: tl.constexpr, SKIP_QUERIES: tl.constexpr,
 ):  # fmt: skip
     """dV = (P * Z)^T dO and dK = scale dS^T Q."""
     blocks = tl.cdiv(keys, COLUMNS)
@@ -148,10 +156,13 @@ def gradient_of_keys_and_values(
     key_tile = vectors(key, key_strides, batch, head, columns, keys, HEAD_DIM)
     value_tile = vectors(value, value_strides, batch, head, columns, keys, HEAD_DIM)
     drawn = tl.load(seed) if DROPPED else 0
+    key_end = end_of(ends, batch, keys)
+    query_end = key_end if SKIP_QUERIES else queries
+    query_end = tl.where(first_column < key_end, query_end, 0)
 
     to_keys = tl.zeros((COLUMNS, HEAD_DIM), tl.float32)
     to_values = tl.zeros((COLUMNS, HEAD_DIM), tl.float32)
-    for first_row in range(0, queries, ROWS):
+    for first_row in range(0, query_end, ROWS):
         rows = first_row + tl.arange(0, ROWS)
         places = sentence_head.to(tl.int64) * queries + rows
         query_tile = vectors(query, query_strides, batch, head, rows, queries, HEAD_DIM)
@@ -180,15 +191,18 @@ def gradient_of_keys_and_values(
 
 @triton.jit
 def gradient_of_bias(
-    query, key, value, bias, padding, seed, out_gradient, logsumexp, deltas,
-    bias_gradient,
+    query, key, value, bias, padding, ends, seed, out_gradient, logsumexp, deltas,
+    bias_gradient, by_length, longer,
     query_strides, key_strides, value_strides, bias_strides, padding_strides,
     out_gradient_strides,
     sentences, heads, queries, keys, scale, keep_scale,
     HEAD_DIM: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPPED: tl.constexpr, UPCAST: tl.constexpr,
+    DROPPED: tl.constexpr, UPCAST: tl.constexpr, SKIP_QUERIES: tl.constexpr,
 ):  # fmt: skip
-    """dB = sum over the batch of dS."""
+    """dB = sum over the batch of dS, of the longest sentence first.
+
+    The first ``longer[i]`` sentences of ``by_length`` have a word after ``i`` places.
+    """
     column_blocks, row_blocks = tl.cdiv(keys, COLUMNS), tl.cdiv(queries, ROWS)
     first_column = tl.program_id(0) % column_blocks * COLUMNS
     first_row = tl.program_id(0) // column_blocks % row_blocks * ROWS
@@ -198,7 +212,9 @@ def gradient_of_bias(
     drawn = tl.load(seed) if DROPPED else 0
 
     to_bias = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for batch in range(sentences):
+    first = tl.maximum(first_row, first_column) if SKIP_QUERIES else first_column
+    for rank in range(0, sentences if ends is None else tl.load(longer + first)):
+        batch = rank if ends is None else tl.load(by_length + rank)
         sentence_head = batch * heads + head
         places = sentence_head.to(tl.int64) * queries + rows
         query_tile = vectors(query, query_strides, batch, head, rows, queries, HEAD_DIM)

@@ -81,6 +81,7 @@ def arguments(
     value: Tensor,
     bias: Tensor | None,
     padding: Tensor | None,
+    skip_queries: bool,
     seed: Tensor | None,
     dropout_p: float,
     scale: float,
@@ -91,9 +92,10 @@ def arguments(
     if refusal is not None:
         raise ValueError(refusal)
     dropped = min(round(dropout_p * NUMBERS), NUMBERS - 1)
-    padding = None if padding is None else padding.view(torch.uint8)
+    mask = None if padding is None else padding.view(torch.uint8)
     return {
-        **strided(query=query, key=key, value=value, bias=bias, padding=padding),
+        **strided(query=query, key=key, value=value, bias=bias, padding=mask),
+        "ends": None if padding is None else _ends(padding),
         "seed": seed,
         "heads": heads,
         "queries": queries,
@@ -102,8 +104,24 @@ def arguments(
         "keep_scale": NUMBERS / (NUMBERS - dropped),
         "HEAD_DIM": head_dim,
         "DROPPED": dropped,
+        "SKIP_QUERIES": skip_queries and padding is not None,
         "UPCAST": query.dtype == torch.bfloat16 and _kernels_are_interpreted(),
     }
+
+
+def _ends(padding: Tensor) -> Tensor:
+    """``(batch, seq)`` -> ``(batch,)``: how many places there are up to the last word."""
+    counted = torch.arange(1, padding.size(1) + 1, dtype=torch.int32, device=padding.device)
+    return counted.masked_fill(padding, 0).amax(1)
+
+
+def ranked(ends: Tensor | None, keys: int) -> dict[str, Tensor | None]:
+    """Sentences from long to short, and for each place how many have a word after it."""
+    if ends is None:
+        return {"by_length": None, "longer": None}
+    by_length = ends.argsort(descending=True, stable=True).int()
+    places = torch.arange(keys, device=ends.device)[:, None]
+    return {"by_length": by_length, "longer": (ends > places).sum(1, dtype=torch.int32)}
 
 
 def run(kernel: str, call: dict[str, Any], *, over: str, **own: Any) -> None:

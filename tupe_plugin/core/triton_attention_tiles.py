@@ -26,6 +26,12 @@ def product(left, right, UPCAST: tl.constexpr):
 
 
 @triton.jit
+def end_of(ends, batch, length):
+    """How many places of a sentence there are up to its last word; all if it has no padding."""
+    return length if ends is None else tl.load(ends + batch)
+
+
+@triton.jit
 def vectors(pointer, strides, batch, head, positions, length, HEAD_DIM: tl.constexpr):
     """``(positions, head_dim)`` of one head of one sentence; int64, since a batch may be large."""
     start = tl.to_tensor(batch).to(tl.int64) * strides[0] + head.to(tl.int64) * strides[1]
