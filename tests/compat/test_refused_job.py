@@ -22,6 +22,7 @@ from tupe_plugin.compat.checkpoint_errors import say_why_a_checkpoint_does_not_f
 from tupe_plugin.compat.refused_job import (
     RefusedJobError,
     bring_home_what_workers_refuse,
+    end_refused_commands_in_one_line,
     end_refused_jobs_in_one_line,
 )
 
@@ -166,6 +167,21 @@ def test_ctrl_c_of_a_tool_is_one_line(printed, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(KeyboardInterrupt) as end:
         main(["user-dir"])
     assert printed(end.value).endswith(": user-dir interrupted\n")
+
+
+def test_a_command_that_starts_no_workers_is_refused_in_one_line(printed) -> None:
+    """Such as `fairseq-generate`. Other programs that make its option parser keep tracebacks."""
+    fairseq = SimpleNamespace(get_parser=lambda description: description)
+    end_refused_commands_in_one_line(fairseq)
+    fairseq.get_parser("of another program")
+    with pytest.raises(RefusedJobError) as refused:
+        verify_checkpoint_directory("/dev/null")
+    assert "Traceback" in printed(refused.value)
+    in_a_command(lambda: fairseq.get_parser("Generation"))
+    line = printed(refused.value)
+    assert line.endswith("name another folder\n")
+    assert line.count("\n") == 1
+    assert "ValueError" in printed(ValueError("a fault"))
 
 
 def test_validation_without_a_task_asks_for_it() -> None:

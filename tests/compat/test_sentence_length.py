@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fairseq.data import Dictionary, TokenBlockDataset
 from fairseq.tasks.language_modeling import LanguageModelingTask
+
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from tupe_plugin.compat.refused_job import RefusedJobError
 
@@ -49,3 +52,27 @@ def test_lines_of_a_language_model_advise_to_cut_them() -> None:
     task = language_modeling("eos")
     with pytest.raises(RefusedJobError, match=r"1 of 2 blocks .*number 0: .*-break-mode none, "):
         task.filter_indices_by_size(np.array([0, 1]), lines_of(700, 7), 500)
+
+
+@pytest.mark.parametrize(
+    ("limit", "advice"),
+    [
+        ((5, 1024), "raise --max-source-positions or --max-target-positions;"),
+        ({"de-en": (5, 6)}, "raise --max-source-positions;"),
+        ((4, 4), "raise --max-tokens, or the limit with which the model was trained;"),
+    ],
+)
+def test_pairs_advise_the_limit_that_they_reach(limit: Any, advice: str) -> None:
+    words = Dictionary()
+    config = TranslationConfig(max_source_positions=5, max_target_positions=1024)
+    with pytest.raises(RefusedJobError, match=advice):
+        TranslationTask(config, words, words).filter_indices_by_size(
+            np.array([0, 1]), OneTooLong(), limit
+        )
+
+
+class OneTooLong:
+    """Of two sentences, by whatever limit."""
+
+    def filter_indices_by_size(self, indices: Any, limit: Any) -> tuple[Any, Any]:
+        return indices[1:], [0]

@@ -89,7 +89,11 @@ from .python_dataclasses import (
     make_config_dataclasses_hashable,
     make_configurations_of_plug_ins_hashable,
 )
-from .refused_job import bring_home_what_workers_refuse, end_refused_jobs_in_one_line
+from .refused_job import (
+    bring_home_what_workers_refuse,
+    end_refused_commands_in_one_line,
+    end_refused_jobs_in_one_line,
+)
 from .reproducible_data import seed_numpy_one_thread_at_a_time, start_loaders_anew_in_each_epoch
 from .restarted_job import go_on_from_the_last_checkpoint
 from .resumed_epoch import (
@@ -177,6 +181,7 @@ PATCHES = (
     ("fairseq.optim.fp16_optimizer", keep_loss_scale_counters),
     ("fairseq.options", read_lists_of_numbers_as_they_are_written),
     ("fairseq.options", ask_for_the_task),
+    ("fairseq.options", end_refused_commands_in_one_line),
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.options", take_the_criterion_of_the_task),

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .training_program import is_of_training
@@ -93,6 +94,29 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     distributed_utils.call_main = call_main
 
 
+def end_refused_commands_in_one_line(options: Any) -> None:
+    """The same traceback in `fairseq-generate` and `fairseq-preprocess`.
+
+    Where: fairseq_cli/generate.py:413 and preprocess.py:389 call their `main` themselves.
+    When: as above, but for the batch size.
+    Fix: once a command of fairseq makes its option parser, Python prints the line alone where it
+    prints the traceback of an error that ends the program.
+    """
+    original = options.get_parser
+
+    def line_of(error: BaseException) -> str | None:
+        refused = isinstance(error, MESSAGES) and raised_here(error)
+        return f"error: {error}" if refused else None
+
+    @functools.wraps(original)
+    def get_parser(*arguments: Any, **named: Any) -> Any:
+        if _in_a_command():
+            _print_in_place_of_tracebacks(line_of)
+        return original(*arguments, **named)
+
+    options.get_parser = get_parser
+
+
 def exit_with(error: BaseException | str) -> NoReturn:
     """End the program with a line that begins as those of its option parser do."""
     logger.debug("refused", exc_info=True)
@@ -104,14 +128,22 @@ def end_interrupted_with(line: str) -> None:
 
     The program must still die of the signal: a shell script around it goes on otherwise.
     """
+    _print_in_place_of_tracebacks(
+        lambda error: line if isinstance(error, KeyboardInterrupt) else None
+    )
+
+
+def _print_in_place_of_tracebacks(line_of: Callable[[BaseException], str | None]) -> None:
+    """Let Python print this line of an error that ends the program, unless it is None."""
     usual = sys.excepthook
 
     def show(kind: Any, error: Any, traceback: Any) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            logger.debug("interrupted", exc_info=error)
-            sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {line}\n")
-        else:
+        line = line_of(error)
+        if line is None:
             usual(kind, error, traceback)
+        else:
+            logger.debug("ended", exc_info=error)
+            sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {line}\n")
 
     sys.excepthook = show
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .refused_job import RefusedJobError
+
+_LIMITS = ("max_positions", "max_source_positions", "max_target_positions")
+"""Options of tasks; those of pairs have two."""
 
 logger = logging.getLogger(__name__)
 
@@ -111,4 +115,19 @@ def _advice(task: Any, split: str, limit: Any) -> str:
         return f"add {split} to --shorten-data-split-list {cfg.shorten_data_split_list}"
     if hasattr(cfg, "shorten_method"):
         return "give --shorten-method truncate, which cuts their ends, or raise --max-positions"
-    return "raise --max-positions"
+    limits = set(_numbers(limit))
+    reached = [
+        f"--{name.replace('_', '-')}" for name in _LIMITS if getattr(cfg, name, None) in limits
+    ]
+    if reached:
+        return f"raise {' or '.join(reached)}"
+    return "raise --max-tokens, or the limit with which the model was trained"
+
+
+def _numbers(limit: Any) -> Iterator[int]:
+    """Of one length, of one for each side, or of these for each pair of languages."""
+    if isinstance(limit, (Mapping, Sequence)):
+        for part in limit.values() if isinstance(limit, Mapping) else limit:
+            yield from _numbers(part)
+    else:
+        yield limit
