@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq import options
-from fairseq.data import TokenBlockDataset
+from fairseq.data import TokenBlockDataset, data_utils
 from fairseq.dataclass import FairseqDataclass, initialize
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.models import distributed_fairseq_model
@@ -89,6 +89,11 @@ def test_a_configuration_of_a_plug_in_may_be_the_default_of_another() -> None:
 
     assert Whole() == Whole()
     assert Whole().part.size == 3
+
+
+def test_lengths_are_put_into_buckets() -> None:
+    """`--num-batch-buckets`."""
+    assert data_utils.get_buckets(np.array([2, 3, 5, 7, 11]), 2).tolist() == [5, 11]
 
 
 @pytest.mark.parametrize(

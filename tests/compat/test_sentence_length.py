@@ -10,7 +10,6 @@ import pytest
 import torch
 from fairseq.data import Dictionary, TokenBlockDataset
 from fairseq.tasks.language_modeling import LanguageModelingTask
-
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from tupe_plugin.compat.refused_job import RefusedJobError
