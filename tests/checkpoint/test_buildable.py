@@ -11,6 +11,7 @@ import pytest
 import torch
 from fairseq import checkpoint_utils, criterions
 from fairseq.models.roberta import RobertaModel
+from fairseq.tasks.speech_to_text import SpeechToTextTask
 from omegaconf import OmegaConf
 
 from tests.checkpoint.test_read import contents
@@ -90,11 +91,6 @@ def test_no_text_of_a_file_is_run(attack: str, save: Any, tmp_path: Path) -> Non
             {"_name": "transformer", "max_source_positions": 60_000, "encoder_embed_dim": 20_000},
             "--max-source-positions 60000 with --encoder-embed-dim 20000",
         ),
-        (
-            {"_name": "transformer", "encoder_embed_path": "/a/pipe"},
-            "asks for --encoder-embed-path /a/pipe, and no other file is read or written",
-        ),
-        ({"_name": "lstm", "decoder": {"embed_path": "/a/pipe"}}, "asks for --embed-path /a/pipe"),
         ({"_name": "tupe_huge"}, "is of --arch tupe_huge, which is not known"),
         ({"encoder_attention_heads": 3}, "checkpoint_best.pt: --encoder-embed-dim 4 is no multip"),
         ({"dropout": "${oc.env:HOME}"}, "cfg.model.dropout refers to other settings"),
@@ -103,6 +99,45 @@ def test_no_text_of_a_file_is_run(attack: str, save: Any, tmp_path: Path) -> Non
 )
 def test_what_is_asked_for_is_bounded(model: dict[str, Any], message: str, save: Any) -> None:
     assert message in refusal(save(model={**TINY, **model}))
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Any:
+    """Writes a checkpoint of a speech translation that began with weights of other files."""
+    (tmp_path / "dict.txt").write_text("a 1\nb 1\n")
+    (tmp_path / "config.yaml").write_text("input_feat_per_channel: 4\n")
+
+    def write(**settings: Any) -> Path:
+        args = argparse.Namespace(
+            **{"arch": "s2t_transformer_s", "task": "speech_to_text", "data": str(tmp_path)},
+            **{"criterion": "cross_entropy", "config_yaml": "config.yaml", "seed": 1},
+            **{"encoder_layers": 1, "decoder_layers": 1, "encoder_embed_dim": 4},
+            **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "conv_channels": 4},
+            **{"encoder_ffn_embed_dim": 4, "max_source_positions": 8, "max_target_positions": 8},
+        )
+        task = SpeechToTextTask.setup_task(args)
+        model = task.build_model(args).state_dict()
+        vars(args).update(speaker_to_id=None, **settings)
+        path = tmp_path / "checkpoint_best.pt"
+        torch.save({**contents(), "args": args, "cfg": None, "model": model}, path)
+        return path
+
+    return write
+
+
+def test_the_file_of_the_first_weights_is_not_read_again(speech: Any) -> None:
+    """What became of them is in the checkpoint."""
+    path = speech(load_pretrained_encoder_from="/dev/null")
+    (model,), cfg, _ = checkpoint_utils.load_model_ensemble_and_task([str(path)])
+    assert cfg.model.load_pretrained_encoder_from is None
+    weights = torch.load(path, weights_only=False)["model"]
+    assert all(torch.equal(weights[name], value) for name, value in model.named_parameters())
+
+
+def test_a_file_elsewhere_is_not_taken_for_one_of_the_data(speech: Any, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "config.yaml"
+    line = refusal(speech(config_yaml=str(elsewhere)))
+    assert line.endswith(f"--config-yaml {elsewhere}, which is no file of the folder of data")
 
 
 def test_a_criterion_writes_no_file_because_a_checkpoint_says_so(save: Any, tmp_path: Path) -> None:

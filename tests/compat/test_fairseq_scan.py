@@ -126,21 +126,29 @@ def test_what_a_file_may_name_does_no_more_than_read_values(found: dict[str, set
 
 def test_no_setting_names_a_file_that_a_constructor_reads() -> None:
     """But those that `buildable.py` refuses; what a task reads lies in its folder of data."""
-    named = re.compile(r"(?:args|cfg)(?:\.\w+)*\.(\w*(?:path|file|dir|codes))\b")
-    reading = re.compile(r"\b(?:open|parse_embedding|\w*PathManager\.\w+|cached_path)\(.*")
+    settings = r"(?:(?:args|cfg)(?:\.\w+)*\.|getattr\(args, \")"
+    named = re.compile(rf"{settings}(\w*(?:path|file|dir|codes|_from|yaml))\b")
+    reading = re.compile(
+        r"\b(?:open|parse_embedding|\w*PathManager\.\w+|cached_path|load_pretrained_component_\w+)\(.*"
+    )
     folder = Path(fairseq.__file__).parent
     files = {folder.parent / file_of(module) for module in REVIEWED}
     files |= {*folder.glob("models/transformer/*.py"), *folder.glob("models/roberta/*.py")}
     texts = [path.read_text(encoding="utf-8") for path in files]
     assert {name for text in texts for name in named.findall(text)} == {
-        *("encoder_embed_path", "decoder_embed_path", "embed_path"),  # refused
+        *("encoder_embed_path", "decoder_embed_path", "embed_path"),  # forgotten, as the next two
+        *("load_pretrained_encoder_from", "load_pretrained_decoder_from"),
+        "config_yaml",  # in the folder of data, or refused
+        "input_from",  # no file: a layer
         "plasma_path",  # of a program that keeps arrays in memory; with a set of data
         "w2v_path",  # refused, but where the settings that it would give are there
         "label_dir",  # its dict.*.txt, as those in the folder of data
     }
     assert {call for text in texts for call in reading.findall(text)} == {
-        *("parse_embedding(path)", "parse_embedding(embed_path)"),  # refused, as the next two
+        *("parse_embedding(path)", "parse_embedding(embed_path)"),  # forgotten, as the next three
         *(f"parse_embedding(args.{side}_embed_path)" for side in ("encoder", "decoder")),
+        "load_pretrained_component_from_model(",
+        "open(speaker_set_path) as f:",  # in the folder of data, by its config.yaml
         'open(save_predictions, "w")',  # refused
         *("open(label_path) as h:", 'open(label_path, "r") as f:'),  # in the folder of data
     }

@@ -10,9 +10,10 @@ command line is not asked about here.
 
 from __future__ import annotations
 
+import os
 import re
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from .errors import UnsafeCheckpointError, UnusableCheckpointError
@@ -43,12 +44,21 @@ REVIEWED = tuple(
         "models.roberta.model_camembert",
         "models.roberta.model_gottbert",
         "models.roberta.model_xlmr",
+        "models.speech_to_speech.s2s_transformer",
+        "models.speech_to_text.berard",
+        "models.speech_to_text.convtransformer",
+        "models.speech_to_text.s2t_conformer",
+        "models.speech_to_text.s2t_transformer",
+        "models.text_to_speech.fastspeech2",
+        "models.text_to_speech.tacotron2",
+        "models.text_to_speech.tts_transformer",
         "models.transformer.transformer_legacy",
         "models.transformer_align",
         "models.transformer_lm",
         "models.wav2vec.wav2vec",
         "models.wav2vec.wav2vec2",
         "models.wav2vec.wav2vec2_asr",
+        "models.xmod.model",
         "tasks.audio_finetuning",
         "tasks.audio_pretraining",
         "tasks.cross_lingual_lm",
@@ -62,6 +72,7 @@ REVIEWED = tuple(
         "tasks.multilingual_translation",
         "tasks.sentence_prediction",
         "tasks.sentence_ranking",
+        "tasks.speech_to_text",
         "tasks.translation",
         "tasks.translation_from_pretrained_bart",
         "tasks.translation_lev",
@@ -72,8 +83,10 @@ REVIEWED = tuple(
         "criterions.hubert_criterion",
         "criterions.label_smoothed_cross_entropy",
         "criterions.label_smoothed_cross_entropy_with_alignment",
+        "criterions.label_smoothed_cross_entropy_with_ctc",
         "criterions.legacy_masked_lm",
         "criterions.masked_lm",
+        "criterions.model_criterion",
         "criterions.nat_loss",
         "criterions.sentence_prediction",
         "criterions.sentence_ranking",
@@ -87,14 +100,18 @@ LARGEST = 1_000_000
 _SIZE = re.compile(r"layers|dim|heads|positions|bins")
 _LENGTH = re.compile(r"positions$|tokens_per_sample$")
 _WIDTH = re.compile(r"dim$")
+_FIRST_WEIGHTS = ("embed_path", "load_pretrained_encoder_from", "load_pretrained_decoder_from")
+"""Ends of settings that name a file of weights with which a training began."""
 _OTHER_FILES = (
-    *("embed_path", "save_predictions", "pretrained_checkpoint"),
+    *("save_predictions", "pretrained_checkpoint"),
     *("lang_dict", "sampling_weights_from_file"),
     *("wer_args", "wer_kenlm_model", "wer_lexicon"),
 )
 """Ends of settings that name a file which a constructor reads, or writes."""
 _INSIDE = ("w2v_path", "w2v_args")
 """Of a fine-tuned speech model: a file, and the settings without which it would be read."""
+_OF_THE_DATA = ("config_yaml",)
+"""Settings that name a file in the folder of the data, and no other."""
 _NAMES = {  # part -> the entries by which fairseq may choose, and the option
     "model": (("_name", "arch"), "--arch"),
     "task": (("task", "_name"), "--task"),
@@ -141,11 +158,30 @@ def check_buildable(
                     "because a checkpoint says so; to leave it out, give --model-overrides "
                     f"\"{{'{name}': None}}\""
                 )
+            if name in _OF_THE_DATA and name not in chosen and os.path.dirname(str(value)):
+                raise UnsafeCheckpointError(
+                    f"{path} asks for {_flag(name)} {value}, which is no file of the folder of data"
+                )
     for name, value in _settings(entry(cfg, "model")):
         if _SIZE.search(name) and (_whole(value) or 0) > LARGEST:
             raise UnusableCheckpointError(
                 f"{path} asks for {_flag(name)} {value}: above {LARGEST:,}"
             )
+
+
+def forget_first_weights(settings: Any, chosen: Collection[str] = ()) -> None:
+    """Clear the settings by which weights of another file would be read, to be replaced at once.
+
+    A checkpoint has the weights that became of them.
+    """
+    values = vars(settings) if isinstance(settings, Namespace) else settings
+    if not isinstance(values, MutableMapping):
+        return
+    for name, value in list(values.items()):
+        if not str(name).endswith(_FIRST_WEIGHTS):
+            forget_first_weights(value, chosen)
+        elif value is not None and name not in chosen:
+            values[name] = None
 
 
 def largest_table(cfg: Any) -> tuple[int, str]:

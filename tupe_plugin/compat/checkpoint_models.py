@@ -54,12 +54,15 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
         parts = [part for part in buildable.PARTS if part != "task" or task is None]
 
         def admit(read: Any, path: Any) -> None:
+            for settings in (read.get("cfg"), read.get("args")):
+                buildable.forget_first_weights(settings, arg_overrides or ())
             cfg = read.get("cfg") or checkpoint_utils.convert_namespace_to_omegaconf(read["args"])
             buildable.check_buildable(cfg, path, parts=parts, chosen=arg_overrides or ())
             inner = entry(entry(cfg, "model"), "w2v_args")  # of a model, and a task, inside
             if isinstance(inner, argparse.Namespace):
                 inner = checkpoint_utils.convert_namespace_to_omegaconf(inner)
             if inner:
+                buildable.forget_first_weights(inner)
                 buildable.check_buildable(inner, path)
             bound.allow(read["model"], cfg, path)
 
