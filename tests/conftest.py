@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import subprocess
 import sys
@@ -17,10 +18,17 @@ from tests.forked_commands import ENTRY_POINTS, run_forked
 from tests.reference_files import read
 
 tupe_plugin.use_with_fairseq()  # where the start-up hook is not installed
+gc.disable()  # until the tests are collected: of that nothing is garbage
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE_DATA = ROOT / "tests" / "data"  # figures of the authors' code: see its README.md
 LAST_LINES = 60  # of a failed command's output
+
+
+def pytest_collection_finish() -> None:
+    """All modules and tests stay, so the garbage collector need not walk over them each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
