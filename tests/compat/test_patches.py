@@ -21,11 +21,13 @@ import numpy as np
 import pytest
 import torch
 from fairseq import options
-from fairseq.data import TokenBlockDataset, data_utils
+from fairseq.data import Dictionary, TokenBlockDataset, data_utils
 from fairseq.dataclass import FairseqDataclass, initialize
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.models import distributed_fairseq_model
 from fairseq.nan_detector import NanDetector
+from fairseq.tasks.masked_lm import MaskedLMTask
+from fairseq.tasks.translation_from_pretrained_bart import TranslationFromPretrainedBARTTask
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -106,6 +108,25 @@ def test_bf16_does_not_mean_tpu(flags: list[str], tpu: bool) -> None:
     assert (args.bf16, args.tpu) == (True, tpu)
     args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, "--tpu"])
     assert (args.bf16, args.tpu) == (True, True)
+
+
+def test_denoising_shares_its_limits_with_its_model() -> None:
+    arguments = ["data", "--task", "denoising", "--arch", "transformer", "--max-source-positions"]
+    args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, "7"])
+    assert (args.max_source_positions, args.max_target_positions) == (7, 1024)
+
+
+def test_tasks_of_a_cfg_have_args_that_others_may_replace() -> None:
+    class Derived(MaskedLMTask):
+        def __init__(self, cfg: Any, dictionary: Any) -> None:
+            super().__init__(cfg, dictionary)
+            self.args = "its own"
+
+    job = OmegaConf.create({"task": {"_name": "masked_lm", "seed": 1}, "bpe": {"_name": "bert"}})
+    assert MaskedLMTask(job.task, Dictionary()).args == job.bpe
+    assert Derived(job.task, Dictionary()).args == "its own"
+    cfg = SimpleNamespace(langs="de,en", prepend_bos=False)
+    assert TranslationFromPretrainedBARTTask(cfg, Dictionary(), Dictionary()).args is cfg
 
 
 def test_help_has_the_options_of_the_chosen_parts(capsys: pytest.CaptureFixture[str]) -> None:

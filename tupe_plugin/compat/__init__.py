@@ -19,6 +19,7 @@ import importlib
 import sys
 from types import ModuleType
 
+from .arguments_of_tasks import let_mbart_find_its_options
 from .before_training import (
     check_the_files_of_the_data,
     check_the_job_before_its_first_update,
@@ -48,6 +49,7 @@ from .cpu_training import (
     survive_overflow_on_cpu,
     wrap_cpu_models_without_device_ids,
 )
+from .denoising_options import let_denoising_share_options_with_its_model
 from .early_stopping import keep_counting_patience
 from .encoder_fast_path import (
     keep_columns_of_padding_alone,
@@ -103,6 +105,7 @@ from .resumed_epoch import (
     remember_how_batches_are_made,
 )
 from .save_dir_lock import keep_second_jobs_out, name_an_unusable_save_dir
+from .score_program import hand_over_lines_and_not_files, take_symbols_for_a_configuration
 from .sentence_length import (
     say_over_how_many_sentences_metrics_are,
     say_what_to_do_with_long_sentences,
@@ -186,6 +189,9 @@ PATCHES = (
     ("fairseq.options", show_options_of_chosen_parts),
     ("fairseq.options", take_the_criterion_of_the_task),
     ("fairseq.scoring.bleu", load_a_library_in_python),
+    ("fairseq.scoring.bleu", take_symbols_for_a_configuration),
+    ("fairseq.scoring.bleu", hand_over_lines_and_not_files),
+    ("fairseq.tasks.denoising", let_denoising_share_options_with_its_model),
     ("fairseq.tasks.fairseq_task", remember_how_batches_are_made),
     ("fairseq.tasks.fairseq_task", autocast_on_the_device_in_use),
     ("fairseq.tasks.fairseq_task", say_what_to_do_with_long_sentences),
@@ -193,6 +199,7 @@ PATCHES = (
     ("fairseq.tasks.masked_lm", log_the_share_of_padding),
     ("fairseq.tasks.sentence_prediction", log_the_share_of_padding),
     ("fairseq.tasks.sentence_prediction", name_what_sentence_prediction_lacks),
+    ("fairseq.tasks.translation_from_pretrained_bart", let_mbart_find_its_options),
     ("fairseq.trainer", say_over_how_many_sentences_metrics_are),
     ("fairseq.trainer", keep_amp_retries),
     ("fairseq.trainer", keep_float32_weights),
@@ -208,6 +215,7 @@ PATCHES = (
     ("fairseq.trainer", hand_training_data_to_schedulers),
     ("fairseq.trainer", count_every_batch_of_the_last_update),
     ("fairseq.utils", import_each_user_dir_once),
+    ("fairseq_cli.score", hand_over_lines_and_not_files),
     *((name, evaluate_values_only) for name in MODULES_THAT_EVALUATE),
     *((name, restore_dropped_numpy_names) for name in MODULES_WITH_DROPPED_NUMPY_NAMES),
 )

@@ -23,8 +23,8 @@ from . import PATCHES, make_config_dataclasses_hashable
 from .compiled_extensions import StandInFinder
 
 WIDTH = 100
-LIBRARIES = ("fairseq", "torch", "numpy", "omegaconf", "hydra-core", "bitarray")
-_VERSION = re.compile(r"\b(Python|torch|numpy|bitarray) (>=|<=) (\d+(?:\.\d+)*)")
+LIBRARIES = ("fairseq", "torch", "numpy", "omegaconf", "hydra-core", "bitarray", "sacrebleu")
+_VERSION = re.compile(r"\b(Python|torch|numpy|bitarray|sacrebleu) (>=|<=) (\d+(?:\.\d+)*)")
 
 
 def patches() -> dict[Any, list[str]]:

@@ -1,4 +1,4 @@
-"""Which module is the program that trains, however it was started."""
+"""Which module is a program of fairseq, such as the one that trains, however it was started."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ NAME = "fairseq_cli.train"
 
 
 def training_program() -> Any:
-    """`fairseq_cli.train` in this process; None if it is not there.
+    """`fairseq_cli.train` in this process; None if it is not there."""
+    return program_called(NAME)
 
-    `fairseq-train` and `fairseq-hydra-train` import it; with `python -m fairseq_cli.train`, and in
-    the workers of that, it is called `__main__`.
+
+def program_called(name: str) -> Any:
+    """The module of fairseq_cli that has this name in this process; None if it is not there.
+
+    `fairseq-train` and `fairseq-hydra-train` import `fairseq_cli.train`; with `python -m
+    fairseq_cli.train`, and in the workers of that, it is called `__main__`.
     """
-    for module in (sys.modules.get("__main__"), sys.modules.get(NAME)):
+    for module in (sys.modules.get("__main__"), sys.modules.get(name)):
         spec = getattr(module, "__spec__", None)
-        if spec is not None and spec.name == NAME:
+        if spec is not None and spec.name == name:
             return module
     return None
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .arguments_of_tasks import Arguments
+
 GOES_ON, CONTINUES, BEGINS = range(3)  # what a mark says of its unit
 MARKS: dict[str, tuple[int, str]] = {
     "subword_nmt": (GOES_ON, "@@"),
@@ -35,7 +37,7 @@ def mask_whole_words_of_every_kind(masked_lm: Any) -> None:
     sentence. Neither codes nor vocabulary of `--bpe` are needed where units are marked.
     Upstream: https://github.com/facebookresearch/fairseq/issues/3924
     """
-    masked_lm.MaskedLMTask.args = property(_options_of_bpe)
+    masked_lm.MaskedLMTask.args = Arguments(_options_of_bpe)
     masked_lm.get_whole_word_mask = word_starts_of
 
 
