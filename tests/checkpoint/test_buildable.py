@@ -15,6 +15,7 @@ from fairseq.tasks.speech_to_text import SpeechToTextTask
 from omegaconf import OmegaConf
 
 from tests.checkpoint.test_read import contents
+from tupe_plugin.checkpoint.buildable import largest_table
 from tupe_plugin.checkpoint.errors import CheckpointError, UnusableCheckpointError
 from tupe_plugin.checkpoint.read import read_checkpoint
 from tupe_plugin.compat.literal_evaluation import NotAValueError, value_of
@@ -162,6 +163,16 @@ def test_a_small_file_of_a_large_configuration_is_refused(save: Any) -> None:
 def test_numbers_that_the_file_does_not_hold_are_refused(save: Any) -> None:
     path = save(weights={"weight": torch.zeros(1).expand(10**9)})
     assert "would have 1,000,000,000 numbers, of which the file holds 1" in refusal(path)
+
+
+def test_a_model_inside_of_another_has_its_own_sizes() -> None:
+    """A fine-tuned wav2vec has `encoder_embed_dim` twice; that of the outer one is not used."""
+    inside = {"model": {"max_positions": 100_000, "encoder_embed_dim": 32}}
+    model = {"_name": "wav2vec_ctc", "encoder_embed_dim": 768, "w2v_args": inside}
+    assert largest_table({"model": model, "task": {"max_target_positions": 7}}) == (
+        3_200_000,
+        "--max-positions 100000 with --encoder-embed-dim 32",
+    )
 
 
 def test_a_plug_in_that_was_not_imported_is_named(save: Any, monkeypatch) -> None:

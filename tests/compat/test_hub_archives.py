@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
-from fairseq import file_utils
+from fairseq import checkpoint_utils, file_utils
 from fairseq.data import Dictionary, encoders
 from fairseq.models.roberta import RobertaModel, hub_interface
 
@@ -19,6 +19,7 @@ from tupe_plugin.checkpoint.errors import (
     MissingDownloadError,
     UnsafeCheckpointError,
 )
+from tupe_plugin.compat.refused_job import raised_here
 
 
 def archive(path: Path, *names: str, link: str = "") -> Path:
@@ -38,6 +39,17 @@ def test_a_file_of_the_user_is_left_alone(tmp_path: Path) -> None:
         RobertaModel.from_pretrained(str(given))
     assert given.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["model.tar.gz"]
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingDownloadError, match=r"^there is no folder \S+/misspelt, and"):
+        RobertaModel.from_pretrained(str(tmp_path / "misspelt"))
+    path = str(tmp_path / "misspelt.pt")
+    with pytest.raises(
+        FileNotFoundError, match=r"^Model file not found: \S+/misspelt\.pt$"
+    ) as error:
+        checkpoint_utils.load_model_ensemble([path])
+    assert raised_here(error.value)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import pytest
 from fairseq import options
 from fairseq.checkpoint_utils import verify_checkpoint_directory
 from fairseq.data import Dictionary
+from fairseq_cli import generate
 from fairseq_cli import train as program
+from omegaconf import OmegaConf
 from torch.multiprocessing import ProcessRaisedException
 
 from tupe_plugin.checkpoint.errors import UnusableCheckpointError
@@ -53,9 +55,13 @@ def in_a_command(call: Callable[[], Any]) -> None:
     FunctionType(code, globals(), closure=cli_main.__closure__)()
 
 
-def test_no_batch_size_is_one_line() -> None:
+def test_batches_of_no_size_are_one_line() -> None:
     end = end_of_job(AssertionError("Must specify batch size either with --max-tokens or ..."))
     assert str(end).endswith("error: no batch size: give --batch-size (sentences) or --max-tokens")
+    too_long = end_of_job(AssertionError("Sentences lengths should not exceed max_tokens=5"))
+    assert "error: Sentences lengths should not exceed max_tokens=5: raise --max-tok" in str(
+        too_long
+    )
     assert str(end_of_job(AssertionError("other"))) == "other"
 
 
@@ -182,6 +188,18 @@ def test_a_command_that_starts_no_workers_is_refused_in_one_line(printed) -> Non
     assert line.endswith("name another folder\n")
     assert line.count("\n") == 1
     assert "ValueError" in printed(ValueError("a fault"))
+    cfg = OmegaConf.create({"common_eval": {"path": None}})
+    with pytest.raises(AssertionError) as asserted:
+        generate.main(cfg)
+    assert printed(asserted.value).endswith(": error: --path required for generation!\n")
+
+
+def test_a_command_without_a_checkpoint_asks_for_it() -> None:
+    for make_parser in (options.get_eval_lm_parser, options.get_interactive_generation_parser):
+        parser = make_parser()
+        with pytest.raises(SystemExit, match="error: give --path, the checkpoint"):
+            in_a_command(lambda parser=parser: options.parse_args_and_arch(parser, ["data"]))
+        options.parse_args_and_arch(make_parser(), ["data"])  # in another program
 
 
 def test_validation_without_a_task_asks_for_it() -> None:

@@ -80,6 +80,7 @@ REVIEWED = tuple(
         "criterions.adaptive_loss",
         "criterions.cross_entropy",
         "criterions.ctc",
+        "criterions.fastspeech2_loss",
         "criterions.hubert_criterion",
         "criterions.label_smoothed_cross_entropy",
         "criterions.label_smoothed_cross_entropy_with_alignment",
@@ -90,6 +91,8 @@ REVIEWED = tuple(
         "criterions.nat_loss",
         "criterions.sentence_prediction",
         "criterions.sentence_ranking",
+        "criterions.speech_to_speech_criterion",
+        "criterions.tacotron2_loss",
         "criterions.wav2vec_criterion",
     )
 )
@@ -187,13 +190,22 @@ def forget_first_weights(settings: Any, chosen: Collection[str] = ()) -> None:
 def largest_table(cfg: Any) -> tuple[int, str]:
     """Numbers of the largest table of positions that the settings ask for, and the settings.
 
+    A model inside of another has its own sizes: a fine-tuned wav2vec has none of the outer ones.
     Tables that are computed, such as fairseq's sinusoids, are full before a module has them.
     """
-    sizes = [
-        (_whole(value) or 0, name)
-        for part in ("model", "task")
-        for name, value in _settings(entry(cfg, part))
-    ]
+    inner = entry(entry(cfg, "model"), _INSIDE[1])
+    return max(
+        _largest_table(
+            setting
+            for part in ("model", "task")
+            for setting in _settings(entry(cfg, part), without=_INSIDE)
+        ),
+        _largest_table(_settings(inner)),
+    )
+
+
+def _largest_table(settings: Iterator[tuple[str, Any]]) -> tuple[int, str]:
+    sizes = [(_whole(value) or 0, name) for name, value in settings]
     positions, of = max((one for one in sizes if _LENGTH.search(one[1])), default=(0, ""))
     dim, across = max((one for one in sizes if _WIDTH.search(one[1])), default=(0, ""))
     return positions * dim, f"{_flag(of)} {positions} with {_flag(across)} {dim}"
@@ -232,14 +244,15 @@ def _registry(part: str) -> dict[str, Any]:
     }[part]
 
 
-def _settings(settings: Any) -> Iterator[tuple[str, Any]]:
+def _settings(settings: Any, without: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
     """Names and values, those of the parts in it too; `check_plain` has bounded their depth."""
     if isinstance(settings, Namespace):
         settings = vars(settings)
     if isinstance(settings, Mapping):
         for name, value in settings.items():
-            yield str(name), value
-            yield from _settings(value)
+            if name not in without:
+                yield str(name), value
+                yield from _settings(value, without)
 
 
 def _whole(value: Any) -> int | None:

@@ -35,7 +35,7 @@ from .checkpoint_loading import (
 from .checkpoint_models import build_from_files_by_an_allow_list, name_an_unknown_criterion
 from .checkpoint_writing import copy_checkpoints_whole, write_checkpoints_whole
 from .command_line import (
-    ask_for_the_task,
+    ask_for_the_task_and_the_checkpoint,
     keep_bf16_off_tpu,
     name_the_option_that_a_task_wants_of_its_criterion,
     refuse_impossible_options_before_the_job,
@@ -183,7 +183,7 @@ PATCHES = (
     ("fairseq.optim.fp16_optimizer", flatten_fp16_parameters_on_cpu),
     ("fairseq.optim.fp16_optimizer", keep_loss_scale_counters),
     ("fairseq.options", read_lists_of_numbers_as_they_are_written),
-    ("fairseq.options", ask_for_the_task),
+    ("fairseq.options", ask_for_the_task_and_the_checkpoint),
     ("fairseq.options", end_refused_commands_in_one_line),
     ("fairseq.options", keep_bf16_off_tpu),
     ("fairseq.options", show_options_of_chosen_parts),

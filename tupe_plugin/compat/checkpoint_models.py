@@ -23,7 +23,8 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
     When: `fairseq-validate`, `fairseq-generate`, `from_pretrained` and the like meet a file of
     somebody else, or a plug-in's without the plug-in.
     Fix: only what was looked through is built, and no more of it than the file has weights for.
-    The rule is in `checkpoint/buildable.py`; what goes wrong after it names the file.
+    The rule is in `checkpoint/buildable.py`; what goes wrong after it names the file. A file that
+    is not there is a refusal as well.
     """
     load_ensemble = checkpoint_utils.load_model_ensemble_and_task
     load_to_cpu = checkpoint_utils.load_checkpoint_to_cpu
@@ -73,7 +74,11 @@ def build_from_files_by_an_allow_list(checkpoint_utils: Any) -> None:
                 return load_ensemble(
                     filenames, arg_overrides, task, strict, suffix, num_shards, state
                 )
-            except (errors.CheckpointError, OSError, MemoryError):
+            except (errors.CheckpointError, MemoryError):
+                raise
+            except OSError as error:
+                if str(error).startswith("Model file not found"):  # with a message of fairseq's own
+                    raise FileNotFoundError(str(error)) from error
                 raise
             except Exception as error:
                 if isinstance(error, ValueError) and raised_here(error):

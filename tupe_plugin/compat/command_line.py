@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from .option_bounds import check_fairseq_options
-from .refused_job import RefusedJobError, exit_with
+from .refused_job import RefusedJobError, exit_with, in_a_command
 
 
-def ask_for_the_task(options: Any) -> None:
-    """`KeyError: None` from `fairseq-validate`.
+def ask_for_the_task_and_the_checkpoint(options: Any) -> None:
+    """`KeyError: None` from `fairseq-validate`; `argument of type 'NoneType' is not iterable`.
 
-    Where: fairseq/options.py:158: of the tasks, the one of no name.
-    When: no `--task`, in a program that has no default for it.
+    Where: fairseq/options.py:158: of the tasks, the one of no name. fairseq_cli/interactive.py:146
+    and eval_lm.py:254 look into `--path`.
+    When: no `--task`, in a program that has no default for it; no `--path`.
     Fix: one line says what to give.
     """
     original = options.parse_args_and_arch
@@ -28,12 +29,18 @@ def ask_for_the_task(options: Any) -> None:
         words = list(sys.argv[1:] if input_args is None else input_args)
         given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         given.add_argument("--task", default=parser.get_default("task"))
-        wants_task = "--task" in parser._option_string_actions and not {"-h", "--help"} & set(words)
-        if wants_task and given.parse_known_args(words)[0].task is None:
+        given.add_argument("--path")
+        known = parser._option_string_actions
+        args, _ = given.parse_known_args(words)
+        if {"-h", "--help"} & set(words):
+            pass
+        elif "--task" in known and args.task is None:
             exit_with(
                 "give --task, the one that the checkpoint was trained with, such as "
                 "--task sentence_prediction or --task masked_lm"
             )
+        elif "--path" in known and args.path is None and in_a_command():
+            exit_with("give --path, the checkpoint, or several with : between two")
         return original(parser, input_args, *rest, **named)
 
     options.parse_args_and_arch = parse_args_and_arch

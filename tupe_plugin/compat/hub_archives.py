@@ -16,13 +16,14 @@ _OWN_STEP = {"gpt2": "apply_gpt2_bpe", "bert": "apply_wordpiece"}
 
 
 def unpack_archives_in_their_place(file_utils: Any) -> None:
-    """`from_pretrained("model.tar.gz")` writes outside of its folder, and removes the archive.
+    """`from_pretrained("model.tar.gz")` writes outside of its folder, and removes the archive;
+    `from_pretrained("misspelt")` ends in `TypeError: ... not NoneType`.
 
     Where: fairseq/file_utils.py:79 to 91: all members are extracted to where they say, and what
-    was unpacked then takes the place of the archive.
-    When: an archive of somebody else; a file of the user's own.
+    was unpacked then takes the place of the archive. 63: what is not found is None.
+    When: an archive of somebody else; a file of the user's own; no such folder.
     Fix: a file of the user's is left alone, and one line says to unpack it. A download is
-    unpacked if every member stays inside.
+    unpacked if every member stays inside. What is not found is named.
     """
     original = file_utils.load_archive_file
 
@@ -33,7 +34,12 @@ def unpack_archives_in_their_place(file_utils: Any) -> None:
                 f"{archive_file} is not a folder: unpack it (`tar -xf`) and give the folder that "
                 "has the checkpoint and its dictionary"
             )
-        return original(archive_file)
+        path = original(archive_file)
+        if path is None:
+            raise checkpoint_module("errors").MissingDownloadError(
+                f"there is no folder {archive_file}, and fairseq knows no model of that name"
+            )
+        return path
 
     file_utils.load_archive_file = load_archive_file
     file_utils.tarfile = ModuleView(tarfile, open=_open_harmless)

@@ -67,8 +67,8 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     """The line that says what is wrong stands below a traceback through fairseq, torch and hydra.
 
     Where: fairseq/distributed/utils.py:352: what `fairseq-train` and `fairseq-hydra-train` call.
-    When: a part of this package raises an error, which is a message to the user; there is no batch
-    size; Ctrl-C.
+    When: a part of this package raises an error, which is a message to the user; a command of
+    fairseq finds by an assertion that options do not go together; Ctrl-C.
     Fix: the program ends with that line alone, as for an error of the command line. With
     `LOGLEVEL=DEBUG`, fairseq's own variable, the traceback is there as well. A program of another
     kind that calls the function itself gets the error, as before.
@@ -79,14 +79,11 @@ def end_refused_jobs_in_one_line(distributed_utils: Any) -> None:
     def call_main(cfg: Any, main: Any, **named: Any) -> Any:
         try:
             return original(cfg, main, **named)
-        except MESSAGES as error:
-            if not raised_here(error) or not _in_a_command():
+        except (*MESSAGES, AssertionError) as error:
+            line = _line_of(error)
+            if line is None or not in_a_command():
                 raise
-            exit_with(error)
-        except AssertionError as error:
-            if not str(error).startswith("Must specify batch size") or not _in_a_command():
-                raise
-            exit_with("no batch size: give --batch-size (sentences) or --max-tokens")
+            exit_with(line)
         except KeyboardInterrupt:
             end_interrupted_with(f"interrupted{_way_on(cfg, main)}")
             raise
@@ -98,19 +95,19 @@ def end_refused_commands_in_one_line(options: Any) -> None:
     """The same traceback in `fairseq-generate` and `fairseq-preprocess`.
 
     Where: fairseq_cli/generate.py:413 and preprocess.py:389 call their `main` themselves.
-    When: as above, but for the batch size.
+    When: as above, but for Ctrl-C.
     Fix: once a command of fairseq makes its option parser, Python prints the line alone where it
     prints the traceback of an error that ends the program.
     """
     original = options.get_parser
 
     def line_of(error: BaseException) -> str | None:
-        refused = isinstance(error, MESSAGES) and raised_here(error)
-        return f"error: {error}" if refused else None
+        line = _line_of(error)
+        return None if line is None else f"error: {line}"
 
     @functools.wraps(original)
     def get_parser(*arguments: Any, **named: Any) -> Any:
-        if _in_a_command():
+        if in_a_command():
             _print_in_place_of_tracebacks(line_of)
         return original(*arguments, **named)
 
@@ -148,7 +145,7 @@ def _print_in_place_of_tracebacks(line_of: Callable[[BaseException], str | None]
     sys.excepthook = show
 
 
-def _in_a_command() -> bool:
+def in_a_command() -> bool:
     """Whether one of fairseq's commands is what called this."""
     frame = sys._getframe()
     while frame is not None:
@@ -173,10 +170,24 @@ def _way_on(cfg: Any, main: Any) -> str:
 
 def raised_here(error: BaseException) -> bool:
     """Whether a `raise` of this package made the error, and no library that it called."""
+    return os.path.realpath(_where_raised(error)).startswith(PACKAGE + os.sep)
+
+
+def _line_of(error: BaseException) -> str | None:
+    """What to tell the user; None of a fault, which keeps its traceback."""
+    if isinstance(error, AssertionError):
+        if str(error).startswith("Must specify batch size"):
+            return "no batch size: give --batch-size (sentences) or --max-tokens"
+        if str(error).startswith("Sentences lengths should not exceed max_tokens="):
+            return f"{error}: raise --max-tokens, or --max-tokens-valid for a validation"
+        folder = os.path.basename(os.path.dirname(_where_raised(error)))
+        return str(error) or None if folder == COMMANDS else None
+    return str(error) if isinstance(error, MESSAGES) and raised_here(error) else None
+
+
+def _where_raised(error: BaseException) -> str:
+    """The file of the `raise`; nothing of an error that was not raised."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    if place is None:
-        return False
-    file = os.path.realpath(place.tb_frame.f_code.co_filename)
-    return file.startswith(PACKAGE + os.sep)
+    return "" if place is None else place.tb_frame.f_code.co_filename
