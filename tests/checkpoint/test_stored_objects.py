@@ -133,6 +133,7 @@ def test_objects_are_read_as_plain_data(tmp_path: Path, options: dict[str, bool]
             "train_iterator": {"epoch": 1, "shuffle": np.bool_(True)},
         },
         "again": shared,
+        "counts": np.arange(6).reshape(2, 3).T,
     }
     path = tmp_path / "checkpoint.pt"
     torch.save(state, path, **options)
@@ -142,6 +143,7 @@ def test_objects_are_read_as_plain_data(tmp_path: Path, options: dict[str, bool]
     assert found["args"].style == "src"
     assert found["args"].common["log_interval"] == 100
     assert found["args"].sizes is found["again"] == [1, None]
+    assert np.array_equal(found["counts"], state["counts"])
     assert found["extra_state"] == {
         **{"best": 0.5, "epoch": 3, "val_loss": np.inf},
         "train_iterator": {"epoch": 1, "shuffle": True},
@@ -165,8 +167,10 @@ def test_a_dictionary_is_one(tmp_path: Path) -> None:
         (Calls(fairseq.utils.import_user_module, "x"), UnsafeCheckpointError),
         (Calls(os.system, "false"), UnsafeCheckpointError),
         (Calls(FairseqConfig, 1, 2), UnusableCheckpointError),  # a record of what means nothing
+        (np.array(["text"]), UnusableCheckpointError),
+        (np.array([os.system]), UnsafeCheckpointError),
     ],
-    ids=["enumeration", "function of fairseq", "program", "class of fairseq"],
+    ids=["enumeration", "function of fairseq", "program", "class of fairseq", "array", "objects"],
 )
 def test_no_function_is_called(value: Any, refused: type, tmp_path: Path) -> None:
     torch.save({**contents(), "cfg": OmegaConf.create({"x": 1}), "y": value}, tmp_path / "a.pt")

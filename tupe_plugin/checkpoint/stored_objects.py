@@ -5,6 +5,7 @@ omegaconf's dictionaries, lists and values        dict, list, the value; `${a.b}
 configuration dataclasses of fairseq              dict
 enumerations of fairseq                           the value
 numbers of numpy                                  Python's
+arrays of numbers (`--eval-bleu` counts by them)  an array, made from the bytes in the file
 fairseq's `Dictionary` (wav2vec, HuBERT: the      itself: a list of symbols and their numbers
 units of labels, in `task_state`)
 
@@ -29,9 +30,10 @@ DICTIONARIES = (
     "fairseq.data.legacy.masked_lm_dictionary.MaskedLMDictionary",
 )
 _NUMBER = re.compile(r"numpy\.(_core|core)\.multiarray\.scalar")
+_ARRAY = re.compile(r"numpy\.(_core|core)\.multiarray\._reconstruct")
 _NUMBER_TYPE = re.compile(r"numpy\.(dtype|dtypes\.\w+)")
 _RECORDS = re.compile(
-    r"(omegaconf|fairseq)(\.\w+)*\.[A-Z]\w*|typing\.\w+|collections\.defaultdict"
+    r"(omegaconf|fairseq)(\.\w+)*\.[A-Z]\w*|typing\.\w+|collections\.defaultdict|numpy\.ndarray"
     r"|builtins\.(bool|bytes|dict|float|int|list|str|tuple)"
 )
 _REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
@@ -57,6 +59,10 @@ class NumberType(Record):
     """A `numpy.dtype`: arguments ("f8", False, True), state (3, "<", ...)."""
 
 
+class Array(Record):
+    """A `numpy.ndarray`: state (version, shape, type, by columns, bytes)."""
+
+
 def stand_in(name: str) -> Any:
     """What is read in the place of the class or function of that name; None: it is refused."""
     if name in DICTIONARIES:
@@ -64,6 +70,8 @@ def stand_in(name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     if _NUMBER.fullmatch(name):
         return number
+    if _ARRAY.fullmatch(name):
+        return Array
     if _NUMBER_TYPE.fullmatch(name):
         return NumberType
     return _record_class(name) if _RECORDS.fullmatch(name) else None
@@ -78,11 +86,25 @@ def number(kind: Any, data: Any) -> Any:
     """A number of numpy, from its type and its bytes."""
     import numpy as np
 
+    return np.frombuffer(data, _type_of_numbers(kind), count=1)[0].item()
+
+
+def _array(state: Any) -> Any:
+    import numpy as np
+
+    _, shape, kind, by_columns, data = state
+    numbers = np.frombuffer(data, _type_of_numbers(kind)).copy()
+    return numbers.reshape(shape, order="F" if by_columns else "C")
+
+
+def _type_of_numbers(kind: Any) -> Any:
+    import numpy as np
+
     code = kind.arguments[0] if isinstance(kind, NumberType) and kind.arguments else ""
     if not isinstance(code, str) or not re.fullmatch(r"[biufc]\d{1,2}", code):
         raise ValueError("no type of numbers")
     order: Any = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "="
-    return np.frombuffer(data, np.dtype(code).newbyteorder(order), count=1)[0].item()
+    return np.dtype(code).newbyteorder(order)
 
 
 def without_records(state: Any, path: Any) -> Any:
@@ -126,6 +148,13 @@ def without_records(state: Any, path: Any) -> Any:
 def _inside(record: Record, path: Any) -> Any:
     """The content of a container, the value of a node or an enumeration, the fields of a class."""
     state = record.state
+    if isinstance(record, Array):
+        try:
+            return _array(state)
+        except (OverflowError, TypeError, ValueError) as error:
+            raise UnusableCheckpointError(
+                f"{path}: an array in it is damaged, or not one of numbers"
+            ) from error
     if isinstance(state, Mapping):
         for name in ("_content", "_val"):
             if name in state:
