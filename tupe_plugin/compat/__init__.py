@@ -70,7 +70,11 @@ from .hydra_configuration import keep_one_limit_of_positions
 from .import_hook import ImportHook
 from .interpreter_exit import stop_prefetching_at_exit
 from .kept_checkpoints import keep_as_many_best_checkpoints_as_asked
-from .library_warnings import silence_hydra_about_fairseq, silence_pinned_memory_on_cpu
+from .library_warnings import (
+    silence_hydra_about_fairseq,
+    silence_pinned_memory_on_cpu,
+    silence_torch_about_fairseq,
+)
 from .literal_evaluation import MODULES as MODULES_THAT_EVALUATE
 from .literal_evaluation import evaluate_values_only
 from .log_file import open_log_file_once
@@ -172,6 +176,7 @@ PATCHES = (
     ("fairseq.models.transformer.transformer_encoder", open_the_fast_path_of_batch_first_encoders),
     ("fairseq.models.transformer.transformer_encoder", keep_columns_of_padding_alone),
     ("fairseq.models.transformer.transformer_encoder", read_the_version_of_every_torch),
+    ("fairseq.modules.multihead_attention", silence_torch_about_fairseq),
     ("fairseq.modules.transformer_layer", say_what_kind_of_mask_it_is),
     ("fairseq.modules.transformer_layer", keep_the_fast_path_to_batch_first_encoders),
     ("fairseq.modules.transformer_layer", read_the_version_of_every_torch),

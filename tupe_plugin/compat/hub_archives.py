@@ -10,6 +10,7 @@ from typing import Any
 
 from .checkpoint_package import checkpoint_module
 from .module_view import ModuleView
+from .refused_job import in_a_command
 
 _OWN_STEP = {"gpt2": "apply_gpt2_bpe", "bert": "apply_wordpiece"}
 """fairseq's name of what cuts text into units -> that of preprocess/."""
@@ -63,7 +64,9 @@ def name_what_a_download_lacks(file_utils: Any) -> None:
             missing = error.name if isinstance(error, ImportError) else None
             why = f"the package {missing} is missing" if missing else type(error).__name__
             ways = [f"`pip install {missing}`"] if missing else []
-            if "bpe" in url:
+            if in_a_command():
+                ways.append("give the options of --bpe that name its files")
+            elif "bpe" in url:
                 ways.append(
                     "give from_pretrained the bpe= of the model's own data, or bpe=None where the "
                     "model is given numbers"

@@ -15,6 +15,12 @@ HYDRA_ABOUT_FAIRSEQ = (
     r"\s*Future Hydra versions will no longer change working directory",
 )
 
+TORCH_ABOUT_FAIRSEQ = (
+    r"Support for mismatched key_padding_mask and attn_mask is deprecated",
+    r"The PyTorch API of nested tensors is in prototype stage",
+    r"`torch\.nn\.utils\.weight_norm` is deprecated",
+)
+
 
 def silence_hydra_about_fairseq(dataclass_utils: Any) -> None:
     """Twenty lines of `UserWarning` at the top of every log.
@@ -26,6 +32,18 @@ def silence_hydra_about_fairseq(dataclass_utils: Any) -> None:
     """
     for message in HYDRA_ABOUT_FAIRSEQ:
         warnings.filterwarnings("ignore", message=message, category=UserWarning, append=True)
+
+
+def silence_torch_about_fairseq(modules: Any) -> None:
+    """`UserWarning: Support for mismatched key_padding_mask and attn_mask is deprecated`.
+
+    Where: fairseq/modules/multihead_attention.py:538, which every transformer calls;
+    models/transformer/transformer_encoder.py:281; wherever weights are normalised.
+    When: torch >= 2.0, once in every job.
+    Fix: as above.
+    """
+    for message in TORCH_ABOUT_FAIRSEQ:
+        warnings.filterwarnings("ignore", message=message, append=True)
 
 
 def silence_pinned_memory_on_cpu(iterators: Any) -> None:
