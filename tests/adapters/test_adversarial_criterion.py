@@ -15,6 +15,7 @@ from fairseq.optim.lr_scheduler import LR_SCHEDULER_DATACLASS_REGISTRY, LR_SCHED
 
 from tests.adapters import small_batches as small
 from tupe_plugin.core.adversarial_methods import DEFAULTS, make_adversary, make_noise_site
+from tupe_plugin.core.attention_backends import BACKENDS
 from tupe_plugin.criterions import adversarial_step
 from tupe_plugin.criterions.adversarial_options import AdversarialConfig
 from tupe_plugin.criterions.loss_terms import term_of
@@ -141,6 +142,16 @@ def test_impossible_options_are_refused(given, message) -> None:
 def test_a_layer_that_the_encoder_lacks_is_refused() -> None:
     with pytest.raises(ValueError, match="--adv-layers 2: there is no layer 2"):
         adversarial(layers="2")(small.model(), small.sentences())
+
+
+@pytest.mark.parametrize("layers", [None, "0"])
+def test_a_backend_without_noise_on_the_logits_is_refused_before_training(layers) -> None:
+    model = small.model()
+    for layer in model.encoder.sentence_encoder.layers:
+        layer.self_attn.attention = BACKENDS["triton"]
+    with pytest.raises(ValueError, match=r"^triton takes no noise on the attention logits: choose"):
+        adversarial(site="logits", layers=layers).begin(model, None)
+    assert "noise" in adversarial(site="weights", layers=layers).begin(model, None)
 
 
 @pytest.mark.parametrize("name", list(OPTIONS))

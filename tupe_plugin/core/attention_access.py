@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .attention_backends import NoiseTerms
+from .attention_backends import BACKENDS, NoiseTerms
+from .triton_attention_launch import NO_LOGIT_NOISE
 
 SITES = NoiseTerms._fields
 
@@ -29,6 +30,9 @@ class AttentionAccess(Protocol):
 
     def num_heads(self, attention: nn.Module) -> int:
         """Of this module."""
+
+    def check(self, attention: nn.Module, site: str) -> None:
+        """Raise a ValueError if passes of this module cannot have noise at this site."""
 
     def entering(self, attention: nn.Module, site: str, noise: Tensor) -> Any:
         """Context in which the module's passes have this noise at one of `SITES`."""
@@ -40,6 +44,10 @@ class AttentionWithNoise:
 
     def num_heads(self, attention: nn.Module) -> int:
         return int(attention.num_heads)  # type: ignore[arg-type]
+
+    def check(self, attention: nn.Module, site: str) -> None:
+        if site == "logits" and attention.attention is BACKENDS["triton"]:
+            raise ValueError(NO_LOGIT_NOISE)
 
     @contextmanager
     def entering(self, attention: nn.Module, site: str, noise: Tensor) -> Iterator[None]:
@@ -76,6 +84,9 @@ class HookedAttention:
 
     def num_heads(self, attention: nn.Module) -> int:
         return int(getattr(attention, self.heads))
+
+    def check(self, attention: nn.Module, site: str) -> None:
+        """A module's own mask and output are always there."""
 
     @contextmanager
     def entering(self, attention: nn.Module, site: str, noise: Tensor) -> Iterator[None]:

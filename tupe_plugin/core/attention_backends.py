@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .triton_attention_launch import why_not_triton
+from .triton_attention_launch import NO_LOGIT_NOISE, why_not_triton
 
 
 class NoiseTerms(NamedTuple):
@@ -187,7 +187,7 @@ def triton_attention(
     from .triton_attention import triton_attention as of_triton
 
     if noise.logits is not None:
-        raise ValueError("triton takes no noise on the attention logits: choose sdpa")
+        raise ValueError(NO_LOGIT_NOISE)
     seed = None
     if generator is not None:
         seed = torch.randint(2**63 - 1, (1,), device=query.device, generator=generator)

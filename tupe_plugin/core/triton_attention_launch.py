@@ -11,6 +11,7 @@ from torch import Tensor
 
 HEAD_DIMS = (32, 64, 128)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+NO_LOGIT_NOISE = "triton takes no noise on the attention logits: choose sdpa"
 NUMBERS = 2**16  # that a weight may draw: it is dropped if its own is below p times this
 
 

@@ -153,9 +153,12 @@ def make_site(method: str, settings: dict[str, Any], model: nn.Module) -> NoiseS
 
     Raises:
         UnknownEncoderError: no table of `core/views/` fits the model.
-        ValueError: `--adv-layers` names some that the encoder lacks.
+        ValueError: `--adv-layers` names some that the encoder lacks, or its attention backend takes
+            no noise at `--adv-site`.
     """
     view, text = view_of(model), settings.get("layers")
+    for attention in view.attentions if "site" in settings else ():
+        view.family.access.check(attention, settings["site"])
     if text is None:
         return make_noise_site(method, view, **settings)
     layers = _layers(text)
