@@ -1,6 +1,6 @@
 """Everything that is measured on a GPU, in one file: `make gpu`.
 
-    python benchmarks/gpu.py [--output FILE]      under 8 minutes on an H100
+    python benchmarks/gpu.py [--output FILE]      at most 440 s, by the limits of its parts
     python benchmarks/gpu.py --toy                the same at toy size, on any machine
 
 Each part is a benchmark of this folder with its own heading. A part that fails or takes too long is

@@ -414,6 +414,14 @@ def test_noise_on_the_logits_is_refused() -> None:
 # ---- what is refused
 
 
+def test_a_second_derivative_is_refused_in_one_line() -> None:
+    case = Case(F32, 1, 1, 2, 32)
+    x = inputs(case).to(F32)
+    (first,) = torch.autograd.grad(ours(x, case).sum(), x.query, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative: choose explicit"):
+        first.sum().backward()
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

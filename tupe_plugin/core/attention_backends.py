@@ -213,7 +213,7 @@ BACKENDS: dict[str, Attention] = {
     "triton": triton_attention,
 }
 AUTO = "auto"
-"""The fastest that has been measured on the kind of device: so far `sdpa` on all."""
+"""`sdpa`, until a measurement on the kind of device says that another one is faster."""
 
 
 def check_backend(name: str, device: torch.device, *, head_dim: int, dropout_p: float) -> None:

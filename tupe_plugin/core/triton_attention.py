@@ -226,6 +226,13 @@ def _gradients(ctx: Any, out_gradient: Tensor, _: Tensor) -> tuple[Tensor | None
 _forward.register_autograd(_gradients, setup_context=_save)
 
 
+def _refuse_second_derivative(ctx: Any, *gradients: Tensor) -> None:
+    raise RuntimeError("triton attention has no second derivative: choose explicit")
+
+
+_backward.register_autograd(_refuse_second_derivative)
+
+
 # ---- what they allocate
 
 

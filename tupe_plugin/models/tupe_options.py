@@ -91,7 +91,7 @@ class TupeConfig(FairseqDataclass):
             "help": "what computes the attention: explicit (the equation, step by step), sdpa "
             "(torch's scaled_dot_product_attention), flex (torch's FlexAttention; needs "
             "--attention-dropout 0), triton (our kernel, which has not run on a GPU yet); auto is "
-            "the fastest that was measured, sdpa"
+            "sdpa, until another one is measured to be faster"
         },
     )
     unpad: ChoiceEnum(list(UNPAD)) = field(  # type: ignore[valid-type]
