@@ -310,6 +310,7 @@ def test_a_resumed_configuration_reaches_every_worker(
         "got = utils.broadcast_object(state if first else None, 0, group, torch.device('cpu'))\n"
         "assert OmegaConf.to_container(got['cfg']) == {'a': [1, 2]}, got\n"
         "assert got['model']['w'].tolist() == [1, 1, 1], got\n"
+        "torch.distributed.barrier()\n"  # or one ends while the other's threads still talk to it
         "torch.distributed.destroy_process_group()\n"
     )
     run_command("torchrun", "--nproc_per_node", 2, "--standalone", script, cwd=tmp_path)
