@@ -24,7 +24,7 @@ except ImportError as error:
     raise ImportError("triton attention needs the package triton: pip install triton") from error
 
 from .triton_attention_tiles import (
-    end_of,
+    ends_of,
     kept,
     logits,
     product,
@@ -50,8 +50,7 @@ def forward(
     rows = first_row + tl.arange(0, ROWS)
     query_tile = vectors(query, query_strides, batch, head, rows, queries, HEAD_DIM)
     drawn = tl.load(seed) if DROPPED else 0
-    key_end = end_of(ends, batch, keys)
-    query_end = key_end if SKIP_QUERIES else queries
+    query_end, key_end = ends_of(ends, batch, queries, keys, SKIP_QUERIES)
     key_end = tl.where(first_row < query_end, key_end, 0)
 
     largest = tl.full((ROWS,), float("-inf"), tl.float32)
@@ -111,8 +110,7 @@ def gradient_of_queries(
     delta_rows = tl.sum(out_tile.to(tl.float32) * gradient.to(tl.float32), 1)
     tl.store(deltas + places, delta_rows, mask=rows < queries)
     drawn = tl.load(seed) if DROPPED else 0
-    key_end = end_of(ends, batch, keys)
-    query_end = key_end if SKIP_QUERIES else queries
+    query_end, key_end = ends_of(ends, batch, queries, keys, SKIP_QUERIES)
     key_end = tl.where(first_row < query_end, key_end, 0)
 
     to_queries = tl.zeros((ROWS, HEAD_DIM), tl.float32)
@@ -156,8 +154,7 @@ def gradient_of_keys_and_values(
     key_tile = vectors(key, key_strides, batch, head, columns, keys, HEAD_DIM)
     value_tile = vectors(value, value_strides, batch, head, columns, keys, HEAD_DIM)
     drawn = tl.load(seed) if DROPPED else 0
-    key_end = end_of(ends, batch, keys)
-    query_end = key_end if SKIP_QUERIES else queries
+    query_end, key_end = ends_of(ends, batch, queries, keys, SKIP_QUERIES)
     query_end = tl.where(first_column < key_end, query_end, 0)
 
     to_keys = tl.zeros((COLUMNS, HEAD_DIM), tl.float32)

@@ -26,9 +26,11 @@ def product(left, right, UPCAST: tl.constexpr):
 
 
 @triton.jit
-def end_of(ends, batch, length):
-    """How many places of a sentence there are up to its last word; all if it has no padding."""
-    return length if ends is None else tl.load(ends + batch)
+def ends_of(ends, batch, queries, keys, SKIP_QUERIES: tl.constexpr):
+    """How many queries and keys of a sentence there are up to its last word, or at all."""
+    key_end = keys if ends is None else tl.load(ends + batch)
+    query_end = key_end if SKIP_QUERIES else queries
+    return query_end, key_end
 
 
 @triton.jit
