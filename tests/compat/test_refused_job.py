@@ -18,6 +18,7 @@ from fairseq_cli import train as program
 from omegaconf import OmegaConf
 from torch.multiprocessing import ProcessRaisedException
 
+from tupe_plugin import compat
 from tupe_plugin.checkpoint.errors import UnusableCheckpointError
 from tupe_plugin.commands import main
 from tupe_plugin.compat.checkpoint_errors import say_why_a_checkpoint_does_not_fit
@@ -26,6 +27,7 @@ from tupe_plugin.compat.refused_job import (
     bring_home_what_workers_refuse,
     end_refused_commands_in_one_line,
     end_refused_jobs_in_one_line,
+    raised_here,
 )
 
 
@@ -230,3 +232,9 @@ def test_the_folder_of_data_that_was_meant_is_named(
     with pytest.raises(FileNotFoundError) as refused:
         Dictionary.load(path)
     assert message in str(refused.value)
+
+
+def test_an_error_that_nobody_raised_was_not_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the program runs, even in the folder of the package."""
+    monkeypatch.chdir(Path(compat.__file__).parent)
+    assert not raised_here(ValueError("made, and not raised"))

@@ -170,7 +170,7 @@ def _way_on(cfg: Any, main: Any) -> str:
 
 def raised_here(error: BaseException) -> bool:
     """Whether a `raise` of this package made the error, and no library that it called."""
-    return os.path.realpath(_where_raised(error)).startswith(PACKAGE + os.sep)
+    return _where_raised(error).startswith(PACKAGE + os.sep)
 
 
 def _line_of(error: BaseException) -> str | None:
@@ -190,4 +190,4 @@ def _where_raised(error: BaseException) -> str:
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    return "" if place is None else place.tb_frame.f_code.co_filename
+    return "" if place is None else os.path.realpath(place.tb_frame.f_code.co_filename)
